@@ -1,0 +1,191 @@
+//! Constant tensors that share the bytes they were read from.
+
+use super::{DType, Scalar, Type};
+use bytes::Bytes;
+use std::fmt;
+use std::sync::OnceLock;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// A constant tensor: dtype, shape and little-endian row-major bytes, which
+/// may be a view into a mapped file and need not be aligned.
+#[derive(Clone)]
+pub struct Constant {
+    dtype: DType,
+    shape: Vec<usize>,
+    data: Data,
+    hash: OnceLock<u32>,
+}
+
+#[derive(Clone)]
+enum Data {
+    Bytes(Bytes),
+    /// Read from graph text, which has the hash of a large constant only.
+    Absent(u32),
+}
+
+impl Constant {
+    /// Elements up to this many are printed in the graph text.
+    pub const INLINE_LEN: usize = 8;
+
+    /// A constant over `bytes`; `None` if their number does not fit the type.
+    pub fn new(dtype: DType, shape: Vec<usize>, bytes: Bytes) -> Option<Self> {
+        let len = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))?;
+        (len.checked_mul(dtype.size())? == bytes.len()).then(|| Self {
+            dtype,
+            shape,
+            data: Data::Bytes(bytes),
+            hash: OnceLock::new(),
+        })
+    }
+
+    /// A constant of which only type and hash are known, as read from text.
+    pub fn absent(dtype: DType, shape: Vec<usize>, hash: u32) -> Self {
+        Self { dtype, shape, data: Data::Absent(hash), hash: OnceLock::from(hash) }
+    }
+
+    /// One number.
+    pub fn scalar(value: Scalar) -> Self {
+        let mut bytes = Vec::new();
+        value.write_le_bytes(&mut bytes);
+        Self { dtype: value.dtype(), shape: Vec::new(), data: Data::Bytes(bytes.into()), hash: OnceLock::new() }
+    }
+
+    /// A tensor from its elements in row-major order; `None` if their number does not fit.
+    pub fn from_scalars(dtype: DType, shape: Vec<usize>, values: impl IntoIterator<Item = Scalar>) -> Option<Self> {
+        let mut bytes = Vec::new();
+        for v in values {
+            v.cast(dtype).write_le_bytes(&mut bytes);
+        }
+        Self::new(dtype, shape, bytes.into())
+    }
+
+    /// A vector of `i64`.
+    pub fn i64s(values: &[i64]) -> Self {
+        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        Self { dtype: DType::I64, shape: vec![values.len()], data: Data::Bytes(bytes.into()), hash: OnceLock::new() }
+    }
+
+    /// An `f32` tensor; `None` if the number of values does not fit the shape.
+    pub fn f32s(shape: impl Into<Vec<usize>>, values: &[f32]) -> Option<Self> {
+        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        Self::new(DType::F32, shape.into(), bytes.into())
+    }
+
+    /// Element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Extents.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The type, all dims known.
+    pub fn ty(&self) -> Type {
+        Type::new(self.dtype, self.shape.iter().copied())
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether it has no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes, or `None` for a constant that was read from graph text.
+    pub fn bytes(&self) -> Option<&Bytes> {
+        match &self.data {
+            Data::Bytes(b) => Some(b),
+            Data::Absent(_) => None,
+        }
+    }
+
+    /// Element `i` in row-major order.
+    pub fn get(&self, i: usize) -> Option<Scalar> {
+        let at = i.checked_mul(self.dtype.size())?;
+        Scalar::from_le_bytes(self.dtype, self.bytes()?.get(at..)?)
+    }
+
+    /// Every element in row-major order, or `None` if the data is absent.
+    pub fn scalars(&self) -> Option<impl Iterator<Item = Scalar> + '_> {
+        let bytes = self.bytes()?;
+        Some(bytes.chunks_exact(self.dtype.size()).filter_map(|b| Scalar::from_le_bytes(self.dtype, b)))
+    }
+
+    /// The one number of a tensor that has one element, whatever its rank.
+    pub fn as_scalar(&self) -> Option<Scalar> {
+        (self.len() == 1).then(|| self.get(0)).flatten()
+    }
+
+    /// The one number that every element is equal to, bitwise.
+    pub fn as_splat(&self) -> Option<Scalar> {
+        let first = self.get(0)?;
+        let size = self.dtype.size();
+        let bytes = self.bytes()?;
+        bytes.chunks_exact(size).all(|c| c == &bytes[..size]).then_some(first)
+    }
+
+    /// The elements of an integer tensor.
+    pub fn to_i64s(&self) -> Option<Vec<i64>> {
+        self.dtype.is_int().then(|| self.scalars().map(|s| s.map(Scalar::to_i64).collect())).flatten()
+    }
+
+    /// The elements of any tensor as `f32`.
+    pub fn to_f32s(&self) -> Option<Vec<f32>> {
+        Some(self.scalars()?.map(|s| s.to_f64() as f32).collect())
+    }
+
+    /// The same elements under another shape of the same length.
+    pub fn reshaped(&self, shape: Vec<usize>) -> Option<Self> {
+        let len = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))?;
+        (len == self.len()).then(|| {
+            let hash = match self.data {
+                // The hash covers bytes only, so a reshape keeps it.
+                Data::Absent(h) => OnceLock::from(h),
+                Data::Bytes(_) => self.hash.clone(),
+            };
+            Self { dtype: self.dtype, shape, data: self.data.clone(), hash }
+        })
+    }
+
+    /// Short content hash, as printed: of the bytes, not of the type.
+    pub fn hash(&self) -> u32 {
+        *self.hash.get_or_init(|| match &self.data {
+            Data::Absent(h) => *h,
+            Data::Bytes(b) => {
+                let h = xxh3_64(b);
+                (h >> 32) as u32 ^ h as u32
+            }
+        })
+    }
+
+    /// Same type and same bytes.
+    pub fn same(&self, other: &Constant) -> bool {
+        if self.dtype != other.dtype || self.shape != other.shape {
+            return false;
+        }
+        match (&self.data, &other.data) {
+            (Data::Bytes(a), Data::Bytes(b)) => {
+                a.as_ptr() == b.as_ptr() && a.len() == b.len()
+                    || a.len() == b.len() && self.hash() == other.hash() && a == b
+            }
+            (Data::Absent(a), Data::Absent(b)) => a == b,
+            _ => false,
+        }
+    }
+
+    /// Whether the text shows the elements rather than a hash.
+    pub fn is_inline(&self) -> bool {
+        self.len() <= Self::INLINE_LEN && self.bytes().is_some()
+    }
+}
+
+impl fmt::Debug for Constant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Constant({} {:08x})", self.ty(), self.hash())
+    }
+}

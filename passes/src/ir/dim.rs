@@ -1,0 +1,291 @@
+//! Symbolic extents: polynomials with integer coefficients over named dims.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::{Add, Mul, Neg, Sub};
+use std::sync::Arc;
+
+/// The number each named dim stands for.
+pub type Bindings = BTreeMap<Arc<str>, i64>;
+
+/// A product of named dims, sorted; empty is the constant term.
+type Monomial = Vec<Arc<str>>;
+
+/// An extent, or any integer that is computed from extents: a polynomial over
+/// named dims in canonical form, so that equal polynomials compare equal.
+///
+/// Arithmetic saturates at `i64`; a saturated extent is refused wherever a
+/// number of elements is computed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Dim {
+    /// No zero coefficient is stored.
+    terms: BTreeMap<Monomial, i64>,
+}
+
+impl Dim {
+    /// The dim called `name`.
+    pub fn sym(name: impl Into<Arc<str>>) -> Self {
+        Self { terms: BTreeMap::from([(vec![name.into()], 1)]) }
+    }
+
+    /// A constant; negative ones occur in shape arithmetic only.
+    pub fn int(value: i64) -> Self {
+        let mut terms = BTreeMap::new();
+        if value != 0 {
+            terms.insert(Monomial::new(), value);
+        }
+        Self { terms }
+    }
+
+    /// The value if no named dim is involved.
+    pub fn as_int(&self) -> Option<i64> {
+        match self.terms.len() {
+            0 => Some(0),
+            1 => self.terms.get(&Monomial::new()).copied(),
+            _ => None,
+        }
+    }
+
+    /// The value if it is a number that can be an extent.
+    pub fn as_usize(&self) -> Option<usize> {
+        self.as_int().and_then(|v| usize::try_from(v).ok())
+    }
+
+    /// The name if this is one named dim and nothing else.
+    pub fn as_sym(&self) -> Option<&Arc<str>> {
+        let (m, &c) = self.terms.first_key_value()?;
+        (self.terms.len() == 1 && c == 1 && m.len() == 1).then(|| &m[0])
+    }
+
+    /// Whether this is the constant `value`.
+    pub fn is(&self, value: i64) -> bool {
+        self.as_int() == Some(value)
+    }
+
+    /// Whether it is short enough to be followed through arithmetic; real
+    /// extents are far shorter.
+    pub(crate) fn is_simple(&self) -> bool {
+        self.terms.len() <= 64 && self.terms.keys().all(|m| m.len() <= 16)
+    }
+
+    /// Every named dim in it, sorted.
+    pub fn symbols(&self) -> Vec<Arc<str>> {
+        let mut all: Vec<_> = self.terms.keys().flatten().cloned().collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// Replaces the bound dims by their numbers.
+    pub fn bind(&self, bindings: &Bindings) -> Dim {
+        let mut out = Dim::default();
+        for (m, &c) in &self.terms {
+            let mut coefficient = c;
+            let mut rest = Monomial::new();
+            for s in m {
+                match bindings.get(s) {
+                    Some(&v) => coefficient = coefficient.saturating_mul(v),
+                    None => rest.push(s.clone()),
+                }
+            }
+            out.add_term(rest, coefficient);
+        }
+        out
+    }
+
+    /// Replaces named dims by polynomials.
+    pub fn substitute(&self, with: &BTreeMap<Arc<str>, Dim>) -> Dim {
+        let mut out = Dim::default();
+        for (m, &c) in &self.terms {
+            let mut product = Dim::int(c);
+            for s in m {
+                let factor = with.get(s).cloned().unwrap_or_else(|| Dim::sym(s.clone()));
+                product = &product * &factor;
+            }
+            out = &out + &product;
+        }
+        out
+    }
+
+    /// `self / by` if that is a polynomial: `by` must be a single term that
+    /// divides every term of `self`, or equal `self`.
+    pub fn div_exact(&self, by: &Dim) -> Option<Dim> {
+        if self == by && !self.terms.is_empty() {
+            return Some(Dim::int(1));
+        }
+        if by.terms.len() != 1 {
+            return None;
+        }
+        let (bm, &bc) = by.terms.first_key_value()?;
+        let mut out = Dim::default();
+        for (m, &c) in &self.terms {
+            if c.checked_rem(bc)? != 0 {
+                return None;
+            }
+            let mut rest = m.clone();
+            for s in bm {
+                let at = rest.iter().position(|r| r == s)?;
+                rest.remove(at);
+            }
+            out.add_term(rest, c.checked_div(bc)?);
+        }
+        Some(out)
+    }
+
+    /// The sum of many, without a copy for each.
+    pub(crate) fn sum(parts: impl IntoIterator<Item = Dim>) -> Dim {
+        let mut out = Dim::default();
+        for (m, c) in parts.into_iter().flat_map(|d| d.terms) {
+            out.add_term(m, c);
+        }
+        out
+    }
+
+    fn add_term(&mut self, monomial: Monomial, coefficient: i64) {
+        if coefficient == 0 {
+            return;
+        }
+        let at = self.terms.entry(monomial.clone()).or_insert(0);
+        *at = at.saturating_add(coefficient);
+        if *at == 0 {
+            self.terms.remove(&monomial);
+        }
+    }
+
+    /// Terms as (named dims, coefficient), products first, the constant last.
+    pub(crate) fn terms(&self) -> impl Iterator<Item = (&[Arc<str>], i64)> {
+        // The empty monomial sorts first; print it last.
+        let constant = self.terms.get(&Monomial::new()).map(|&c| (&[][..], c));
+        self.terms.iter().filter(|(m, _)| !m.is_empty()).map(|(m, &c)| (m.as_slice(), c)).chain(constant)
+    }
+}
+
+impl Add for &Dim {
+    type Output = Dim;
+    fn add(self, rhs: &Dim) -> Dim {
+        let mut out = self.clone();
+        for (m, &c) in &rhs.terms {
+            out.add_term(m.clone(), c);
+        }
+        out
+    }
+}
+
+impl Neg for &Dim {
+    type Output = Dim;
+    fn neg(self) -> Dim {
+        Dim { terms: self.terms.iter().map(|(m, c)| (m.clone(), c.saturating_neg())).collect() }
+    }
+}
+
+impl Sub for &Dim {
+    type Output = Dim;
+    fn sub(self, rhs: &Dim) -> Dim {
+        self + &-rhs
+    }
+}
+
+impl Mul for &Dim {
+    type Output = Dim;
+    fn mul(self, rhs: &Dim) -> Dim {
+        let mut out = Dim::default();
+        for (a, &ca) in &self.terms {
+            for (b, &cb) in &rhs.terms {
+                let mut m: Monomial = a.iter().chain(b).cloned().collect();
+                m.sort();
+                out.add_term(m, ca.saturating_mul(cb));
+            }
+        }
+        out
+    }
+}
+
+impl From<usize> for Dim {
+    fn from(v: usize) -> Self {
+        Dim::int(i64::try_from(v).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<i64> for Dim {
+    fn from(v: i64) -> Self {
+        Dim::int(v)
+    }
+}
+
+impl From<i32> for Dim {
+    fn from(v: i32) -> Self {
+        Dim::int(v.into())
+    }
+}
+
+impl From<&str> for Dim {
+    fn from(name: &str) -> Self {
+        Dim::sym(name)
+    }
+}
+
+impl From<&Dim> for Dim {
+    fn from(d: &Dim) -> Self {
+        d.clone()
+    }
+}
+
+impl fmt::Display for Dim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.terms.is_empty() {
+            return f.write_str("0");
+        }
+        for (i, (m, c)) in self.terms().enumerate() {
+            match (i, c < 0) {
+                (0, true) => f.write_str("-")?,
+                (0, false) => {}
+                (_, true) => f.write_str(" - ")?,
+                (_, false) => f.write_str(" + ")?,
+            }
+            let magnitude = c.unsigned_abs();
+            if m.is_empty() || magnitude != 1 {
+                write!(f, "{magnitude}")?;
+            }
+            for (j, s) in m.iter().enumerate() {
+                if j > 0 || magnitude != 1 {
+                    f.write_str("*")?;
+                }
+                super::text::write_ident(f, s)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arithmetic_is_canonical() {
+        let (b, s) = (Dim::sym("batch"), Dim::sym("seq"));
+        assert_eq!(&(&b * &s) * &Dim::int(2), &(&s * &Dim::int(2)) * &b);
+        assert_eq!(&(&s + &Dim::int(3)) - &s, Dim::int(3));
+        assert_eq!((&(&b * &s) * &Dim::int(12)).to_string(), "12*batch*seq");
+        assert_eq!((&(&s - &Dim::int(1)) - &b).to_string(), "-batch + seq - 1");
+    }
+
+    #[test]
+    fn exact_division() {
+        let (b, s) = (Dim::sym("b"), Dim::sym("s"));
+        let bs384 = &(&b * &s) * &Dim::int(384);
+        assert_eq!(bs384.div_exact(&Dim::int(32)), Some(&(&b * &s) * &Dim::int(12)));
+        assert_eq!(bs384.div_exact(&b), Some(&s * &Dim::int(384)));
+        assert_eq!(bs384.div_exact(&Dim::int(5)), None);
+        assert_eq!(Dim::int(4).div_exact(&Dim::int(0)), None);
+        let s1 = &s + &Dim::int(1);
+        assert_eq!(s1.div_exact(&s1), Some(Dim::int(1)));
+    }
+
+    #[test]
+    fn binding_leaves_the_unknown() {
+        let d = &(&Dim::sym("b") * &Dim::sym("s")) + &Dim::int(1);
+        let bound = d.bind(&Bindings::from([("s".into(), 7)]));
+        assert_eq!(bound.to_string(), "7*b + 1");
+    }
+}

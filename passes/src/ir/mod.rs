@@ -1,0 +1,92 @@
+//! The graph: values in SSA form, a closed set of ops, types with symbolic
+//! dims, and constants that share the bytes they came from.
+
+mod constant;
+mod dim;
+mod dtype;
+mod elementwise;
+mod expr;
+mod graph;
+mod infer;
+mod op;
+mod op_text;
+mod opaque;
+mod scalar;
+mod text;
+
+pub use constant::Constant;
+pub use dim::{Bindings, Dim};
+pub use dtype::DType;
+pub use elementwise::{Binary, Unary};
+pub use expr::Expr;
+pub(crate) use graph::compatible;
+pub use graph::{Def, Graph, GraphError, Node, NodeId, Output, ValueData, ValueId};
+pub(crate) use infer::MAX_INTS;
+pub use infer::{InferError, Known, Operand, infer, slice_bounds};
+pub(crate) use infer::{broadcast, is_fresh};
+pub use op::{
+    ArgReduce, Attention, Attr, Attrs, Cumulative, IntArg, MaskKind, Op, Opaque, Pad, PadMode, Reduce, ReduceKind,
+    Scores, Slice, TopK,
+};
+pub use scalar::{Float, Scalar};
+#[cfg(test)]
+pub(crate) use text::random_graph;
+pub use text::{ExprError, ParseError, parse, parse_with, print};
+
+/// A type: the element type and the extent of every axis.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Type {
+    /// Element type.
+    pub dtype: DType,
+    /// One extent an axis, outermost first; empty for a scalar.
+    pub shape: Vec<Dim>,
+}
+
+impl Type {
+    /// A type of `dtype` with extents that may be numbers or [`Dim`]s.
+    pub fn new<D: Into<Dim>>(dtype: DType, shape: impl IntoIterator<Item = D>) -> Self {
+        Self { dtype, shape: shape.into_iter().map(Into::into).collect() }
+    }
+
+    /// The type of one number.
+    pub fn scalar(dtype: DType) -> Self {
+        Self { dtype, shape: Vec::new() }
+    }
+
+    /// Number of axes.
+    pub fn rank(&self) -> usize {
+        self.shape.len()
+    }
+
+    /// The extents as numbers, or `None` if any is symbolic (or no size at all).
+    pub fn known_shape(&self) -> Option<Vec<usize>> {
+        self.shape.iter().map(Dim::as_usize).collect()
+    }
+
+    /// Whether the extents that are known leave a size that memory could hold.
+    /// One of 0 does not excuse the others, nor is any below that.
+    pub(crate) fn fits_memory(&self) -> bool {
+        let known = self.shape.iter().filter_map(Dim::as_int);
+        let mut sizes = known.map(|d| usize::try_from(d).ok());
+        let bytes = sizes.try_fold(self.dtype.size(), |n, d| n.checked_mul(d?.max(1)));
+        bytes.is_some_and(|n| isize::try_from(n).is_ok())
+    }
+
+    /// Number of elements, or `None` if symbolic or beyond `usize`.
+    pub fn known_len(&self) -> Option<usize> {
+        self.known_shape()?.into_iter().try_fold(1usize, usize::checked_mul)
+    }
+}
+
+impl std::fmt::Display for Type {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}[", self.dtype)?;
+        for (i, d) in self.shape.iter().enumerate() {
+            if i > 0 {
+                f.write_str(", ")?;
+            }
+            write!(f, "{d}")?;
+        }
+        f.write_str("]")
+    }
+}

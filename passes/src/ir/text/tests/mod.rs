@@ -1,0 +1,3 @@
+mod malformed;
+pub(super) mod random;
+mod round_trip;

@@ -1,0 +1,12 @@
+//! The middle of `bgz-fusion`: a typed SSA [`ir::Graph`], its text, the
+//! [`rewrite`] driver, the [`passes`] in the order of [`pipeline`], and
+//! [`eval`], a slow evaluator that every pass is tested against.
+//!
+//! Nothing here knows Burn, ONNX or SIMD: a front end builds a graph, the
+//! pipeline rewrites it, a back end plans it.
+
+pub mod eval;
+pub mod ir;
+pub mod passes;
+pub mod pipeline;
+pub mod rewrite;
