@@ -1,0 +1,43 @@
+//! What no result depends on is not computed. (A patch takes away what it makes
+//! useless; this is for what was useless to begin with.)
+
+use crate::ir::{Graph, ValueId};
+use crate::rewrite::{Cx, Pass, PassError, Patch};
+
+const NAME: &str = "dead-code";
+
+/// The pass.
+pub fn pass() -> Box<dyn Pass> {
+    Box::new(DeadCode)
+}
+
+struct DeadCode;
+
+impl Pass for DeadCode {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    /// A node whose results nothing uses, and what only it used `=>` nothing
+    fn run(&self, graph: &mut Graph, cx: &mut Cx) -> Result<usize, PassError> {
+        let mut applied = 0;
+        for id in graph.order().iter().rev().copied().collect::<Vec<_>>() {
+            let Some(node) = graph.try_node(id) else { continue };
+            if node.outputs.iter().all(|&v| graph.use_count(v) == 0) {
+                let outputs = node.outputs.clone();
+                applied += usize::from(remove(graph, cx, outputs));
+            }
+        }
+        let unused: Vec<_> = graph.constants().map(|(v, _)| v).filter(|&v| graph.use_count(v) == 0).collect();
+        if !unused.is_empty() {
+            applied += usize::from(remove(graph, cx, unused));
+        }
+        Ok(applied)
+    }
+}
+
+fn remove(graph: &mut Graph, cx: &mut Cx, values: Vec<ValueId>) -> bool {
+    let mut patch = Patch::new();
+    patch.consume(values);
+    cx.apply(graph, NAME, patch)
+}

@@ -1,0 +1,241 @@
+//! What follows from constants and from the shapes of the inputs is not computed
+//! when the graph runs.
+//!
+//! First, in order: an op on constants becomes its value; an argument that is an
+//! operand of known integers (the shape of a reshape) becomes part of the op; a
+//! type that has become known replaces an invented one. Shape arithmetic mostly
+//! has no user after that. Where it has, last to first: a value whose integers
+//! are known becomes a constant, or a `dims` if they are symbolic.
+
+use crate::eval::{self, Tensor};
+use crate::ir::{Constant, DType, Dim, Graph, IntArg, Known, Node, Op, Scalar, Type, ValueId, is_fresh};
+use crate::rewrite::{Cx, Pass, PassError, Patch, Ref};
+
+const NAME: &str = "fold-constants";
+
+/// Elements an operand or a result may have to be evaluated here.
+const MAX_ELEMENTS: usize = 1 << 20;
+
+/// Products a matrix product may take to be evaluated here.
+const MAX_PRODUCTS: usize = 1 << 22;
+
+/// Bytes by which a result may be larger than its operands: a model must not
+/// grow by its broadcasts.
+const MAX_GROWTH: usize = 64 << 10;
+
+/// The pass.
+pub fn pass() -> Box<dyn Pass> {
+    Box::new(FoldConstants)
+}
+
+struct FoldConstants;
+
+impl Pass for FoldConstants {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn run(&self, graph: &mut Graph, cx: &mut Cx) -> Result<usize, PassError> {
+        let mut applied = 0;
+        let rules: [(&str, Fold); 3] = [(NAME, evaluated), ("known-argument", with_arguments), ("known-type", refined)];
+        for id in graph.order().to_vec() {
+            if cx.stopped() {
+                return Ok(applied);
+            }
+            for (rule, fold) in rules {
+                if let Some(patch) = graph.try_node(id).and_then(|n| fold(graph, n)) {
+                    applied += usize::from(cx.apply(graph, rule, patch));
+                }
+            }
+        }
+        for id in graph.order().iter().rev().copied().collect::<Vec<_>>() {
+            if let Some(patch) = graph.try_node(id).and_then(|n| shape_arithmetic(graph, n)) {
+                applied += usize::from(cx.apply(graph, "shape-arithmetic", patch));
+            }
+        }
+        Ok(applied)
+    }
+}
+
+type Fold = fn(&Graph, &Node) -> Option<Patch>;
+
+/// `f(constant, constant) => constant`
+fn evaluated(g: &Graph, node: &Node) -> Option<Patch> {
+    if node.inputs.is_empty() || matches!(node.op, Op::Opaque(_)) || g.value(node.outputs[0]).ints.is_some() {
+        return None;
+    }
+    let constants: Vec<&Constant> = node.inputs.iter().map(|&v| g.constant(v)).collect::<Option<_>>()?;
+    let types: Vec<&Type> = node.outputs.iter().map(|&v| g.ty(v)).collect();
+    if let Op::Reshape { .. } = node.op {
+        let shape = types[0].known_shape()?;
+        return Some(replace_all(node, [constants[0].reshaped(shape)?]));
+    }
+    if !worthwhile(g, node, &constants, &types) {
+        return None;
+    }
+    let operands: Vec<Tensor> = constants.iter().map(|c| Tensor::from_constant(c)).collect::<Option<_>>()?;
+    let results = eval::node(&node.op, &operands).ok()?;
+    Some(replace_all(node, results.iter().map(Tensor::to_constant)))
+}
+
+/// Whether the value is small enough to compute and to keep.
+fn worthwhile(g: &Graph, node: &Node, constants: &[&Constant], types: &[&Type]) -> bool {
+    let Some(lens) = types.iter().map(|t| t.known_len()).collect::<Option<Vec<_>>>() else { return false };
+    if lens.iter().copied().chain(constants.iter().map(|c| c.len())).any(|n| n > MAX_ELEMENTS) {
+        return false;
+    }
+    let before: usize = constants.iter().map(|c| c.len() * c.dtype().size()).sum();
+    let after: usize = types.iter().zip(&lens).map(|(t, n)| n * t.dtype.size()).sum();
+    match &node.op {
+        // A weight stays the bytes of the file; `linear` takes it transposed.
+        Op::Transpose { perm } if perm[..] == [1, 0] => {
+            !g.users(node.outputs[0]).iter().all(|&u| matches!(g.node(u).op, Op::MatMul))
+        }
+        // A weight kept at half the width is needed at full width anyway.
+        Op::Cast(_) => true,
+        Op::MatMul | Op::Linear { .. } => {
+            let inner = constants[0].shape().last().copied().unwrap_or(1);
+            lens[0].checked_mul(inner).is_some_and(|n| n <= MAX_PRODUCTS) && after <= before + MAX_GROWTH
+        }
+        Op::Attention(_) => false,
+        _ => after <= before + MAX_GROWTH,
+    }
+}
+
+fn replace_all(node: &Node, constants: impl IntoIterator<Item = Constant>) -> Patch {
+    let mut patch = Patch::new();
+    for (&old, c) in node.outputs.iter().zip(constants) {
+        let new = patch.constant("", c);
+        patch.replace(old, new);
+    }
+    patch
+}
+
+/// `reshape(x, s) => reshape(x) {shape = [..]}` where the integers of `s` are
+/// known, and so for every op with such an argument
+fn with_arguments(g: &Graph, node: &Node) -> Option<Patch> {
+    let mut op = node.op.clone();
+    let mut rest = node.inputs[node.inputs.len().min(1)..].iter().copied();
+    let mut inputs: Vec<ValueId> = node.inputs.iter().copied().take(1).collect();
+    let mut changed = false;
+    let needs_type = matches!(
+        op,
+        Op::Reshape { shape: IntArg::Operand, .. }
+            | Op::Expand { shape: IntArg::Operand }
+            | Op::Full { shape: IntArg::Operand }
+    );
+    {
+        let mut settle = |arg: &mut IntArg, resolved: Option<&[Dim]>| {
+            let IntArg::Operand = arg else { return };
+            let Some(operand) = rest.next() else { return };
+            match g.value(operand).ints.as_deref().and_then(|ints| lasting(resolved.unwrap_or(ints))) {
+                Some(dims) => {
+                    *arg = IntArg::Known(dims);
+                    changed = true;
+                }
+                None => inputs.push(operand),
+            }
+        };
+        // Inference resolves the shorthand of a shape into the type.
+        let resolved = if needs_type { known_again(g, node) } else { None };
+        let resolved = resolved.as_ref().and_then(|k| k.first()).map(|k| k.ty.shape.as_slice());
+        match &mut op {
+            Op::Reshape { shape, .. } | Op::Expand { shape } | Op::Full { shape } => {
+                settle(shape, resolved);
+            }
+            Op::Tile { repeats } => settle(repeats, None),
+            Op::Slice(s) => {
+                for arg in [&mut s.starts, &mut s.ends, &mut s.steps] {
+                    settle(arg, None);
+                }
+            }
+            Op::Pad(p) => settle(&mut p.pads, None),
+            Op::TopK(t) => settle(&mut t.k, None),
+            _ => return None,
+        }
+    }
+    if !changed {
+        return None;
+    }
+    if let Op::Reshape { zero_copies, .. } = &mut op {
+        *zero_copies = true;
+    }
+    inputs.extend(rest);
+    Some(same_results(node, op, inputs))
+}
+
+/// The integers, if an attribute may hold them: an invented dim is bound by the
+/// value it was invented for, which a rewrite may remove.
+fn lasting(dims: &[Dim]) -> Option<Vec<Dim>> {
+    (!dims.iter().any(is_fresh)).then(|| dims.to_vec())
+}
+
+fn same_results(node: &Node, op: Op, inputs: Vec<ValueId>) -> Patch {
+    let mut patch = Patch::new();
+    let new = patch.add("", op, inputs);
+    let Ref::New(n, _) = new else { return patch };
+    for (i, &old) in node.outputs.iter().enumerate() {
+        patch.replace(old, Ref::New(n, i));
+    }
+    patch
+}
+
+/// The same op again, where its operands have since become known so well that
+/// its type, or the integers in it, follow
+fn refined(g: &Graph, node: &Node) -> Option<Patch> {
+    let unknown = |v: &ValueId| g.ty(*v).shape.iter().any(|d| d.as_int().is_none()) || may_have_ints(g, *v);
+    if matches!(node.op, Op::Opaque(_)) || !node.outputs.iter().any(unknown) {
+        return None;
+    }
+    let known = known_again(g, node)?;
+    let better = node.outputs.iter().zip(&known).any(|(&v, k)| {
+        let old = g.value(v);
+        let dims = old.ty.shape.iter().zip(&k.ty.shape);
+        dims.into_iter().any(|(o, n)| is_fresh(o) && !is_fresh(n) || o.as_int().is_none() && n.as_int().is_some())
+            || old.ints.is_none() && k.ints.is_some()
+    });
+    better.then(|| same_results(node, node.op.clone(), node.inputs.clone()))
+}
+
+/// What inference says of a node now.
+fn known_again(g: &Graph, node: &Node) -> Option<Vec<Known>> {
+    // Invented dims are compared with nothing: any name will do.
+    let mut fresh = 0;
+    g.infer_node(&node.op, &node.inputs, "", None, &mut fresh).ok()
+}
+
+/// Whether inference could follow the integers of a value, but did not.
+fn may_have_ints(g: &Graph, v: ValueId) -> bool {
+    let data = g.value(v);
+    !data.ty.dtype.is_float() && data.ty.rank() <= 1 && data.ints.is_none()
+}
+
+/// `f(shape(x)) => dims {values = [..]}`, or a constant if all are numbers
+fn shape_arithmetic(g: &Graph, node: &Node) -> Option<Patch> {
+    let &[root] = node.outputs.as_slice() else { return None };
+    let data = g.value(root);
+    let (ints, dtype) = (data.ints.as_deref()?, data.ty.dtype);
+    let mut patch = Patch::new();
+    if let Some(numbers) = ints.iter().map(Dim::as_int).collect::<Option<Vec<_>>>() {
+        let shape = data.ty.known_shape()?;
+        let values = numbers.into_iter().map(|v| Scalar::from_i64(dtype, v));
+        let new = patch.constant("", Constant::from_scalars(dtype, shape, values)?);
+        patch.replace(root, new);
+        return Some(patch);
+    }
+    let is_dims = |op: &Op| matches!(op, Op::Dims { .. });
+    let source = node.inputs.first().and_then(|&v| g.op(v));
+    if is_dims(&node.op) || matches!(node.op, Op::Cast(_)) && source.is_some_and(is_dims) {
+        return None;
+    }
+    let dims = Op::Dims { values: lasting(ints)?, scalar: data.ty.rank() == 0 };
+    let new = match dtype {
+        DType::I64 => patch.add::<ValueId>("", dims, []),
+        _ => {
+            let dims = patch.add::<ValueId>("dims", dims, []);
+            patch.add("", Op::Cast(dtype), [dims])
+        }
+    };
+    patch.replace(root, new);
+    Some(patch)
+}

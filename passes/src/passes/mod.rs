@@ -1,0 +1,15 @@
+//! The passes, one a file; [`crate::pipeline`] has their order.
+
+pub mod attention;
+pub mod canonicalise;
+pub mod common_subexpressions;
+pub mod dead_code;
+pub mod fold_constants;
+pub mod fuse_elementwise;
+pub mod gelu;
+pub mod layer_norm;
+pub mod linear;
+mod parts;
+pub mod rms_norm;
+pub mod silu;
+pub mod softmax;

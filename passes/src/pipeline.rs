@@ -1,0 +1,167 @@
+//! The one ordered list of passes, and the report of a run.
+
+use crate::ir::Graph;
+use crate::passes::{
+    attention, canonicalise, common_subexpressions, dead_code, fold_constants, fuse_elementwise, gelu, layer_norm,
+    linear, rms_norm, silu, softmax,
+};
+use crate::rewrite::{Applied, Cx, Pass, PassError, Refused, Trace};
+use std::collections::HashSet;
+use std::fmt;
+
+/// Passes in order.
+pub struct Pipeline {
+    passes: Vec<Box<dyn Pass>>,
+    stop_after: Option<usize>,
+}
+
+impl Pipeline {
+    /// Every exact pass, in the order that pays.
+    pub fn exact() -> Self {
+        Self { passes: exact(), stop_after: None }
+    }
+
+    /// No pass at all: the graph as imported.
+    pub fn none() -> Self {
+        Self { passes: Vec::new(), stop_after: None }
+    }
+
+    /// What a plan does to a graph whose extents have just become numbers: the
+    /// shape arithmetic that is left folds away, and views simplify.
+    pub fn bound() -> Self {
+        let passes =
+            vec![fold_constants::pass(), canonicalise::clean_up(), common_subexpressions::pass(), dead_code::pass()];
+        Self { passes, stop_after: None }
+    }
+
+    /// Only the passes of these names, in the order of the list.
+    pub fn only<S: AsRef<str>>(mut self, names: &[S]) -> Result<Self, PassError> {
+        for name in names {
+            if !self.passes.iter().any(|p| p.name() == name.as_ref()) {
+                let mut known = self.names();
+                let mut seen = HashSet::new();
+                known.retain(|n| seen.insert(*n));
+                return Err(PassError::Unknown { name: name.as_ref().into(), known: known.join(", ") });
+            }
+        }
+        self.passes.retain(|p| names.iter().any(|n| n.as_ref() == p.name()));
+        Ok(self)
+    }
+
+    /// Stops after `n` rewrites, to find the one that goes wrong.
+    pub fn stop_after(mut self, n: usize) -> Self {
+        self.stop_after = Some(n);
+        self
+    }
+
+    /// Adds a pass of the user's own at the end.
+    pub fn with(mut self, pass: impl Pass + 'static) -> Self {
+        self.passes.push(Box::new(pass));
+        self
+    }
+
+    /// The names of the passes, in order.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.passes.iter().map(|p| p.name()).collect()
+    }
+
+    /// Runs every pass once, verifying the graph after each.
+    pub fn run(&self, graph: &mut Graph) -> Result<Report, PassError> {
+        let mut cx = Cx::new(self.stop_after);
+        let mut report = Report::default();
+        for pass in &self.passes {
+            let before = graph.len();
+            let rewrites = pass.run(graph, &mut cx)?;
+            graph.verify().map_err(|source| PassError::Verify { pass: pass.name().into(), source })?;
+            let trace = std::mem::take(&mut cx.trace);
+            report.passes.push(PassReport { pass: pass.name(), rewrites, before, after: graph.len(), trace });
+            if cx.stopped() {
+                break;
+            }
+        }
+        Ok(report)
+    }
+}
+
+/// What a run of a pipeline did, pass by pass.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// One entry a pass that ran, in order.
+    pub passes: Vec<PassReport>,
+}
+
+/// What one pass did.
+#[derive(Clone, Debug)]
+pub struct PassReport {
+    /// The pass.
+    pub pass: &'static str,
+    /// Rewrites applied.
+    pub rewrites: usize,
+    /// Nodes before.
+    pub before: usize,
+    /// Nodes after.
+    pub after: usize,
+    /// The rewrites, and what was considered and left alone.
+    pub trace: Trace,
+}
+
+impl Report {
+    /// Every rewrite applied, in order.
+    pub fn applied(&self) -> impl Iterator<Item = &Applied> {
+        self.passes.iter().flat_map(|p| &p.trace.applied)
+    }
+
+    /// Everything that was refused, in order.
+    pub fn refused(&self) -> impl Iterator<Item = &Refused> {
+        self.passes.iter().flat_map(|p| &p.trace.refused)
+    }
+
+    /// Rewrites applied in all.
+    pub fn rewrites(&self) -> usize {
+        self.passes.iter().map(|p| p.rewrites).sum()
+    }
+}
+
+/// The trace as comment lines, as `bgz rewrite --trace` prints it.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for p in &self.passes {
+            write!(f, "{}", p.trace)?;
+        }
+        Ok(())
+    }
+}
+
+/// A reason per line: what a pass makes possible for those behind it.
+fn exact() -> Vec<Box<dyn Pass>> {
+    vec![
+        // Shapes become part of the ops: nothing behind it sees shape arithmetic.
+        fold_constants::pass(),
+        // One form of everything; needs the shapes.
+        canonicalise::pass(),
+        // A repeated symbol of a pattern is one value, also where an exporter wrote it twice.
+        common_subexpressions::pass(),
+        // An intermediate has no user but those that count.
+        dead_code::pass(),
+        // The rows of a softmax are what the attention pass starts from.
+        softmax::pass(),
+        // Before rms-norm, whose pattern is the second half of this one.
+        layer_norm::pass(),
+        rms_norm::pass(),
+        // Activations of one operand are cheap to fuse once they are one op.
+        gelu::pass(),
+        silu::pass(),
+        // A bias is part of a product before it could look like an elementwise op to fuse.
+        linear::pass(),
+        // Behind softmax, and linear, whose results are the heads before their split.
+        attention::pass(),
+        // What the recognisers left over; heads need not look like heads any more.
+        canonicalise::clean_up(),
+        // Two parts of a graph may have become the same.
+        common_subexpressions::pass(),
+        // Last, as it hides what the recognisers look for.
+        fuse_elementwise::pass(),
+        // What no rewrite had a reason to take away.
+        dead_code::pass(),
+    ]
+}

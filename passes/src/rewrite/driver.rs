@@ -1,0 +1,268 @@
+//! Passes, rules, and the record of what they did.
+
+use super::{Match, Patch, Pattern};
+use crate::ir::{Graph, GraphError};
+use std::collections::HashSet;
+use std::fmt;
+use thiserror::Error;
+
+/// A rewriting of a whole graph.
+pub trait Pass: Send + Sync {
+    /// What it is called in text and on the command line, in kebab case.
+    fn name(&self) -> &'static str;
+
+    /// Rewrites `graph` through [`Cx::apply`]; the number of rewrites applied.
+    fn run(&self, graph: &mut Graph, cx: &mut Cx) -> Result<usize, PassError>;
+}
+
+/// A pattern and what to put in its place.
+pub trait Rule: Send + Sync {
+    /// What it is called in the trace, in kebab case.
+    fn name(&self) -> &'static str;
+
+    /// What is looked for.
+    fn pattern(&self) -> Pattern;
+
+    /// What is put in its place, or why not.
+    fn rewrite(&self, graph: &Graph, m: &Match) -> Result<Patch, Skip>;
+}
+
+/// Why a rule leaves a match alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Skip {
+    /// There is nothing to improve; not worth a word.
+    NoEffect,
+    /// A condition does not hold; the trace says which.
+    Check(String),
+}
+
+impl Skip {
+    /// A condition that does not hold.
+    pub fn check(reason: impl Into<String>) -> Self {
+        Skip::Check(reason.into())
+    }
+}
+
+/// A pass that failed: a bug, or a graph that was invalid before.
+#[derive(Debug, Clone, Error)]
+pub enum PassError {
+    /// The graph does not verify after the pass.
+    #[error("after pass {pass}: {source}")]
+    Verify {
+        /// The pass.
+        pass: String,
+        /// What is wrong.
+        source: GraphError,
+    },
+    /// The pass did not come to rest.
+    #[error("pass {pass} does not come to rest after {rewrites} rewrites")]
+    Diverges {
+        /// The pass.
+        pass: String,
+        /// Rewrites applied by then.
+        rewrites: usize,
+    },
+    /// A name that no pass of the pipeline has.
+    #[error("no pass is called {name:?}; there are: {known}")]
+    Unknown {
+        /// The name.
+        name: String,
+        /// All names.
+        known: String,
+    },
+}
+
+/// A rewrite that was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The rule.
+    pub rule: String,
+    /// Name of the value it was done at.
+    pub value: String,
+    /// Mnemonics of the ops it took away, in order.
+    pub ops: Vec<String>,
+}
+
+/// A rewrite that was considered and not done.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Refused {
+    /// The rule.
+    pub rule: String,
+    /// Name of the value.
+    pub value: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What was done and what was not, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Trace {
+    /// Rewrites done.
+    pub applied: Vec<Applied>,
+    /// Rewrites refused, each once.
+    pub refused: Vec<Refused>,
+    seen: HashSet<Refused>,
+}
+
+/// `// rule: %value <- op, op` and `// rule: skipped %value: reason`, a line each.
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for a in &self.applied {
+            writeln!(f, "// {}: %{} <- {}", a.rule, a.value, a.ops.join(", "))?;
+        }
+        for r in &self.refused {
+            writeln!(f, "// {}: skipped %{}: {}", r.rule, r.value, r.reason)?;
+        }
+        Ok(())
+    }
+}
+
+/// What a pass works with: the trace, and how many rewrites it may still do.
+#[derive(Clone, Debug, Default)]
+pub struct Cx {
+    /// What was done so far.
+    pub trace: Trace,
+    left: Option<usize>,
+}
+
+impl Cx {
+    /// A context that allows at most `stop_after` rewrites, if given.
+    pub fn new(stop_after: Option<usize>) -> Self {
+        Self { trace: Trace::default(), left: stop_after }
+    }
+
+    /// Whether no further rewrite is allowed.
+    pub fn stopped(&self) -> bool {
+        self.left == Some(0)
+    }
+
+    /// Applies a patch for `rule` and records it; false if it was refused or no rewrite is left.
+    pub fn apply(&mut self, graph: &mut Graph, rule: &str, patch: Patch) -> bool {
+        if self.stopped() {
+            return false;
+        }
+        let Some(root) = patch.replaced().next().or(patch.consumed().first().copied()) else { return false };
+        let value = graph.try_value(root).map(|v| v.name.to_string()).unwrap_or_default();
+        let mut nodes: Vec<_> = patch
+            .replaced()
+            .chain(patch.consumed().iter().copied())
+            .filter_map(|v| graph.try_value(v).and_then(|_| graph.producer(v)))
+            .collect();
+        nodes.sort();
+        nodes.dedup();
+        let mut ops: Vec<_> = nodes.into_iter().map(|n| graph.node(n).op.mnemonic()).collect();
+        if ops.is_empty() {
+            ops.push("const".into());
+        }
+        match graph.apply(patch) {
+            Ok(()) => {
+                if let Some(left) = &mut self.left {
+                    *left -= 1;
+                }
+                self.trace.applied.push(Applied { rule: rule.into(), value, ops });
+                true
+            }
+            Err(e) => {
+                self.refuse(rule, value, e.to_string());
+                false
+            }
+        }
+    }
+
+    /// Records a rewrite that was not done.
+    pub fn refuse(&mut self, rule: &str, value: impl Into<String>, reason: impl Into<String>) {
+        let r = Refused { rule: rule.into(), value: value.into(), reason: reason.into() };
+        if self.trace.seen.insert(r.clone()) {
+            self.trace.refused.push(r);
+        }
+    }
+}
+
+/// A rule without state, from its parts.
+pub fn rule(name: &'static str, pattern: Pattern, rewrite: fn(&Graph, &Match) -> Result<Patch, Skip>) -> Box<dyn Rule> {
+    struct Plain(&'static str, Pattern, fn(&Graph, &Match) -> Result<Patch, Skip>);
+
+    impl Rule for Plain {
+        fn name(&self) -> &'static str {
+            self.0
+        }
+
+        fn pattern(&self) -> Pattern {
+            self.1.clone()
+        }
+
+        fn rewrite(&self, graph: &Graph, m: &Match) -> Result<Patch, Skip> {
+            (self.2)(graph, m)
+        }
+    }
+
+    Box::new(Plain(name, pattern, rewrite))
+}
+
+/// A pass made of rules, tried at every node until none applies.
+pub struct Rules {
+    name: &'static str,
+    rules: Vec<(Box<dyn Rule>, Pattern)>,
+}
+
+impl Rules {
+    /// A pass called `name`; earlier rules are tried first.
+    pub fn new(name: &'static str, rules: Vec<Box<dyn Rule>>) -> Self {
+        let rules = rules
+            .into_iter()
+            .map(|r| {
+                let pattern = r.pattern();
+                (r, pattern)
+            })
+            .collect();
+        Self { name, rules }
+    }
+
+    /// Rewrites at one value as long as rules apply there; the number applied.
+    fn at(&self, graph: &mut Graph, cx: &mut Cx, value: crate::ir::ValueId) -> usize {
+        for (rule, pattern) in &self.rules {
+            let Some(m) = pattern.find(graph, value) else { continue };
+            match rule.rewrite(graph, &m) {
+                Ok(patch) => {
+                    if cx.apply(graph, rule.name(), patch) {
+                        return 1;
+                    }
+                }
+                Err(Skip::NoEffect) => {}
+                Err(Skip::Check(reason)) => cx.refuse(rule.name(), graph.name(value), reason),
+            }
+            if cx.stopped() {
+                break;
+            }
+        }
+        0
+    }
+}
+
+impl Pass for Rules {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn run(&self, graph: &mut Graph, cx: &mut Cx) -> Result<usize, PassError> {
+        let mut total = 0;
+        let limit = 16 * graph.len() + 64;
+        loop {
+            let mut applied = 0;
+            for id in graph.order().to_vec() {
+                if cx.stopped() {
+                    return Ok(total + applied);
+                }
+                let Some(value) = graph.try_node(id).and_then(|n| n.outputs.first().copied()) else { continue };
+                applied += self.at(graph, cx, value);
+                if total + applied > limit {
+                    return Err(PassError::Diverges { pass: self.name.into(), rewrites: total + applied });
+                }
+            }
+            total += applied;
+            if applied == 0 {
+                return Ok(total);
+            }
+        }
+    }
+}
