@@ -1,0 +1,143 @@
+//! The attributes of a node, which remember being read: one that nothing asked
+//! for is an error, since it would change the result.
+
+use super::error::{Res, fail};
+use onnx_ir::{AttributeProto, AttributeType, GraphProto, TensorProto};
+use std::cell::Cell;
+
+/// Attributes that do not change what an inference computes here.
+const HARMLESS: &[(&str, &str)] = &[
+    // Training only.
+    ("BatchNormalization", "momentum"),
+    ("Dropout", "ratio"),
+    ("Dropout", "seed"),
+    ("Dropout", "is_test"),
+    // Saturation concerns float8, which is refused.
+    ("Cast", "saturate"),
+    ("CastLike", "saturate"),
+    // The precision of intermediate results; they are at least f32.
+    ("LayerNormalization", "stash_type"),
+    ("GroupNormalization", "stash_type"),
+    ("RMSNormalization", "stash_type"),
+    ("SimplifiedLayerNormalization", "stash_type"),
+    // Any order is allowed then; ours is sorted.
+    ("TopK", "sorted"),
+    // Of the indices, which are refused where asked for.
+    ("MaxPool", "storage_order"),
+    // The precision of the softmax; it is at least that of its operand.
+    ("Attention", "softmax_precision"),
+];
+
+/// A sparse tensor in coordinate form.
+pub(super) struct Sparse<'a> {
+    pub values: &'a TensorProto,
+    pub indices: &'a TensorProto,
+    pub dims: &'a [i64],
+}
+
+/// Attributes by name.
+#[derive(Debug, Default)]
+pub(super) struct Attributes {
+    items: Vec<(AttributeProto, Cell<bool>)>,
+}
+
+impl Attributes {
+    pub fn new(items: Vec<AttributeProto>) -> Res<Self> {
+        for (i, a) in items.iter().enumerate() {
+            if items[..i].iter().any(|b| b.name == a.name) {
+                fail!("attribute {} is given twice", a.name);
+            }
+        }
+        Ok(Self { items: items.into_iter().map(|a| (a, Cell::new(false))).collect() })
+    }
+
+    fn get(&self, name: &str, types: &[AttributeType]) -> Res<Option<&AttributeProto>> {
+        let Some((a, read)) = self.items.iter().find(|(a, _)| a.name == name) else { return Ok(None) };
+        read.set(true);
+        match a.type_.enum_value() {
+            Ok(t) if types.contains(&t) || t == AttributeType::UNDEFINED => Ok(Some(a)),
+            Ok(t) => fail!("attribute {name} is {t:?}, not {:?}", types[0]),
+            Err(n) => fail!("attribute {name} is of unknown type {n}"),
+        }
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.items.iter().any(|(a, _)| a.name == name)
+    }
+
+    pub fn int(&self, name: &str) -> Res<Option<i64>> {
+        Ok(self.get(name, &[AttributeType::INT])?.map(|a| a.i))
+    }
+
+    pub fn int_or(&self, name: &str, default: i64) -> Res<i64> {
+        Ok(self.int(name)?.unwrap_or(default))
+    }
+
+    pub fn flag(&self, name: &str, default: bool) -> Res<bool> {
+        Ok(self.int(name)?.map_or(default, |v| v != 0))
+    }
+
+    pub fn float(&self, name: &str) -> Res<Option<f32>> {
+        Ok(self.get(name, &[AttributeType::FLOAT])?.map(|a| a.f))
+    }
+
+    pub fn float_or(&self, name: &str, default: f32) -> Res<f32> {
+        Ok(self.float(name)?.unwrap_or(default))
+    }
+
+    pub fn ints(&self, name: &str) -> Res<Option<&[i64]>> {
+        Ok(self.get(name, &[AttributeType::INTS])?.map(|a| a.ints.as_slice()))
+    }
+
+    pub fn floats(&self, name: &str) -> Res<Option<&[f32]>> {
+        Ok(self.get(name, &[AttributeType::FLOATS])?.map(|a| a.floats.as_slice()))
+    }
+
+    pub fn string(&self, name: &str) -> Res<Option<&str>> {
+        match self.get(name, &[AttributeType::STRING])? {
+            None => Ok(None),
+            Some(a) => match std::str::from_utf8(&a.s) {
+                Ok(s) => Ok(Some(s)),
+                Err(_) => fail!("attribute {name} is not text"),
+            },
+        }
+    }
+
+    pub fn string_or(&self, name: &str, default: &'static str) -> Res<&str> {
+        Ok(self.string(name)?.unwrap_or(default))
+    }
+
+    pub fn tensor(&self, name: &str) -> Res<Option<&TensorProto>> {
+        Ok(self.get(name, &[AttributeType::TENSOR])?.and_then(|a| a.t.as_ref()))
+    }
+
+    pub fn graph(&self, name: &str) -> Res<Option<&GraphProto>> {
+        Ok(self.get(name, &[AttributeType::GRAPH])?.and_then(|a| a.g.as_ref()))
+    }
+
+    /// `values`, `indices` and `dims` of a sparse tensor; its type has no public name.
+    pub fn sparse(&self, name: &str) -> Res<Option<Sparse<'_>>> {
+        let Some(a) = self.get(name, &[AttributeType::SPARSE_TENSOR])? else { return Ok(None) };
+        Ok(a.sparse_tensor.as_ref().map(|s| Sparse { values: &s.values, indices: &s.indices, dims: &s.dims }))
+    }
+
+    /// Takes an attribute out.
+    pub fn take(&mut self, name: &str) -> Option<AttributeProto> {
+        let at = self.items.iter().position(|(a, _)| a.name == name)?;
+        Some(self.items.remove(at).0)
+    }
+
+    /// Every graph among the attributes.
+    pub fn graphs(&self) -> impl Iterator<Item = &GraphProto> {
+        self.items.iter().flat_map(|(a, _)| a.g.as_ref().into_iter().chain(&a.graphs))
+    }
+
+    /// The first attribute that was not read and is not harmless for `op`.
+    pub fn unread(&self, op: &str) -> Option<&str> {
+        self.items
+            .iter()
+            .filter(|(a, read)| !read.get() && !HARMLESS.contains(&(op, a.name.as_str())))
+            .map(|(a, _)| a.name.as_str())
+            .next()
+    }
+}

@@ -1,0 +1,351 @@
+//! Ops on every element by itself, and the casts and choices between them.
+
+use super::convert::{Convert, Node, Outs, alias};
+use super::error::{Res, fail};
+use super::tensor;
+use bgz_passes::ir::{Binary, Constant, DType, IntArg, Op, Scalar, Unary, ValueId};
+
+pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
+    let found: Convert = match (domain, op) {
+        ("", _) if unary_of(op).is_some() => unary,
+        ("", _) if binary_of(op).is_some() => binary,
+        ("", "Min" | "Max" | "Sum" | "Mean") => variadic,
+        ("", "Mod") => modulo,
+        ("", "Pow") => pow,
+        ("", "BitwiseNot") => bitwise_not,
+        ("", "IsInf") => is_inf,
+        ("", "LeakyRelu" | "PRelu" | "ThresholdedRelu" | "Shrink") => pieces,
+        ("", "Elu" | "Selu" | "Celu") => exponential,
+        ("", "HardSigmoid" | "HardSwish" | "Mish" | "Softsign") => activation,
+        ("", "Gelu") => gelu,
+        ("", "Swish") | ("com.microsoft", "QuickGelu") => swish,
+        ("com.microsoft", "Gelu" | "FastGelu" | "BiasGelu") => bias_gelu,
+        ("", "Clip") => clip,
+        ("", "Cast" | "CastLike") => cast,
+        ("", "Where") => choose,
+        ("", "Identity") => identity,
+        ("", "Dropout") => dropout,
+        _ => return None,
+    };
+    Some(found)
+}
+
+fn unary_of(op: &str) -> Option<Unary> {
+    Some(match op {
+        "Neg" => Unary::Neg,
+        "Abs" => Unary::Abs,
+        "Sign" => Unary::Sign,
+        "Floor" => Unary::Floor,
+        "Ceil" => Unary::Ceil,
+        "Round" => Unary::Round,
+        "Sqrt" => Unary::Sqrt,
+        "Reciprocal" => Unary::Recip,
+        "Exp" => Unary::Exp,
+        "Log" => Unary::Log,
+        "Sin" => Unary::Sin,
+        "Cos" => Unary::Cos,
+        "Tan" => Unary::Tan,
+        "Asin" => Unary::Asin,
+        "Acos" => Unary::Acos,
+        "Atan" => Unary::Atan,
+        "Sinh" => Unary::Sinh,
+        "Cosh" => Unary::Cosh,
+        "Tanh" => Unary::Tanh,
+        "Asinh" => Unary::Asinh,
+        "Acosh" => Unary::Acosh,
+        "Atanh" => Unary::Atanh,
+        "Erf" => Unary::Erf,
+        "Sigmoid" => Unary::Sigmoid,
+        "Softplus" => Unary::Softplus,
+        "Relu" => Unary::Relu,
+        "Not" => Unary::Not,
+        "IsNaN" => Unary::IsNan,
+        _ => return None,
+    })
+}
+
+fn binary_of(op: &str) -> Option<Binary> {
+    Some(match op {
+        "Add" => Binary::Add,
+        "Sub" => Binary::Sub,
+        "Mul" => Binary::Mul,
+        "Div" => Binary::Div,
+        "Equal" => Binary::Eq,
+        "Less" => Binary::Lt,
+        "LessOrEqual" => Binary::Le,
+        "Greater" => Binary::Gt,
+        "GreaterOrEqual" => Binary::Ge,
+        "And" | "BitwiseAnd" => Binary::And,
+        "Or" | "BitwiseOr" => Binary::Or,
+        "Xor" | "BitwiseXor" => Binary::Xor,
+        _ => return None,
+    })
+}
+
+fn unary(n: &mut Node) -> Res<Outs> {
+    let (x, f) = (n.input(0)?, unary_of(n.op()));
+    let Some(f) = f else { fail!("it is not a function of one number") };
+    n.emit(Op::Unary(f), &[x])
+}
+
+fn binary(n: &mut Node) -> Res<Outs> {
+    let (a, b, f) = (n.input(0)?, n.input(1)?, binary_of(n.op()));
+    let Some(f) = f else { fail!("it is not a function of two numbers") };
+    n.emit(Op::Binary(f), &[a, b])
+}
+
+fn variadic(n: &mut Node) -> Res<Outs> {
+    let all = n.inputs()?;
+    let f = match n.op() {
+        "Min" => Binary::Min,
+        "Max" => Binary::Max,
+        _ => Binary::Add,
+    };
+    let mean = n.op() == "Mean" && all.len() > 1;
+    let mut sum = all[0];
+    for (i, &v) in all.iter().enumerate().skip(1) {
+        sum = if i + 1 == all.len() && !mean {
+            n.result(0, Op::Binary(f), &[sum, v])?
+        } else {
+            n.part(&format!("to_{i}"), Op::Binary(f), &[sum, v])?
+        };
+    }
+    if !mean {
+        return alias(sum);
+    }
+    let count = n.number("count", sum, all.len() as f64);
+    n.emit(Op::Binary(Binary::Div), &[sum, count])
+}
+
+fn modulo(n: &mut Node) -> Res<Outs> {
+    let (a, b) = (n.input(0)?, n.input(1)?);
+    let c_like = n.attrs().flag("fmod", false)?;
+    if !c_like && n.dtype(a).is_float() {
+        fail!("floats need fmod = 1");
+    }
+    n.emit(Op::Binary(if c_like { Binary::Rem } else { Binary::Mod }), &[a, b])
+}
+
+/// The exponent may be of another dtype; the result has that of the base.
+fn pow(n: &mut Node) -> Res<Outs> {
+    let (a, b) = (n.input(0)?, n.input(1)?);
+    let (base, exponent) = (n.dtype(a), n.dtype(b));
+    if !base.is_float() && exponent.is_float() {
+        let a = n.cast("base", a, exponent)?;
+        let power = n.part("power", Op::Binary(Binary::Pow), &[a, b])?;
+        return n.emit(Op::Cast(base), &[power]);
+    }
+    let b = n.cast("exponent", b, base)?;
+    n.emit(Op::Binary(Binary::Pow), &[a, b])
+}
+
+fn bitwise_not(n: &mut Node) -> Res<Outs> {
+    let x = n.input(0)?;
+    let dtype = n.dtype(x);
+    if dtype == DType::Bool {
+        return n.emit(Op::Unary(Unary::Not), &[x]);
+    }
+    let ones = n.const_part("ones", Constant::scalar(Scalar::from_i64(dtype, -1)));
+    n.emit(Op::Binary(Binary::Xor), &[x, ones])
+}
+
+fn is_inf(n: &mut Node) -> Res<Outs> {
+    let x = n.input(0)?;
+    let (minus, plus) = (n.attrs().flag("detect_negative", true)?, n.attrs().flag("detect_positive", true)?);
+    let one = match (minus, plus) {
+        (true, true) => return n.emit(Op::Unary(Unary::IsInf), &[x]),
+        (true, false) => f64::NEG_INFINITY,
+        (false, true) => f64::INFINITY,
+        (false, false) => fail!("it detects neither sign"),
+    };
+    let inf = n.number("inf", x, one);
+    n.emit(Op::Binary(Binary::Eq), &[x, inf])
+}
+
+/// Linear pieces, chosen by the sign or size of the operand.
+fn pieces(n: &mut Node) -> Res<Outs> {
+    let x = n.input(0)?;
+    let zero = n.number("zero", x, 0.0);
+    match n.op() {
+        "LeakyRelu" | "PRelu" => {
+            let slope = if n.op() == "PRelu" {
+                n.input(1)?
+            } else {
+                let alpha = n.attrs().float_or("alpha", 0.01)?;
+                n.number("alpha", x, alpha.into())
+            };
+            let scaled = n.part("scaled", Op::Binary(Binary::Mul), &[x, slope])?;
+            let below = n.part("below", Op::Binary(Binary::Lt), &[x, zero])?;
+            n.emit(Op::Where, &[below, scaled, x])
+        }
+        "ThresholdedRelu" => {
+            let alpha = n.attrs().float_or("alpha", 1.0)?;
+            let alpha = n.number("alpha", x, alpha.into());
+            let above = n.part("above", Op::Binary(Binary::Gt), &[x, alpha])?;
+            n.emit(Op::Where, &[above, x, zero])
+        }
+        _ => {
+            let (bias, lambd) = (n.attrs().float_or("bias", 0.0)?, n.attrs().float_or("lambd", 0.5)?);
+            let bias = n.number("bias", x, bias.into());
+            let (low, high) = (n.number("low", x, (-lambd).into()), n.number("high", x, lambd.into()));
+            let below = n.part("below", Op::Binary(Binary::Lt), &[x, low])?;
+            let above = n.part("above", Op::Binary(Binary::Gt), &[x, high])?;
+            let raised = n.part("raised", Op::Binary(Binary::Add), &[x, bias])?;
+            let lowered = n.part("lowered", Op::Binary(Binary::Sub), &[x, bias])?;
+            let upper = n.part("upper", Op::Where, &[above, lowered, zero])?;
+            n.emit(Op::Where, &[below, raised, upper])
+        }
+    }
+}
+
+/// `x` above zero, `alpha * (exp(x) - 1)` below, and what is scaled from that.
+fn exponential(n: &mut Node) -> Res<Outs> {
+    let x = n.input(0)?;
+    let zero = n.number("zero", x, 0.0);
+    let a = n.attrs();
+    // onnx.proto's Operators.md, Selu: defaults of alpha and gamma.
+    let alpha = a.float_or("alpha", if n.op() == "Selu" { 1.673_263_2 } else { 1.0 })?;
+    let gamma = if n.op() == "Selu" { a.float_or("gamma", 1.050_701)? } else { 1.0 };
+    let alpha = n.number("alpha", x, alpha.into());
+    let scaled = if n.op() == "Celu" { n.part("scaled", Op::Binary(Binary::Div), &[x, alpha])? } else { x };
+    let exp = n.part("exp", Op::Unary(Unary::Expm1), &[scaled])?;
+    let low = n.part("low", Op::Binary(Binary::Mul), &[alpha, exp])?;
+    let above = n.part("above", Op::Binary(Binary::Gt), &[x, zero])?;
+    if n.op() != "Selu" {
+        return n.emit(Op::Where, &[above, x, low]);
+    }
+    let elu = n.part("elu", Op::Where, &[above, x, low])?;
+    let gamma = n.number("gamma", x, gamma.into());
+    n.emit(Op::Binary(Binary::Mul), &[gamma, elu])
+}
+
+fn activation(n: &mut Node) -> Res<Outs> {
+    let x = n.input(0)?;
+    match n.op() {
+        "Mish" => {
+            let soft = n.part("softplus", Op::Unary(Unary::Softplus), &[x])?;
+            let tanh = n.part("tanh", Op::Unary(Unary::Tanh), &[soft])?;
+            n.emit(Op::Binary(Binary::Mul), &[x, tanh])
+        }
+        "Softsign" => {
+            let one = n.number("one", x, 1.0);
+            let abs = n.part("abs", Op::Unary(Unary::Abs), &[x])?;
+            let sum = n.part("sum", Op::Binary(Binary::Add), &[one, abs])?;
+            n.emit(Op::Binary(Binary::Div), &[x, sum])
+        }
+        op => {
+            let swish = op == "HardSwish";
+            let (alpha, beta) = if swish {
+                (1.0 / 6.0, 0.5)
+            } else {
+                let a = n.attrs();
+                (a.float_or("alpha", 0.2)?.into(), a.float_or("beta", 0.5)?.into())
+            };
+            let (alpha, beta) = (n.number("alpha", x, alpha), n.number("beta", x, beta));
+            let (zero, one) = (n.number("zero", x, 0.0), n.number("one", x, 1.0));
+            let scaled = n.part("scaled", Op::Binary(Binary::Mul), &[x, alpha])?;
+            let sum = n.part("sum", Op::Binary(Binary::Add), &[scaled, beta])?;
+            let low = n.part("low", Op::Binary(Binary::Max), &[sum, zero])?;
+            if !swish {
+                return n.emit(Op::Binary(Binary::Min), &[low, one]);
+            }
+            let gate = n.part("gate", Op::Binary(Binary::Min), &[low, one])?;
+            n.emit(Op::Binary(Binary::Mul), &[x, gate])
+        }
+    }
+}
+
+fn gelu(n: &mut Node) -> Res<Outs> {
+    let x = n.input(0)?;
+    let f = match n.attrs().string_or("approximate", "none")? {
+        "none" => Unary::GeluErf,
+        "tanh" => Unary::GeluTanh,
+        other => fail!("attribute approximate is {other:?}"),
+    };
+    n.emit(Op::Unary(f), &[x])
+}
+
+fn bias_gelu(n: &mut Node) -> Res<Outs> {
+    let mut x = n.input(0)?;
+    if let Some(bias) = n.maybe(1)? {
+        x = n.part("sum", Op::Binary(Binary::Add), &[x, bias])?;
+    }
+    n.emit(Op::Unary(if n.op() == "FastGelu" { Unary::GeluTanh } else { Unary::GeluErf }), &[x])
+}
+
+/// `x * sigmoid(alpha * x)`.
+fn swish(n: &mut Node) -> Res<Outs> {
+    let x = n.input(0)?;
+    let alpha = n.attrs().float_or("alpha", if n.op() == "Swish" { 1.0 } else { 1.702 })?;
+    if alpha == 1.0 {
+        return n.emit(Op::Unary(Unary::Silu), &[x]);
+    }
+    let alpha = n.number("alpha", x, alpha.into());
+    let scaled = n.part("scaled", Op::Binary(Binary::Mul), &[alpha, x])?;
+    let gate = n.part("gate", Op::Unary(Unary::Sigmoid), &[scaled])?;
+    n.emit(Op::Binary(Binary::Mul), &[x, gate])
+}
+
+/// `min(max(x, low), high)`, so that the upper bound holds where they cross.
+fn clip(n: &mut Node) -> Res<Outs> {
+    let x = n.input(0)?;
+    let bound = |n: &mut Node, i: usize, name: &str| -> Res<Option<ValueId>> {
+        Ok(match (n.maybe(i)?, n.opset() < 11) {
+            (Some(v), _) => Some(v),
+            (None, true) => n.attrs().float(name)?.map(|v| n.number(name, x, v.into())),
+            (None, false) => None,
+        })
+    };
+    let (low, high) = (bound(n, 1, "min")?, bound(n, 2, "max")?);
+    match (low, high) {
+        (None, None) => alias(x),
+        (Some(low), None) => n.emit(Op::Binary(Binary::Max), &[x, low]),
+        (None, Some(high)) => n.emit(Op::Binary(Binary::Min), &[x, high]),
+        (Some(low), Some(high)) => {
+            let raised = n.part("raised", Op::Binary(Binary::Max), &[x, low])?;
+            n.emit(Op::Binary(Binary::Min), &[raised, high])
+        }
+    }
+}
+
+fn cast(n: &mut Node) -> Res<Outs> {
+    let x = n.input(0)?;
+    let to = if n.op() == "CastLike" {
+        match n.input_ty(1) {
+            Some(ty) => ty.dtype,
+            None => fail!("operand 1 is missing"),
+        }
+    } else {
+        let Some(code) = n.attrs().int("to")? else { fail!("attribute to is missing") };
+        match tensor::dtype(i32::try_from(code).unwrap_or(0)) {
+            Ok(d) => d,
+            Err(name) => fail!("attribute to: the element type is not supported: {name}"),
+        }
+    };
+    if to == n.dtype(x) { alias(x) } else { n.emit(Op::Cast(to), &[x]) }
+}
+
+fn choose(n: &mut Node) -> Res<Outs> {
+    let (c, a, b) = (n.input(0)?, n.input(1)?, n.input(2)?);
+    n.emit(Op::Where, &[c, a, b])
+}
+
+fn identity(n: &mut Node) -> Res<Outs> {
+    let x = n.input(0)?;
+    alias(x)
+}
+
+/// Inference: the operand, and a mask that keeps everything.
+fn dropout(n: &mut Node) -> Res<Outs> {
+    let x = n.input(0)?;
+    if n.has(2) && n.constant(2).and_then(|c| c.as_scalar()).is_none_or(|s| s.to_i64() != 0) {
+        fail!("training is not supported");
+    }
+    if !n.wants(1) {
+        return alias(x);
+    }
+    let yes = n.const_part("yes", Constant::scalar(Scalar::bool(true)));
+    let shape = IntArg::Known(n.shape(x));
+    let mask = n.result(1, Op::Full { shape }, &[yes])?;
+    Ok(vec![Some(x), Some(mask)])
+}

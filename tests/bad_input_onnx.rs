@@ -1,0 +1,462 @@
+//! What is wrong with an ONNX file is said, with the name of the thing, and nothing panics.
+
+mod onnx_build;
+
+use bgz_fusion::onnx::{self, ImportError};
+use bytes::Bytes;
+use onnx_build::*;
+use onnx_ir::{Message, ModelProto};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A folder of its own, removed when dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let n = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("bgz-bad-onnx-{}-{n}", std::process::id()));
+        fs::create_dir_all(&path).expect("a folder for the test");
+        Self(path)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, bytes).expect("a file for the test");
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A model with most of what a file can have in it.
+fn small() -> ModelProto {
+    model(13, |b| {
+        b.input("x", F32, &["batch", "4"]);
+        b.f32s("w", &[4, 2], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
+        b.i64s("shape", &[-1, 2, 1]);
+        b.node("MatMul", "x w", "y", vec![]);
+        b.node("Softmax", "y", "s", vec![int("axis", -1)]);
+        b.node("Reshape", "s shape", "r", vec![]);
+        b.node("Shape", "r", "dims", vec![]);
+        b.node("ConstantOfShape", "dims", "ones", vec![tensor_attr("value", f32s("", &[1], &[1.0]))]);
+        b.node("Add", "r ones", "z", vec![]);
+        b.node("Conv", "z k", "c", vec![ints("kernel_shape", &[1]), text("auto_pad", "SAME_UPPER")]);
+        b.f32s("k", &[3, 2, 1], &[0.5; 6]);
+        b.node("Slice", "c from to axes", "out", vec![]);
+        b.i64s("from", &[0]);
+        b.i64s("to", &[2]);
+        b.i64s("axes", &[1]);
+        b.output("out");
+    })
+}
+
+/// `weight` lies in another file.
+fn external(location: &str, offset: &str, length: Option<&str>) -> ModelProto {
+    let mut m = model(13, |b| {
+        b.input("x", F32, &["2"]);
+        b.f32s("weight", &[2], &[]);
+        b.node("Add", "x weight", "y", vec![]);
+        b.output("y");
+    });
+    let t = &mut m.graph.as_mut().expect("it has a graph").initializer[0];
+    // Field 14, data_location, is 1, EXTERNAL (onnx.proto); the enum has no public name.
+    t.merge_from_bytes(&[14 << 3, 1]).expect("a field");
+    for (key, value) in [("location", Some(location)), ("offset", Some(offset)), ("length", length)] {
+        let Some(value) = value else { continue };
+        t.external_data.push(Default::default());
+        let entry = t.external_data.last_mut().expect("just pushed");
+        entry.key = key.into();
+        entry.value = value.into();
+    }
+    m
+}
+
+#[test]
+fn a_good_model_is_taken() {
+    let g = import(&small()).expect("it is a good model");
+    assert_eq!(ty(&g, "out"), "f32[batch, 2, 1]");
+}
+
+#[test]
+fn no_file() {
+    let e = onnx::load(Path::new("/nowhere/at-all.onnx")).expect_err("there is no such file");
+    assert_eq!(e.to_string(), "cannot read /nowhere/at-all.onnx");
+    assert!(std::error::Error::source(&e).is_some());
+}
+
+#[test]
+fn an_empty_file() {
+    let folder = Folder::new();
+    let path = folder.write("empty.onnx", b"");
+    assert_eq!(onnx::load(&path).expect_err("").to_string(), "not an ONNX model: there is no graph in it");
+}
+
+#[test]
+fn truncated() {
+    let folder = Folder::new();
+    let all = bytes(&small());
+    let path = folder.write("half.onnx", &all[..all.len() / 2]);
+    let e = onnx::load(&path).expect_err("half of it is missing");
+    assert!(matches!(e, ImportError::Format(_)), "{e}");
+    // Nothing that is cut off anywhere panics.
+    for n in 0..all.len() {
+        let _ = onnx::from_bytes(all.slice(..n));
+    }
+}
+
+#[test]
+fn flipped_bits() {
+    let all = bytes(&small());
+    for at in 0..all.len() {
+        for bit in 0..8 {
+            let mut damaged = all.to_vec();
+            damaged[at] ^= 1 << bit;
+            let _ = onnx::from_bytes(damaged.into());
+        }
+        for value in [0, 0x7f, 0x80, 0xff] {
+            let mut damaged = all.to_vec();
+            damaged[at] = value;
+            let _ = onnx::from_bytes(damaged.into());
+        }
+    }
+}
+
+#[test]
+fn a_damaged_real_model() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/default/char_lm.onnx");
+    let Ok(all) = fs::read(&path) else {
+        println!("SKIPPED: {} does not exist", path.display());
+        return;
+    };
+    let mut random = Random(7);
+    for _ in 0..150 {
+        let mut damaged = all.clone();
+        // Most of the file is weights: the structure is at its beginning and at its end.
+        for _ in 0..1 + random.below(4) {
+            let near = random.below(damaged.len().min(20_000));
+            let at = if random.below(2) == 0 { near } else { damaged.len() - 1 - near };
+            damaged[at] = random.below(256) as u8;
+        }
+        if random.below(4) == 0 {
+            damaged.truncate(random.below(all.len()));
+        }
+        let _ = onnx::from_bytes(damaged.into());
+    }
+}
+
+/// xorshift64 (Marsaglia 2003).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % n.max(1) as u64) as usize
+    }
+}
+
+#[test]
+fn random_bytes() {
+    let mut random = Random(1);
+    for _ in 0..2000 {
+        let noise: Vec<u8> = (0..random.below(300)).map(|_| random.below(256) as u8).collect();
+        let e = onnx::from_bytes(Bytes::from(noise)).expect_err("noise is no model");
+        assert!(matches!(e, ImportError::Format(_)), "{e}");
+    }
+}
+
+#[test]
+fn unknown_ops_are_listed_together() {
+    let message = refused(17, |b| {
+        b.input("x", F32, &["2"]);
+        b.node("Frobnicate", "x", "y", vec![]).name = "first".into();
+        b.node("Add", "y y", "z", vec![]);
+        let n = b.node("Grommet", "z", "w", vec![]);
+        n.domain = "com.example".into();
+        b.output("w");
+    });
+    assert_eq!(message, "2 nodes cannot be run:\n  Frobnicate (node first)\n  Grommet of domain com.example (node w)");
+}
+
+#[test]
+fn external_file_missing() {
+    let folder = Folder::new();
+    let path = folder.write("m.onnx", &bytes(&external("weights.bin", "0", Some("8"))));
+    let message = onnx::load(&path).expect_err("the weights are missing").to_string();
+    assert!(message.starts_with("tensor weight: external data in \"weights.bin\": "), "{message}");
+}
+
+#[test]
+fn external_file_too_short() {
+    let folder = Folder::new();
+    folder.write("weights.bin", &[0; 11]);
+    let path = folder.write("m.onnx", &bytes(&external("weights.bin", "4", None)));
+    assert_eq!(
+        onnx::load(&path).expect_err("a byte is missing").to_string(),
+        "tensor weight: external data in \"weights.bin\": 8 bytes from 4 are beyond the 11 bytes of the file"
+    );
+    for offset in ["18446744073709551615", "-1", "x"] {
+        let path = folder.write("m.onnx", &bytes(&external("weights.bin", offset, None)));
+        assert!(onnx::load(&path).is_err(), "{offset}");
+    }
+    let path = folder.write("m.onnx", &bytes(&external("weights.bin", "0", Some("4"))));
+    assert_eq!(
+        onnx::load(&path).expect_err("half the length").to_string(),
+        "tensor weight: external data in \"weights.bin\": 4 bytes where the shape needs 8"
+    );
+}
+
+#[test]
+fn external_file_outside_of_the_folder() {
+    let folder = Folder::new();
+    let secret = folder.write("secret", &[0; 8]);
+    fs::create_dir(folder.0.join("model")).expect("a folder");
+    for location in ["../secret", "a/../../secret", "..\\secret", &secret.display().to_string()] {
+        let path = folder.write("model/m.onnx", &bytes(&external(location, "0", None)));
+        let message = onnx::load(&path).expect_err("it leaves the folder").to_string();
+        assert!(message.ends_with("the path leaves the folder of the model"), "{message}");
+    }
+}
+
+#[test]
+fn external_file_without_a_file() {
+    let message = import(&external("weights.bin", "0", None)).expect_err("bytes have no folder").to_string();
+    assert_eq!(
+        message,
+        "tensor weight: external data in \"weights.bin\": a model from memory cannot have external data; \
+         load it from its file"
+    );
+}
+
+/// The message for an initialiser `w` that is used.
+fn bad_tensor(t: onnx_ir::TensorProto) -> String {
+    refused(13, |b| {
+        b.input("x", F32, &["2"]);
+        b.graph.initializer.push(t);
+        b.node("Identity", "w", "y", vec![]);
+        b.output("y");
+    })
+}
+
+#[test]
+fn wrong_length_of_raw_data() {
+    assert_eq!(
+        bad_tensor(tensor("w", F32, &[2, 3], vec![0; 20])),
+        "tensor w: 20 bytes of data where the shape [2, 3] needs 24"
+    );
+    let mut t = tensor("w", F32, &[3], vec![]);
+    t.float_data = vec![1.0, 2.0];
+    assert_eq!(bad_tensor(t), "tensor w: 2 elements of data where the shape [3] needs 3");
+}
+
+#[test]
+fn sizes_beyond_memory() {
+    for dims in [&[i64::MAX, i64::MAX][..], &[1 << 40, 1 << 40], &[i64::MAX], &[0, i64::MAX, 3]] {
+        let message = bad_tensor(tensor("w", F32, dims, vec![]));
+        assert!(message.starts_with("tensor w: ") && message.contains("memory can hold"), "{message}");
+    }
+}
+
+#[test]
+fn negative_dims() {
+    assert_eq!(bad_tensor(f32s("w", &[2, -3], &[])), "tensor w: -3 is not an extent, in [2, -3]");
+    let message = refused(13, |b| {
+        b.input("x", F32, &["2", "-1"]);
+        b.node("Neg", "x", "y", vec![]);
+        b.output("y");
+    });
+    assert_eq!(message, "input x: -1 is not an extent (axis 1)");
+}
+
+#[test]
+fn dtypes_that_are_not_ours() {
+    assert_eq!(bad_tensor(tensor("w", STRING, &[0], vec![])), "tensor w: its element type is not supported: string");
+    assert_eq!(
+        bad_tensor(tensor("w", 99, &[0], vec![])),
+        "tensor w: its element type is not supported: unknown element type 99"
+    );
+    // 13 is UINT64: taken where it fits i64.
+    let too_large = tensor("w", 13, &[1], u64::MAX.to_le_bytes().to_vec());
+    assert_eq!(bad_tensor(too_large), "tensor w: a number does not fit i64");
+    let message = refused(13, |b| {
+        b.input("x", STRING, &["2"]);
+        b.output("x");
+    });
+    assert_eq!(message, "input x: its element type is not supported: string");
+}
+
+#[test]
+fn a_value_that_nothing_makes() {
+    let message = refused(13, |b| {
+        b.input("x", F32, &["2"]);
+        b.node("Add", "x ghost", "y", vec![]).name = "sum".into();
+        b.output("y");
+    });
+    assert_eq!(message, "node sum uses the value ghost, which nothing makes");
+    let message = refused(13, |b| {
+        b.input("x", F32, &["2"]);
+        b.output("ghost");
+    });
+    assert_eq!(message, "the list of outputs uses the value ghost, which nothing makes");
+}
+
+#[test]
+fn an_operand_that_is_left_out() {
+    let message = refused(13, |b| {
+        b.input("x", F32, &["2"]);
+        b.node("Add", "x", "y", vec![]);
+        b.output("y");
+    });
+    assert_eq!(message, "node y (Add): operand 1 is missing");
+}
+
+#[test]
+fn duplicate_names() {
+    let duplicates: [fn(&mut Build); 5] = [
+        |b| b.add(node("Neg", "x", "y", vec![])),
+        |b| b.add(node("Split", "x", "y y", vec![])),
+        |b| b.input("y", F32, &["2"]),
+        |b| b.f32s("y", &[1], &[1.0]),
+        |b| {
+            b.f32s("w", &[1], &[1.0]);
+            b.f32s("w", &[1], &[2.0]);
+        },
+    ];
+    for (i, extra) in duplicates.into_iter().enumerate() {
+        let message = refused(13, |b| {
+            b.input("x", F32, &["2"]);
+            b.node("Exp", "x", if i == 4 { "z" } else { "y" }, vec![]);
+            extra(b);
+            b.output("x");
+        });
+        assert_eq!(message, format!("the value {} is defined twice", if i == 4 { "w" } else { "y" }));
+    }
+    let message = refused(13, |b| {
+        b.input("x", F32, &["2"]);
+        b.input("x", F32, &["2"]);
+        b.output("x");
+    });
+    assert_eq!(message, "the value x is defined twice");
+}
+
+#[test]
+fn cycles() {
+    let message = refused(13, |b| {
+        b.input("x", F32, &["2"]);
+        b.node("Neg", "a", "before", vec![]);
+        b.node("Add", "x c", "a", vec![]);
+        b.node("Neg", "a", "b", vec![]);
+        b.node("Exp", "b", "c", vec![]);
+        b.output("c");
+    });
+    assert!(message.ends_with("depends on itself: the graph has a cycle"), "{message}");
+    let name = message.split(' ').nth(2).expect("a name");
+    assert!(["a", "b", "c"].contains(&name), "{message}");
+}
+
+#[test]
+fn attributes_that_are_not_understood() {
+    let one = |opset, op: &str, a: onnx_ir::AttributeProto| {
+        refused(opset, |b| {
+            b.input("x", F32, &["2", "3"]);
+            b.node(op, "x", "y", vec![a]).name = "n".into();
+            b.output("y");
+        })
+    };
+    assert_eq!(one(13, "Relu", int("slope", 1)), "node n (Relu): attribute slope is not understood");
+    assert_eq!(one(13, "Softmax", float("axis", 1.0)), "node n (Softmax): attribute axis is FLOAT, not INT");
+    assert_eq!(one(13, "Softmax", int("axis", 2)), "node n (Softmax): axis 2 of a tensor of rank 2");
+    // From opset 13 on the axes are an operand.
+    assert_eq!(one(13, "ReduceSum", ints("axes", &[0])), "node n (ReduceSum): attribute axes is not understood");
+}
+
+#[test]
+fn types_that_do_not_fit() {
+    let message = refused(13, |b| {
+        b.input("x", F32, &["2", "3"]);
+        b.input("y", F32, &["2", "3"]);
+        b.node("MatMul", "x y", "z", vec![]);
+        b.output("z");
+    });
+    assert_eq!(message, "node z (MatMul): inner dims differ: [2, 3] and [2, 3]");
+    let message = refused(13, |b| {
+        b.input("x", F32, &["2"]);
+        b.input("n", I32, &["2"]);
+        b.node("Add", "x n", "z", vec![]);
+        b.output("z");
+    });
+    assert_eq!(message, "node z (Add): operands of f32 and i32");
+}
+
+#[test]
+fn opsets_that_are_not_known() {
+    let with = |v| refused(v, |b| b.add(node("Neg", "x", "y", vec![])));
+    assert_eq!(with(6), "not an ONNX model: opset 6 is not supported, 7 to 25 are");
+    assert_eq!(with(99), "not an ONNX model: opset 99 is not supported, 7 to 25 are");
+    let mut m = small();
+    m.opset_import.clear();
+    let message = import(&m).expect_err("no opset").to_string();
+    assert_eq!(message, "not an ONNX model: it does not say which opset it uses");
+}
+
+#[test]
+fn functions_that_call_each_other_forever() {
+    let function = |m: &mut ModelProto, name: &str, calls: &[&str]| {
+        m.functions.push(Default::default());
+        let f = m.functions.last_mut().expect("just pushed");
+        f.name = name.into();
+        f.domain = "local".into();
+        f.input = vec!["a".into()];
+        f.output = vec![format!("v{}", calls.len())];
+        for (i, op) in calls.iter().enumerate() {
+            let from = if i == 0 { "a".into() } else { format!("v{i}") };
+            let mut n = node(op, &from, &format!("v{}", i + 1), vec![]);
+            n.domain = if *op == "Neg" { "" } else { "local" }.into();
+            f.node.push(n);
+        }
+    };
+    let start = || {
+        model(17, |b| {
+            b.input("x", F32, &["2"]);
+            b.node("F0", "x", "y", vec![]).domain = "local".into();
+            b.output("y");
+        })
+    };
+    let mut m = start();
+    function(&mut m, "F0", &["F0"]);
+    let message = import(&m).expect_err("it never ends").to_string();
+    assert!(message.ends_with("its function calls itself, or too many others within each other"), "{message}");
+    // Two calls each, 40 deep.
+    let mut m = start();
+    for i in 0..40 {
+        let next = if i == 39 { "Neg".to_owned() } else { format!("F{}", i + 1) };
+        function(&mut m, &format!("F{i}"), &[&next, &next]);
+    }
+    let message = import(&m).expect_err("it is too much").to_string();
+    assert_eq!(message, "not an ONNX model: there are more than 262144 nodes in it");
+}
+
+#[test]
+fn shape_arithmetic_that_grows_without_end() {
+    let squares = |b: &mut Build| {
+        b.input("x", F32, &["n", "m"]);
+        b.node("Shape", "x", "dims", vec![]);
+        b.i64s("axis", &[0]);
+        b.node("ReduceSum", "dims axis", "v0", vec![]);
+        for i in 0..40 {
+            b.node("Mul", &format!("v{i} v{i}"), &format!("v{}", i + 1), vec![]);
+        }
+        b.node("Expand", "x v40", "y", vec![]);
+        b.output("y");
+    };
+    // Either is right, as long as there is an answer.
+    let _ = import(&model(17, squares));
+}

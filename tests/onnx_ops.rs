@@ -1,0 +1,322 @@
+//! What an ONNX op computes, the graph made of it computes: those that are composed of several ops, and those
+//! with rules that are easily got wrong.
+
+mod onnx_build;
+
+use bgz_passes::eval::Tensor;
+use onnx_build::*;
+
+/// `f` of each number against what the op makes of it.
+#[track_caller]
+fn elementwise(op: &str, attrs: Vec<onnx_ir::AttributeProto>, f: impl Fn(f64) -> f64) {
+    let x = [-3.5, -1.0, -0.5, -0.0, 0.0, 0.5, 1.0, 1.5, 2.5, 4.0, f32::NEG_INFINITY, f32::INFINITY, f32::NAN];
+    let g = graph(20, |b| {
+        b.input("x", F32, &["n"]);
+        b.node(op, "x", "y", attrs);
+        b.output("y");
+    });
+    let expected: Vec<f64> = x.iter().map(|&v| f(v.into())).collect();
+    let input = Tensor::f32s([x.len()], &x).expect("the length fits");
+    close(&run(&g, &[input])[0], &expected);
+}
+
+#[test]
+fn activations() {
+    let finite_exp = |v: f64| v.exp() - 1.0;
+    elementwise("LeakyRelu", vec![float("alpha", 0.25)], |v| if v < 0.0 { 0.25 * v } else { v });
+    elementwise("Elu", vec![float("alpha", 2.0)], |v| if v < 0.0 { 2.0 * finite_exp(v) } else { v });
+    elementwise("Selu", vec![], |v| 1.050701 * if v > 0.0 { v } else { 1.6732632 * finite_exp(v) });
+    elementwise("Celu", vec![float("alpha", 0.5)], |v| if v > 0.0 { v } else { 0.5 * finite_exp(v / 0.5) });
+    elementwise("ThresholdedRelu", vec![], |v| if v > 1.0 { v } else { 0.0 });
+    elementwise("Round", vec![], f64::round_ties_even);
+    elementwise("IsInf", vec![int("detect_negative", 0)], |v| f64::from(u8::from(v == f64::INFINITY)));
+    elementwise("Shrink", vec![float("bias", 0.5), float("lambd", 1.0)], |v| match v {
+        v if v < -1.0 => v + 0.5,
+        v if v > 1.0 => v - 0.5,
+        _ => 0.0,
+    });
+    // max and min of NaN are NaN.
+    let clamp = |v: f64| if v.is_nan() { v } else { v.clamp(0.0, 1.0) };
+    elementwise("HardSigmoid", vec![], |v| clamp(0.2 * v + 0.5));
+    elementwise("Softsign", vec![], |v| v / (1.0 + v.abs()));
+    elementwise("Cast", vec![int("to", BOOL.into())], |v| f64::from(u8::from(v != 0.0)));
+}
+
+/// The output of one op on inputs `a`, `b`, `c`.
+#[track_caller]
+fn apply(opset: i64, op: &str, inputs: &[Tensor], attrs: Vec<onnx_ir::AttributeProto>) -> (String, Vec<f64>) {
+    let names = ["a", "b", "c", "d", "e"];
+    let g = graph(opset, |b| {
+        for (t, name) in inputs.iter().zip(names) {
+            let dims: Vec<String> = t.shape().iter().map(usize::to_string).collect();
+            let code = if t.dtype().is_float() { F32 } else { I64 };
+            b.input(name, code, &dims.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+        b.node(op, &names[..inputs.len()].join(" "), "y", attrs);
+        b.output("y");
+    });
+    (ty(&g, "y"), run(&g, inputs).remove(0))
+}
+
+fn vector(v: &[i64]) -> Tensor {
+    Tensor::i64s([v.len()], v).expect("the length fits")
+}
+
+#[test]
+fn arithmetic() {
+    let (a, b) = (vector(&[-7, 7, -7, 7]), vector(&[3, 3, -3, -3]));
+    let both = [a, b];
+    close(&apply(17, "Div", &both, vec![]).1, &[-2.0, 2.0, 2.0, -2.0]);
+    close(&apply(17, "Mod", &both, vec![]).1, &[2.0, 1.0, -1.0, -2.0]);
+    close(&apply(17, "Mod", &both, vec![int("fmod", 1)]).1, &[-1.0, 1.0, -1.0, 1.0]);
+    let float = |v: &[f32]| Tensor::f32s([v.len()], v).expect("the length fits");
+    close(&apply(17, "Pow", &[float(&[2.0, 3.0]), vector(&[3, 2])], vec![]).1, &[8.0, 9.0]);
+    let (ty, v) = apply(17, "Pow", &[vector(&[4, 9]), float(&[0.5, 0.5])], vec![]);
+    assert_eq!(ty, "i64[2]");
+    close(&v, &[2.0, 3.0]);
+    let three = [float(&[1.0, 5.0]), float(&[4.0, 2.0]), float(&[1.0, 2.0])];
+    close(&apply(17, "Mean", &three, vec![]).1, &[2.0, 3.0]);
+    close(&apply(17, "Max", &three, vec![]).1, &[4.0, 5.0]);
+    close(&apply(17, "Sum", &three[..1], vec![]).1, &[1.0, 5.0]);
+    // The upper bound holds where they cross.
+    let bounds = [float(&[0.0, 9.0]), Tensor::f32s([], &[5.0]).expect("one"), Tensor::f32s([], &[3.0]).expect("one")];
+    close(&apply(17, "Clip", &bounds, vec![]).1, &[3.0, 3.0]);
+}
+
+#[test]
+fn gemm() {
+    for (bits, c) in (0..4).flat_map(|b| [&[][..], &[4], &[1, 4], &[2, 4], &[1]].map(|c| (b, c))) {
+        let (ta, tb) = (bits & 1 == 1, bits & 2 == 2);
+        for (alpha, beta) in [(1.0, 1.0), (0.5, 2.0)] {
+            let a = numbers(if ta { &[3, 2] } else { &[2, 3] });
+            let b = numbers(if tb { &[4, 3] } else { &[3, 4] });
+            let bias = numbers(c);
+            let attrs =
+                vec![int("transA", ta.into()), int("transB", tb.into()), float("alpha", alpha), float("beta", beta)];
+            let (va, vb, vc) = (a.to_f64s(), b.to_f64s(), bias.to_f64s());
+            let mut expected = Vec::new();
+            for (i, j) in (0..2).flat_map(|i| (0..4).map(move |j| (i, j))) {
+                let at =
+                    |k: usize| va[if ta { k * 2 + i } else { i * 3 + k }] * vb[if tb { j * 3 + k } else { k * 4 + j }];
+                let c = match vc.len() {
+                    1 => vc[0],
+                    4 => vc[j],
+                    _ => vc[i * 4 + j],
+                };
+                expected.push(f64::from(alpha) * (0..3).map(at).sum::<f64>() + f64::from(beta) * c);
+            }
+            let (ty, found) = apply(17, "Gemm", &[a, b, bias], attrs);
+            assert_eq!(ty, "f32[2, 4]");
+            close(&found, &expected);
+        }
+    }
+    let g = graph(17, |b| {
+        b.input("x", F32, &["n", "3"]);
+        b.f32s("w", &[4, 3], &[1.0; 12]);
+        b.f32s("b", &[4], &[1.0; 4]);
+        b.node("Gemm", "x w b", "y", vec![int("transB", 1)]);
+        b.output("y");
+    });
+    assert_eq!(ops(&g), ["linear"]);
+}
+
+#[test]
+fn einsum() {
+    type Case = (&'static str, &'static [usize], &'static [usize], &'static str, &'static [&'static str]);
+    // Equation, shapes of the operands, type of the result, ops.
+    let cases: [Case; 8] = [
+        ("bij,bjk->bik", &[2, 3, 4], &[2, 4, 5], "f32[2, 3, 5]", &["matmul"]),
+        ("bhid,bhjd->bhij", &[2, 2, 3, 4], &[2, 2, 5, 4], "f32[2, 2, 3, 5]", &["transpose", "matmul"]),
+        ("ij,kj->ki", &[2, 3], &[4, 3], "f32[4, 2]", &["transpose", "matmul", "transpose"]),
+        ("i,j->ij", &[2], &[3], "f32[2, 3]", &["reshape", "reshape", "matmul"]),
+        ("...ij,...jk", &[2, 3, 4], &[4, 5], "f32[2, 3, 5]", &["reshape", "matmul", "reshape"]),
+        ("abc,bcd->ad", &[2, 3, 4], &[3, 4, 5], "f32[2, 5]", &["reshape", "reshape", "matmul"]),
+        (
+            "ij,jk->",
+            &[2, 3],
+            &[3, 4],
+            "f32[]",
+            &["reduce_sum", "reduce_sum", "reshape", "reshape", "matmul", "reshape"],
+        ),
+        (
+            "bsd,dhk->bhsk",
+            &[2, 3, 4],
+            &[4, 2, 5],
+            "f32[2, 2, 3, 5]",
+            &["reshape", "reshape", "matmul", "reshape", "transpose"],
+        ),
+    ];
+    for (equation, a, b, expected, expected_ops) in cases {
+        let g = graph(17, |m| {
+            let dims = |s: &[usize]| s.iter().map(usize::to_string).collect::<Vec<_>>();
+            let (da, db) = (dims(a), dims(b));
+            m.input("a", F32, &da.iter().map(String::as_str).collect::<Vec<_>>());
+            m.input("b", F32, &db.iter().map(String::as_str).collect::<Vec<_>>());
+            m.node("Einsum", "a b", "y", vec![text("equation", equation)]);
+            m.output("y");
+        });
+        assert_eq!(ty(&g, "y"), expected, "{equation}");
+        assert_eq!(ops(&g), expected_ops, "{equation}");
+        let (x, y) = (numbers(a), numbers(b));
+        close(&run(&g, &[x.clone(), y.clone()])[0], &naive_einsum(equation, &x, &y));
+    }
+}
+
+/// Every assignment of the letters, summed where it belongs.
+fn naive_einsum(equation: &str, a: &Tensor, b: &Tensor) -> Vec<f64> {
+    let equation = equation.replace("...ij,...jk", "zij,jk->zik");
+    let (left, out) = equation.split_once("->").expect("an arrow");
+    let (la, lb) = left.split_once(',').expect("two operands");
+    let mut extents: Vec<(char, usize)> = Vec::new();
+    for (labels, t) in [(la, a), (lb, b)] {
+        extents.extend(labels.chars().zip(t.shape().iter().copied()));
+    }
+    extents.sort();
+    extents.dedup();
+    let extent = |c: char| extents.iter().find(|(l, _)| *l == c).expect("a letter").1;
+    let place = |labels: &str, index: &[usize]| {
+        labels
+            .chars()
+            .fold(0, |at, c| at * extent(c) + index[extents.iter().position(|(l, _)| *l == c).expect("a letter")])
+    };
+    let (va, vb) = (a.to_f64s(), b.to_f64s());
+    let mut result = vec![0.0; out.chars().map(extent).product()];
+    for n in 0..extents.iter().map(|(_, e)| e).product() {
+        let mut left = n;
+        let index: Vec<usize> = extents.iter().map(|(_, e)| (left % e, left /= e).0).collect();
+        result[place(out, &index)] += va[place(la, &index)] * vb[place(lb, &index)];
+    }
+    result
+}
+
+#[test]
+fn layer_norm() {
+    let make = |axis: i64, scale: &[&str], outputs: &str| {
+        graph(17, |b| {
+            b.input("x", F32, &["n", "3", "4"]);
+            b.input("s", F32, scale);
+            b.node("LayerNormalization", "x s", outputs, vec![int("axis", axis), float("epsilon", 1e-3)]);
+            b.output("y");
+            if outputs.contains("mean") {
+                b.output("mean");
+            }
+        })
+    };
+    assert_eq!(ops(&make(-1, &["4"], "y")), ["layer_norm"]);
+    // A result that nothing uses does not matter.
+    assert_eq!(ops(&make(2, &["4"], "y unused")), ["layer_norm"]);
+    let (two, last) = (make(1, &["3", "4"], "y mean"), make(-1, &["4"], "y mean"));
+    let x = numbers(&[2, 3, 4]);
+    let all = x.to_f64s();
+    for (g, width, scale) in [(two, 12, numbers(&[3, 4])), (last, 4, numbers(&[4]))] {
+        let s = scale.to_f64s();
+        let (mut y, mut means) = (Vec::new(), Vec::new());
+        for row in all.chunks(width) {
+            let mean = row.iter().sum::<f64>() / width as f64;
+            let variance = row.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / width as f64;
+            y.extend(row.iter().zip(&s).map(|(v, s)| (v - mean) / (variance + 1e-3).sqrt() * s));
+            means.push(mean);
+        }
+        let found = run(&g, &[x.clone(), scale]);
+        close(&found[0], &y);
+        close(&found[1], &means);
+    }
+}
+
+#[test]
+fn batch_norm_is_one_factor_and_one_summand() {
+    let parameters = [("s", [1.0, 2.0]), ("b", [0.5, -0.5]), ("m", [1.0, -1.0]), ("v", [4.0, 0.25])];
+    let make = |constant: bool| {
+        graph(15, |b| {
+            b.input("x", F32, &["n", "2", "3"]);
+            for (name, values) in parameters {
+                if constant {
+                    b.f32s(name, &[2], &values);
+                } else {
+                    b.input(name, F32, &["2"]);
+                }
+            }
+            b.node("BatchNormalization", "x s b m v", "y", vec![float("epsilon", 0.0), float("momentum", 0.5)]);
+            b.output("y");
+        })
+    };
+    let x = numbers(&[2, 2, 3]);
+    let expected: Vec<f64> = x
+        .to_f64s()
+        .iter()
+        .enumerate()
+        .map(|(i, v)| match i / 3 % 2 {
+            0 => (v - 1.0) / 2.0 + 0.5,
+            _ => 2.0 * (v + 1.0) / 0.5 - 0.5,
+        })
+        .collect();
+    let folded = make(true);
+    assert_eq!(ops(&folded), ["mul", "add"]);
+    close(&run(&folded, std::slice::from_ref(&x))[0], &expected);
+    let inputs = parameters.map(|(_, v)| Tensor::f32s([2], &v).expect("two"));
+    let all: Vec<Tensor> = std::iter::once(x).chain(inputs).collect();
+    close(&run(&make(false), &all)[0], &expected);
+}
+
+#[test]
+fn reductions() {
+    let x = Tensor::f32s([2, 2], &[1.0, -2.0, 3.0, 4.0]).expect("four");
+    let sum = |op: &str, attrs| apply(17, op, std::slice::from_ref(&x), attrs);
+    close(&sum("ReduceL1", vec![ints("axes", &[1])]).1, &[3.0, 7.0]);
+    close(&sum("ReduceL2", vec![ints("axes", &[1])]).1, &[5f64.sqrt(), 5.0]);
+    close(&sum("ReduceSumSquare", vec![ints("axes", &[0]), int("keepdims", 0)]).1, &[10.0, 20.0]);
+    close(&sum("ReduceLogSum", vec![ints("axes", &[0, 1])]).1, &[6f64.ln()]);
+    let (ty, v) = sum("ReduceLogSumExp", vec![ints("axes", &[-1]), int("keepdims", 0)]);
+    assert_eq!(ty, "f32[2]");
+    close(&v, &[(1f64.exp() + (-2f64).exp()).ln(), (3f64.exp() + 4f64.exp()).ln()]);
+    assert_eq!(sum("ReduceMean", vec![int("keepdims", 0)]).0, "f32[]");
+    // No axes: all of them, or none if the node says so.
+    let empty = |noop: i64| {
+        let g = graph(18, |b| {
+            b.input("x", F32, &["2", "2"]);
+            b.i64s("none", &[]);
+            b.node("ReduceMax", "x none", "y", vec![int("noop_with_empty_axes", noop), int("keepdims", 0)]);
+            b.output("y");
+        });
+        (ops(&g), onnx_build::ty(&g, "y"))
+    };
+    assert_eq!(empty(0), (vec!["reduce_max".to_owned()], "f32[]".to_owned()));
+    assert_eq!(empty(1), (vec![], "f32[2, 2]".to_owned()));
+}
+
+#[test]
+fn top_k_and_arg_max() {
+    let g = graph(17, |b| {
+        b.input("x", F32, &["n", "5"]);
+        b.i64s("k", &[2]);
+        b.node("TopK", "x k", "_ places", vec![int("largest", 0)]);
+        b.node("ArgMax", "x", "best", vec![int("axis", -1), int("keepdims", 0)]);
+        b.output("places");
+        b.output("best");
+    });
+    assert_eq!((ty(&g, "places").as_str(), ty(&g, "best").as_str()), ("i64[n, 2]", "i64[n]"));
+    let x = Tensor::f32s([1, 5], &[3.0, 1.0, 9.0, 0.0, 2.0]).expect("five");
+    let found = run(&g, &[x]);
+    close(&found[0], &[3.0, 1.0]);
+    close(&found[1], &[2.0]);
+}
+
+#[test]
+fn indices() {
+    let x = numbers(&[3, 2]);
+    let v = x.to_f64s();
+    close(&apply(17, "Gather", &[x, vector(&[-1, 0])], vec![]).1, &[v[4], v[5], v[0], v[1]]);
+    let g = graph(17, |b| {
+        b.input("i", I64, &["n"]);
+        b.f32s("depth", &[1], &[3.0]);
+        b.f32s("values", &[2], &[0.0, 5.0]);
+        b.node("OneHot", "i depth values", "y", vec![int("axis", 0)]);
+        b.node("EyeLike", "y", "eye", vec![int("k", 1)]);
+        b.output("y");
+        b.output("eye");
+    });
+    assert_eq!(ty(&g, "y"), "f32[3, n]");
+    let found = run(&g, &[vector(&[1, 2])]);
+    close(&found[0], &[0.0, 0.0, 5.0, 0.0, 0.0, 5.0]);
+    close(&found[1], &[0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+}
