@@ -1,0 +1,235 @@
+//! Attention against plain f64 loops, on every instruction set of the host.
+
+use super::*;
+
+fn data(n: usize, seed: usize) -> Vec<f32> {
+    (0..n).map(|i| (((i + seed) * 7919 % 2017) as f32 / 1000.0) - 1.0).collect()
+}
+
+/// The operands of a case, as large as its layouts reach.
+struct Case {
+    a: Exact,
+    q: Vec<f32>,
+    k: Vec<f32>,
+    v: Vec<f32>,
+    mask: Vec<u8>,
+}
+
+impl Case {
+    /// Contiguous heads first; `shape` is batch, heads, kv_heads, seq_q, seq_k, d, d_v.
+    fn new(shape: [usize; 7], causal: bool) -> Self {
+        let [batch, heads, kv_heads, seq_q, seq_k, d, d_v] = shape;
+        let a = Exact {
+            batch,
+            heads,
+            kv_heads,
+            seq_q,
+            seq_k,
+            d,
+            d_v,
+            scale: 0.7,
+            causal,
+            mask: Mask::None,
+            q: Layout::heads_first(heads, seq_q, d),
+            k: Layout::heads_first(kv_heads, seq_k, d),
+            v: Layout::heads_first(kv_heads, seq_k, d_v),
+            out: Layout::heads_first(heads, seq_q, d_v),
+        };
+        Self {
+            a,
+            q: data(batch * heads * seq_q * d, 1),
+            k: data(batch * kv_heads * seq_k * d, 2),
+            v: data(batch * kv_heads * seq_k * d_v, 3),
+            mask: Vec::new(),
+        }
+    }
+
+    fn merged(mut self) -> Self {
+        let a = &mut self.a;
+        a.q = Layout::merged(a.heads, a.seq_q, a.d);
+        a.k = Layout::merged(a.kv_heads, a.seq_k, a.d);
+        a.v = Layout::merged(a.kv_heads, a.seq_k, a.d_v);
+        a.out = Layout::merged(a.heads, a.seq_q, a.d_v);
+        self
+    }
+
+    /// Components far apart: a transposed view of each.
+    fn inner_strided(mut self) -> Self {
+        let a = &mut self.a;
+        let turn = |l: &mut Layout, seq: usize| (l.seq, l.inner) = (1, seq as isize);
+        turn(&mut a.q, a.seq_q);
+        turn(&mut a.k, a.seq_k);
+        turn(&mut a.v, a.seq_k);
+        turn(&mut a.out, a.seq_q);
+        self
+    }
+
+    /// An additive mask for every score.
+    fn additive(mut self) -> Self {
+        let a = &mut self.a;
+        let n = a.batch * a.heads * a.seq_q * a.seq_k;
+        let [h, q, k] = [a.heads, a.seq_q, a.seq_k].map(|n| n as isize);
+        a.mask = Mask::Additive { strides: [h * q * k, q * k, k, 1] };
+        let hidden = |x: f32| if x > 0.8 { f32::NEG_INFINITY } else { x * 3.0 };
+        self.mask = data(n, 5).into_iter().flat_map(|x| hidden(x).to_ne_bytes()).collect();
+        self
+    }
+
+    /// A mask over keys only, one row a batch.
+    fn hidden_keys(mut self, hides: bool) -> Self {
+        let a = &mut self.a;
+        a.mask = Mask::Bool { strides: [a.seq_k as isize, 0, 0, 1], hides, fill: -1e4 };
+        self.mask = (0..a.batch * a.seq_k).map(|i| u8::from(i % 5 < 2)).collect();
+        self
+    }
+
+    /// One additive number for each query: a mask whose inner stride is 0.
+    fn per_query(mut self) -> Self {
+        let a = &mut self.a;
+        a.mask = Mask::Additive { strides: [0, 0, 1, 0] };
+        self.mask = data(a.seq_q, 9).into_iter().flat_map(|x| x.to_ne_bytes()).collect();
+        self
+    }
+
+    fn mask_at(&self, strides: [isize; 4], index: [usize; 4]) -> isize {
+        strides.iter().zip(index).map(|(s, i)| s * i as isize).sum()
+    }
+
+    /// Every output by plain loops: (offset, value).
+    fn expected(&self) -> Vec<(usize, f64)> {
+        let a = &self.a;
+        let mut want = Vec::new();
+        for (b, h, i) in (0..a.batch).flat_map(|b| (0..a.heads).flat_map(move |h| (0..a.seq_q).map(move |i| (b, h, i))))
+        {
+            let kv = h / (a.heads / a.kv_heads);
+            let get = |x: &[f32], l: &Layout, head, seq, c: usize| {
+                f64::from(x[(l.at(b, head, seq) + l.inner * c as isize) as usize])
+            };
+            let scores: Vec<f64> = (0..a.seq_k)
+                .map(|j| {
+                    let dot: f64 = (0..a.d).map(|c| get(&self.q, &a.q, h, i, c) * get(&self.k, &a.k, kv, j, c)).sum();
+                    let mut s = dot * f64::from(a.scale);
+                    match a.mask {
+                        Mask::None => {}
+                        Mask::Additive { strides } => {
+                            let at = 4 * self.mask_at(strides, [b, h, i, j]) as usize;
+                            s += f64::from(f32::from_ne_bytes(self.mask[at..at + 4].try_into().unwrap()));
+                        }
+                        Mask::Bool { strides, hides, fill } => {
+                            if (self.mask[self.mask_at(strides, [b, h, i, j]) as usize] != 0) == hides {
+                                s = fill.into();
+                            }
+                        }
+                    }
+                    if a.causal && j + a.seq_q > i + a.seq_k { f64::NEG_INFINITY } else { s }
+                })
+                .collect();
+            let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let e: Vec<f64> = scores.iter().map(|s| (s - max).exp()).collect();
+            let sum: f64 = e.iter().sum();
+            for c in 0..a.d_v {
+                let y = e.iter().enumerate().map(|(j, e)| e * get(&self.v, &a.v, kv, j, c)).sum::<f64>() / sum;
+                want.push(((a.out.at(b, h, i) + a.out.inner * c as isize) as usize, y));
+            }
+        }
+        want
+    }
+
+    fn run(&self, isa: Isa) -> Vec<f32> {
+        let a = &self.a;
+        a.check().unwrap();
+        let mut out = vec![f32::MAX; a.batch * a.heads * a.seq_q * a.d_v];
+        let (q, k, v) = (self.q.as_ptr(), self.k.as_ptr(), self.v.as_ptr());
+        // SAFETY: the operands are as large as the layouts reach.
+        unsafe { a.run_on(isa, q, k, v, self.mask.as_ptr(), out.as_mut_ptr()) };
+        out
+    }
+
+    fn check(self) {
+        let want = self.expected();
+        for isa in Isa::ALL {
+            if !isa.is_available() {
+                println!("SKIPPED {isa}: this CPU lacks it");
+                continue;
+            }
+            let out = self.run(isa);
+            assert_eq!(out.len(), want.len());
+            for &(at, w) in &want {
+                let g = f64::from(out[at]);
+                assert!(
+                    (g - w).abs() < 1e-5 || g.is_nan() && w.is_nan(),
+                    "{:?} at {at} on {isa}: {g}, not {w}",
+                    self.a
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn shapes() {
+    for s in [1, 2, 5, 16, 17, 33, 70] {
+        Case::new([1, 2, 2, s, s, 32, 32], false).check();
+        Case::new([2, 2, 2, s, s, 8, 20], false).merged().check();
+        Case::new([1, 2, 1, s, s + 3, 5, 40], false).check();
+    }
+    Case::new([1, 1, 1, 30, 300, 64, 64], false).merged().check();
+    Case::new([1, 4, 2, 3, 9, 16, 16], false).inner_strided().check();
+}
+
+#[test]
+fn grouped_heads() {
+    Case::new([2, 6, 2, 7, 11, 16, 16], false).check();
+    Case::new([1, 6, 1, 7, 11, 16, 16], false).merged().check();
+}
+
+#[test]
+fn causal() {
+    for (q, k) in [(1, 1), (20, 20), (40, 40), (3, 50), (1, 33), (70, 70)] {
+        Case::new([1, 2, 2, q, k, 16, 16], true).check();
+    }
+    // Queries before the first key see nothing: NaN.
+    Case::new([1, 1, 1, 5, 3, 16, 16], true).check();
+}
+
+#[test]
+fn masks() {
+    for s in [4, 17, 50] {
+        Case::new([2, 2, 2, s, s, 16, 16], false).additive().check();
+        Case::new([2, 2, 2, s, s, 16, 16], true).hidden_keys(true).check();
+        Case::new([2, 2, 2, s, s, 16, 16], false).hidden_keys(false).merged().check();
+        Case::new([2, 2, 2, s, s, 16, 16], false).per_query().check();
+    }
+}
+
+#[test]
+fn empty() {
+    Case::new([0, 2, 2, 4, 4, 8, 8], false).check();
+    Case::new([1, 2, 2, 0, 4, 8, 8], false).check();
+    Case::new([1, 2, 2, 4, 4, 8, 0], false).check();
+    // No component: every score is 0. No key: NaN.
+    Case::new([1, 2, 2, 4, 4, 0, 8], false).check();
+    Case::new([1, 2, 2, 4, 0, 8, 8], false).check();
+}
+
+#[test]
+fn heads_that_cannot_be_shared_are_refused() {
+    let mut a = Case::new([1, 4, 4, 1, 1, 8, 8], false).a;
+    a.kv_heads = 3;
+    assert_eq!(a.check(), Err(AttentionError::Heads { heads: 4, kv_heads: 3 }));
+    a.kv_heads = 0;
+    assert!(a.check().is_err());
+    a.kv_heads = 4;
+    a.seq_k = usize::MAX / 64;
+    assert!(matches!(a.check(), Err(AttentionError::TooLarge { .. })));
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let case = Case::new([1, 3, 3, 200, 200, 32, 32], true).merged();
+    let outputs = [1, 2, 5].map(|threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| case.run(Isa::current()))
+    });
+    assert!(outputs[0] == outputs[1] && outputs[0] == outputs[2]);
+}

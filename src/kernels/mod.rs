@@ -1,0 +1,31 @@
+//! Elementwise, row and attention kernels for x86-64 CPUs with AVX-512 or AVX2,
+//! and for any other.
+//!
+//! - [`chain`]: expressions of any length over broadcast inputs, as one kernel;
+//! - [`rows`]: softmax, norms, reductions over a contiguous last axis;
+//! - [`attention`]: exact attention;
+//! - [`copy`]: strided views made contiguous;
+//! - [`Isa`]: what they run on; `BGZ_ISA` chooses;
+//! - [`sweep`]: all 2^32 inputs against a reference; [`list()`]: what there is.
+//!
+//! Each kernel is one generic body over a small SIMD vocabulary, compiled once
+//! per instruction set and entered through one function pointer. Results do
+//! not depend on length, alignment or the number of threads; they may differ in the
+//! last bits between instruction sets.
+
+pub mod attention;
+mod axes;
+pub mod chain;
+pub mod copy;
+mod isa;
+mod list;
+mod math;
+mod parallel;
+pub mod rows;
+mod scratch;
+mod simd;
+pub mod sweep;
+pub mod ulp;
+
+pub use isa::{Isa, IsaError};
+pub use list::{KernelInfo, list, unary_bound};

@@ -1,0 +1,40 @@
+//! When and how work is cut for the threads of the current rayon pool.
+
+/// Vector instructions (16 elements each) that are worth a thread: some ten
+/// microseconds of work. An estimate, to be tuned on a quiet machine.
+const MIN_WORK: usize = 50_000;
+
+/// Calls `f(start, end)` on ranges that cover `0..len`, in parallel if there is
+/// enough work at `cost` vector instructions per 16 elements. Bounds are multiples of `grain`.
+pub(super) fn ranges(len: usize, grain: usize, cost: usize, f: impl Fn(usize, usize) + Sync) {
+    if len == 0 {
+        return;
+    }
+    let work = (len / 16).saturating_mul(cost.saturating_add(2));
+    let parts = pieces(work);
+    let grains = len.div_ceil(grain.max(1));
+    if parts <= 1 || grains == 1 {
+        return f(0, len);
+    }
+    split(0, grains, parts.min(grains), &|a, b| f(a * grain, (b * grain).min(len)));
+}
+
+/// Into how many pieces work of that many vector instructions is worth cutting.
+pub(super) fn pieces(work: usize) -> usize {
+    if work < 2 * MIN_WORK {
+        return 1;
+    }
+    let threads = rayon::current_num_threads();
+    // A few pieces a thread, for threads that are late.
+    if threads == 1 { 1 } else { (work / MIN_WORK).min(threads * 4) }
+}
+
+/// `f` on `pieces` ranges of `a..b`, by halves.
+pub(super) fn split(a: usize, b: usize, pieces: usize, f: &(impl Fn(usize, usize) + Sync)) {
+    if pieces <= 1 || b - a <= 1 {
+        return f(a, b);
+    }
+    let left = pieces / 2;
+    let mid = (a + (b - a) * left / pieces).max(a + 1);
+    rayon::join(|| split(a, mid, left, f), || split(mid, b, pieces - left, f));
+}

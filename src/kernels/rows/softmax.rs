@@ -1,0 +1,251 @@
+//! softmax and log-softmax.
+
+use super::{Ends, Isa, RowError, RowFn, check, each_row, rows_of};
+use crate::kernels::math;
+use crate::kernels::simd::Simd;
+
+/// The greatest of `scale * x` over a row of `n > 0`; a NaN may get lost.
+///
+/// # Safety
+/// `x` is valid for reading `n` floats.
+#[inline(always)]
+pub(crate) unsafe fn max_row<S: Simd>(s: S, x: *const f32, n: usize, scale: S::F) -> f32 {
+    let low = s.splat(f32::NEG_INFINITY);
+    let mut m = [low; 4];
+    let mut i = 0;
+    while i + 4 * S::LANES <= n {
+        for (k, m) in m.iter_mut().enumerate() {
+            // SAFETY: i + 4 * LANES <= n.
+            *m = s.max(*m, s.mul(unsafe { s.load(x.add(i + k * S::LANES)) }, scale));
+        }
+        i += 4 * S::LANES;
+    }
+    while i < n {
+        // SAFETY: the rest of n floats.
+        let v = s.mul(unsafe { s.load_upto(x.add(i), n - i) }, scale);
+        let v = if n - i < S::LANES { s.select(s.first(n - i), v, low) } else { v };
+        m[0] = s.max(m[0], v);
+        i += S::LANES;
+    }
+    s.reduce_max(s.max(s.max(m[0], m[1]), s.max(m[2], m[3])))
+}
+
+/// Writes `exp(scale * x - max)` of a row and returns the sum.
+///
+/// # Safety
+/// `x` is valid for reading `n` floats and `out` for writing them; they are
+/// the same or do not overlap.
+#[inline(always)]
+pub(crate) unsafe fn exp_row<S: Simd>(s: S, x: *const f32, out: *mut f32, n: usize, scale: S::F, max: f32) -> f32 {
+    let minus_max = s.splat(-max);
+    let zero = s.splat(0.0);
+    let mut sum = [zero; 4];
+    let mut i = 0;
+    while i + 4 * S::LANES <= n {
+        for (k, sum) in sum.iter_mut().enumerate() {
+            // SAFETY: i + 4 * LANES <= n.
+            unsafe {
+                let at = i + k * S::LANES;
+                let e = math::exp_not_positive(s, s.mul_add(s.load(x.add(at)), scale, minus_max));
+                s.store(out.add(at), e);
+                *sum = s.add(*sum, e);
+            }
+        }
+        i += 4 * S::LANES;
+    }
+    while i < n {
+        let rest = n - i;
+        // SAFETY: the rest of n floats.
+        unsafe {
+            let e = math::exp_not_positive(s, s.mul_add(s.load_upto(x.add(i), rest), scale, minus_max));
+            s.store_upto(out.add(i), e, rest);
+            sum[0] = s.add(sum[0], if rest < S::LANES { s.select(s.first(rest), e, zero) } else { e });
+        }
+        i += S::LANES;
+    }
+    s.reduce_add(s.add(s.add(sum[0], sum[1]), s.add(sum[2], sum[3])))
+}
+
+/// Applies `out = x * a + b` to a row.
+///
+/// # Safety
+/// That of [`exp_row`].
+#[inline(always)]
+unsafe fn affine_row<S: Simd>(s: S, x: *const f32, out: *mut f32, n: usize, a: S::F, b: S::F) {
+    let mut i = 0;
+    while i < n {
+        // SAFETY: the rest of n floats.
+        unsafe {
+            let y = s.mul_add(s.load_upto(x.add(i), n - i), a, b);
+            s.store_upto(out.add(i), y, n - i);
+        }
+        i += S::LANES;
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Softmax {
+    ends: Ends,
+    scale: f32,
+}
+
+impl RowFn for Softmax {
+    #[inline(always)]
+    unsafe fn row<S: Simd>(self, s: S, row: usize) {
+        let n = self.ends.cols;
+        let scale = s.splat(self.scale);
+        // SAFETY: a checked row of n > 0 floats.
+        unsafe {
+            let (x, out) = self.ends.at(row);
+            let max = max_row(s, x, n, scale);
+            let sum = exp_row(s, x, out, n, scale, max);
+            affine_row(s, out, out, n, s.splat(1.0 / sum), s.splat(0.0));
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Masked {
+    ends: Ends,
+    scale: f32,
+    mask: *const f32,
+    mask_rows: usize,
+    repeat: usize,
+}
+
+// SAFETY: made of slices that live while the threads run; each row is touched by one thread.
+unsafe impl Sync for Masked {}
+
+impl RowFn for Masked {
+    #[inline(always)]
+    unsafe fn row<S: Simd>(self, s: S, row: usize) {
+        let n = self.ends.cols;
+        let (scale, one) = (s.splat(self.scale), s.splat(1.0));
+        // SAFETY: a checked row of n > 0 floats, and one of the rows of the mask.
+        unsafe {
+            let (x, out) = self.ends.at(row);
+            let mask = self.mask.add(row / self.repeat % self.mask_rows * n);
+            let mut i = 0;
+            while i < n {
+                let y = s.mul_add(s.load_upto(x.add(i), n - i), scale, s.load_upto(mask.add(i), n - i));
+                s.store_upto(out.add(i), y, n - i);
+                i += S::LANES;
+            }
+            let max = max_row(s, out, n, one);
+            let sum = exp_row(s, out, out, n, one, max);
+            affine_row(s, out, out, n, s.splat(1.0 / sum), s.splat(0.0));
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct LogSoftmax {
+    ends: Ends,
+    scale: f32,
+}
+
+/// The sum of `exp(scale * x - max)` of a row.
+///
+/// # Safety
+/// `x` is valid for reading `n` floats.
+#[inline(always)]
+unsafe fn exp_sum<S: Simd>(s: S, x: *const f32, n: usize, scale: S::F, max: f32) -> f32 {
+    let minus_max = s.splat(-max);
+    let zero = s.splat(0.0);
+    let (mut a, mut b) = (zero, zero);
+    let mut i = 0;
+    while i < n {
+        // SAFETY: the rest of n floats.
+        let v = unsafe { s.load_upto(x.add(i), n - i) };
+        let e = math::exp_not_positive(s, s.mul_add(v, scale, minus_max));
+        let e = if n - i < S::LANES { s.select(s.first(n - i), e, zero) } else { e };
+        (a, b) = (b, s.add(a, e));
+        i += S::LANES;
+    }
+    s.reduce_add(s.add(a, b))
+}
+
+impl RowFn for LogSoftmax {
+    #[inline(always)]
+    unsafe fn row<S: Simd>(self, s: S, row: usize) {
+        let n = self.ends.cols;
+        let scale = s.splat(self.scale);
+        // SAFETY: a checked row of n > 0 floats.
+        unsafe {
+            let (x, out) = self.ends.at(row);
+            let max = max_row(s, x, n, scale);
+            let log = math::log(s, s.splat(exp_sum(s, x, n, scale, max)));
+            let mut i = 0;
+            while i < n {
+                let y = s.sub(s.mul_add(s.load_upto(x.add(i), n - i), scale, s.splat(-max)), log);
+                s.store_upto(out.add(i), y, n - i);
+                i += S::LANES;
+            }
+        }
+    }
+}
+
+/// `exp(scale * x - m) / sum`, `m` the greatest `scale * x` of the row. A row with
+/// a NaN or an infinity at its top is NaN. Each element is within 4 ULP plus the
+/// rounding of the sum.
+pub fn softmax(x: &[f32], out: &mut [f32], cols: usize, scale: f32) -> Result<(), RowError> {
+    check("out", out.len(), x.len(), cols)?;
+    run_softmax(x.as_ptr(), out.as_mut_ptr(), x.len(), cols, scale)
+}
+
+/// [`softmax`] of `scale * x + mask`: row `r` of `x` takes row `r / repeat` of the
+/// mask, which starts again when its rows are used up. So `[batch, 1, 1, cols]` for
+/// `[batch, heads, rows, cols]` is `repeat = heads * rows`.
+pub fn softmax_masked(
+    x: &[f32],
+    mask: &[f32],
+    repeat: usize,
+    out: &mut [f32],
+    cols: usize,
+    scale: f32,
+) -> Result<(), RowError> {
+    check("out", out.len(), x.len(), cols)?;
+    let (rows, mask_rows) = (rows_of("x", x.len(), cols)?, rows_of("mask", mask.len(), cols)?);
+    if rows > 0 && mask_rows == 0 {
+        check("mask", mask.len(), cols, cols)?;
+    }
+    let ends = Ends { x: x.as_ptr(), out: out.as_mut_ptr(), cols };
+    let f = Masked { ends, scale, mask: mask.as_ptr(), mask_rows, repeat: repeat.max(1) };
+    // SAFETY: the slices have rows * cols floats, the mask at least a row if there is one.
+    unsafe { each_row(Isa::current(), rows, cols, 32, f) };
+    Ok(())
+}
+
+/// [`softmax`] written over its input.
+pub fn softmax_in_place(x: &mut [f32], cols: usize, scale: f32) -> Result<(), RowError> {
+    run_softmax(x.as_ptr(), x.as_mut_ptr(), x.len(), cols, scale)
+}
+
+/// `x` and `out` belong to slices of `len`, the same or apart.
+fn run_softmax(x: *const f32, out: *mut f32, len: usize, cols: usize, scale: f32) -> Result<(), RowError> {
+    let rows = rows_of("x", len, cols)?;
+    let f = Softmax { ends: Ends { x, out, cols }, scale };
+    // SAFETY: both slices have rows * cols floats.
+    unsafe { each_row(Isa::current(), rows, cols, 30, f) };
+    Ok(())
+}
+
+/// The logarithm of [`softmax`], without forming it.
+pub fn log_softmax(x: &[f32], out: &mut [f32], cols: usize, scale: f32) -> Result<(), RowError> {
+    check("out", out.len(), x.len(), cols)?;
+    run_log_softmax(x.as_ptr(), out.as_mut_ptr(), x.len(), cols, scale)
+}
+
+/// [`log_softmax`] written over its input.
+pub fn log_softmax_in_place(x: &mut [f32], cols: usize, scale: f32) -> Result<(), RowError> {
+    run_log_softmax(x.as_ptr(), x.as_mut_ptr(), x.len(), cols, scale)
+}
+
+/// `x` and `out` belong to slices of `len`, the same or apart.
+fn run_log_softmax(x: *const f32, out: *mut f32, len: usize, cols: usize, scale: f32) -> Result<(), RowError> {
+    let rows = rows_of("x", len, cols)?;
+    let f = LogSoftmax { ends: Ends { x, out, cols }, scale };
+    // SAFETY: both slices have rows * cols floats.
+    unsafe { each_row(Isa::current(), rows, cols, 30, f) };
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! AVX-512: 16 lanes, masks in their own registers.
+
+use super::{Kernel, Simd, Tile, TileOp};
+use std::arch::x86_64::*;
+use std::sync::OnceLock;
+
+/// The token of AVX-512.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx512(());
+
+impl Avx512 {
+    /// The token, if this CPU has AVX-512 F, BW, DQ and VL (and AVX2, FMA and F16C, which no CPU with those lacks).
+    #[inline]
+    pub fn new() -> Option<Self> {
+        static HAS: OnceLock<bool> = OnceLock::new();
+        let has = *HAS.get_or_init(|| {
+            is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl")
+                && super::Avx2::new().is_some()
+        });
+        has.then_some(Self(()))
+    }
+}
+
+/// Compiles `kernel` with the features of the token.
+///
+/// # Safety
+/// The CPU has the features, which holding a token proves.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+pub(super) unsafe fn entry<K: Kernel>(token: Avx512, kernel: K) -> K::Out {
+    kernel.run(token)
+}
+
+/// Compiles a step with the features of the token.
+///
+/// # Safety
+/// The CPU has the features, and what [`TileFn`](super::TileFn) asks for.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+pub(super) unsafe fn tile<O: TileOp>(tile: &Tile) {
+    // SAFETY: the caller's promise.
+    unsafe { O::run(Avx512(()), tile) }
+}
+
+/// Methods that are one expression of intrinsics.
+macro_rules! ops {
+    ($($name:ident($($arg:ident: $ty:ty),*) -> $out:ty = $body:expr;)*) => {$(
+        #[inline(always)]
+        fn $name(self $(, $arg: $ty)*) -> $out {
+            // SAFETY: the token proves that the CPU has these instructions.
+            unsafe { $body }
+        }
+    )*};
+}
+
+#[inline(always)]
+fn mask(n: usize) -> __mmask16 {
+    ((1u32 << n) - 1) as __mmask16
+}
+
+impl Simd for Avx512 {
+    type F = __m512;
+    type I = __m512i;
+    type M = __mmask16;
+
+    const LANES: usize = 16;
+    const FAST_LOOKUP: bool = true;
+
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> __m512 {
+        // SAFETY: the caller promises 16 floats; the token the instruction.
+        unsafe { _mm512_loadu_ps(p) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, v: __m512) {
+        // SAFETY: the caller promises room for 16 floats; the token the instruction.
+        unsafe { _mm512_storeu_ps(p, v) }
+    }
+    #[inline(always)]
+    unsafe fn load_partial(self, p: *const f32, n: usize) -> __m512 {
+        // SAFETY: masked lanes are not read; the caller promises the others.
+        unsafe { _mm512_maskz_loadu_ps(mask(n), p) }
+    }
+    #[inline(always)]
+    unsafe fn store_partial(self, p: *mut f32, v: __m512, n: usize) {
+        // SAFETY: masked lanes are not written; the caller promises the others.
+        unsafe { _mm512_mask_storeu_ps(p, mask(n), v) }
+    }
+    #[inline(always)]
+    fn lookup(self, table: &[f32; 32], i: __m512i) -> __m512 {
+        // SAFETY: the token proves the instruction; each half of the table has 16 floats.
+        unsafe {
+            let (low, high) = (_mm512_loadu_ps(table.as_ptr()), _mm512_loadu_ps(table[16..].as_ptr()));
+            _mm512_permutex2var_ps(low, i, high)
+        }
+    }
+    #[inline(always)]
+    fn mask_and(self, a: __mmask16, b: __mmask16) -> __mmask16 {
+        a & b
+    }
+    #[inline(always)]
+    fn mask_or(self, a: __mmask16, b: __mmask16) -> __mmask16 {
+        a | b
+    }
+    #[inline(always)]
+    fn mask_not(self, a: __mmask16) -> __mmask16 {
+        !a
+    }
+    #[inline(always)]
+    fn any(self, m: __mmask16) -> bool {
+        m != 0
+    }
+    #[inline(always)]
+    fn first(self, n: usize) -> __mmask16 {
+        mask(n)
+    }
+    #[inline(always)]
+    fn ishl<const N: i32>(self, a: __m512i) -> __m512i {
+        // SAFETY: the token proves that the CPU has these instructions.
+        unsafe { _mm512_sll_epi32(a, _mm_cvtsi32_si128(N)) }
+    }
+    #[inline(always)]
+    fn ishr<const N: i32>(self, a: __m512i) -> __m512i {
+        // SAFETY: the token proves that the CPU has these instructions.
+        unsafe { _mm512_sra_epi32(a, _mm_cvtsi32_si128(N)) }
+    }
+
+    ops! {
+        splat(x: f32) -> __m512 = _mm512_set1_ps(x);
+        add(a: __m512, b: __m512) -> __m512 = _mm512_add_ps(a, b);
+        sub(a: __m512, b: __m512) -> __m512 = _mm512_sub_ps(a, b);
+        mul(a: __m512, b: __m512) -> __m512 = _mm512_mul_ps(a, b);
+        div(a: __m512, b: __m512) -> __m512 = _mm512_div_ps(a, b);
+        sqrt(a: __m512) -> __m512 = _mm512_sqrt_ps(a);
+        mul_add(a: __m512, b: __m512, c: __m512) -> __m512 = _mm512_fmadd_ps(a, b, c);
+        nmul_add(a: __m512, b: __m512, c: __m512) -> __m512 = _mm512_fnmadd_ps(a, b, c);
+        fma(a: __m512, b: __m512, c: __m512) -> __m512 = _mm512_fmadd_ps(a, b, c);
+        min(a: __m512, b: __m512) -> __m512 = _mm512_min_ps(a, b);
+        max(a: __m512, b: __m512) -> __m512 = _mm512_max_ps(a, b);
+        floor(a: __m512) -> __m512 = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(a);
+        ceil(a: __m512) -> __m512 = _mm512_roundscale_ps::<{ _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC }>(a);
+        round(a: __m512) -> __m512 = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a);
+        trunc(a: __m512) -> __m512 = _mm512_roundscale_ps::<{ _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC }>(a);
+        scale2(a: __m512, n: __m512) -> __m512 = _mm512_scalef_ps(a, n);
+        scale2_normal(a: __m512, n: __m512) -> __m512 = _mm512_scalef_ps(a, n);
+        lt(a: __m512, b: __m512) -> __mmask16 = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b);
+        le(a: __m512, b: __m512) -> __mmask16 = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(a, b);
+        eq(a: __m512, b: __m512) -> __mmask16 = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b);
+        unordered(a: __m512, b: __m512) -> __mmask16 = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, b);
+        select(m: __mmask16, a: __m512, b: __m512) -> __m512 = _mm512_mask_blend_ps(m, b, a);
+        bits(a: __m512) -> __m512i = _mm512_castps_si512(a);
+        as_float(a: __m512i) -> __m512 = _mm512_castsi512_ps(a);
+        isplat(x: i32) -> __m512i = _mm512_set1_epi32(x);
+        iadd(a: __m512i, b: __m512i) -> __m512i = _mm512_add_epi32(a, b);
+        isub(a: __m512i, b: __m512i) -> __m512i = _mm512_sub_epi32(a, b);
+        iand(a: __m512i, b: __m512i) -> __m512i = _mm512_and_si512(a, b);
+        ior(a: __m512i, b: __m512i) -> __m512i = _mm512_or_si512(a, b);
+        ixor(a: __m512i, b: __m512i) -> __m512i = _mm512_xor_si512(a, b);
+        ieq(a: __m512i, b: __m512i) -> __mmask16 = _mm512_cmpeq_epi32_mask(a, b);
+        iselect(m: __mmask16, a: __m512i, b: __m512i) -> __m512i = _mm512_mask_blend_epi32(m, b, a);
+        to_float(a: __m512i) -> __m512 = _mm512_cvtepi32_ps(a);
+        to_int(a: __m512) -> __m512i = _mm512_cvtps_epi32(a);
+        reduce_add(a: __m512) -> f32 = _mm512_reduce_add_ps(a);
+        reduce_max(a: __m512) -> f32 = _mm512_reduce_max_ps(a);
+    }
+}

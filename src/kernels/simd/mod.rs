@@ -1,0 +1,287 @@
+//! The operations the kernels are written in, and one token type per
+//! instruction set that implements them.
+//!
+//! A token is a proof: [`Avx2`] and [`Avx512`] can only be had from `new`,
+//! which asks the CPU. So the operations themselves are safe functions. They
+//! are inlined into entry points that carry the matching `target_feature`
+//! ([`run`]), and are of no use outside of one.
+
+#[cfg(not(target_arch = "x86_64"))]
+mod absent;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod scalar;
+
+#[cfg(not(target_arch = "x86_64"))]
+pub use absent::{Avx2, Avx512};
+#[cfg(target_arch = "x86_64")]
+pub use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub use avx512::Avx512;
+pub use scalar::Scalar;
+
+use super::Isa;
+
+/// Vectors of `LANES` numbers and what can be done with them.
+///
+/// Where a result depends on the instruction set it says so; everything else
+/// is the same bits on all of them.
+#[allow(missing_docs)]
+pub trait Simd: Copy + Send + Sync + 'static {
+    /// `f32` lanes.
+    type F: Copy;
+    /// `i32` lanes.
+    type I: Copy;
+    /// One truth value a lane.
+    type M: Copy;
+
+    /// Lanes of a vector.
+    const LANES: usize;
+    /// Whether [`Simd::lookup`] takes about as long as an addition.
+    const FAST_LOOKUP: bool;
+
+    // ---- memory
+
+    /// Reads a vector.
+    ///
+    /// # Safety
+    /// `p` is valid for reading `LANES` floats; no alignment is needed.
+    unsafe fn load(self, p: *const f32) -> Self::F;
+    /// Writes a vector.
+    ///
+    /// # Safety
+    /// `p` is valid for writing `LANES` floats; no alignment is needed.
+    unsafe fn store(self, p: *mut f32, v: Self::F);
+    /// Reads the first `n` lanes; the others are zero.
+    ///
+    /// # Safety
+    /// `p` is valid for reading `n <= LANES` floats.
+    unsafe fn load_partial(self, p: *const f32, n: usize) -> Self::F;
+    /// Writes the first `n` lanes and nothing else.
+    ///
+    /// # Safety
+    /// `p` is valid for writing `n <= LANES` floats.
+    unsafe fn store_partial(self, p: *mut f32, v: Self::F, n: usize);
+
+    // ---- arithmetic
+
+    fn splat(self, x: f32) -> Self::F;
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sqrt(self, a: Self::F) -> Self::F;
+    /// `a * b + c`, with one rounding or two: whatever is fast.
+    fn mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// `c - a * b`, with one rounding or two.
+    fn nmul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// `a * b + c` as if with one rounding, for error-free transformations:
+    /// exact where the true result is an `f32`, and `|a|, |b| < 2^100`.
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// The smaller, `b` if either is NaN or both are zeros.
+    fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    /// The greater, `b` if either is NaN or both are zeros.
+    fn max(self, a: Self::F, b: Self::F) -> Self::F;
+    fn floor(self, a: Self::F) -> Self::F;
+    fn ceil(self, a: Self::F) -> Self::F;
+    /// Nearest integer, ties to even.
+    fn round(self, a: Self::F) -> Self::F;
+    fn trunc(self, a: Self::F) -> Self::F;
+    /// `a * 2^n` with one rounding, for an integral `n` of at most 240 either
+    /// way and `|a|` in `[2^-6, 2^7]`, or `a` zero or NaN.
+    fn scale2(self, a: Self::F, n: Self::F) -> Self::F;
+
+    /// [`Simd::scale2`] where `2^n` and the result are normal numbers.
+    fn scale2_normal(self, a: Self::F, n: Self::F) -> Self::F;
+
+    // ---- comparison and choice
+
+    /// `a < b`, false if either is NaN.
+    fn lt(self, a: Self::F, b: Self::F) -> Self::M;
+    /// `a <= b`, false if either is NaN.
+    fn le(self, a: Self::F, b: Self::F) -> Self::M;
+    /// `a == b`, false if either is NaN.
+    fn eq(self, a: Self::F, b: Self::F) -> Self::M;
+    /// Whether either is NaN.
+    fn unordered(self, a: Self::F, b: Self::F) -> Self::M;
+    /// `a` where `m`, else `b`.
+    fn select(self, m: Self::M, a: Self::F, b: Self::F) -> Self::F;
+    fn mask_and(self, a: Self::M, b: Self::M) -> Self::M;
+    fn mask_or(self, a: Self::M, b: Self::M) -> Self::M;
+    fn mask_not(self, a: Self::M) -> Self::M;
+    fn any(self, m: Self::M) -> bool;
+    /// True in the first `n` lanes, `n <= LANES`.
+    fn first(self, n: usize) -> Self::M;
+
+    // ---- integer lanes
+
+    fn bits(self, a: Self::F) -> Self::I;
+    fn as_float(self, a: Self::I) -> Self::F;
+    fn isplat(self, x: i32) -> Self::I;
+    fn iadd(self, a: Self::I, b: Self::I) -> Self::I;
+    fn isub(self, a: Self::I, b: Self::I) -> Self::I;
+    fn iand(self, a: Self::I, b: Self::I) -> Self::I;
+    fn ior(self, a: Self::I, b: Self::I) -> Self::I;
+    fn ixor(self, a: Self::I, b: Self::I) -> Self::I;
+    fn ishl<const N: i32>(self, a: Self::I) -> Self::I;
+    /// Shift that copies the sign.
+    fn ishr<const N: i32>(self, a: Self::I) -> Self::I;
+    fn ieq(self, a: Self::I, b: Self::I) -> Self::M;
+    fn iselect(self, m: Self::M, a: Self::I, b: Self::I) -> Self::I;
+    /// The integer as a float, rounded to nearest.
+    fn to_float(self, a: Self::I) -> Self::F;
+    /// The nearest integer of a float below `2^31` in magnitude.
+    fn to_int(self, a: Self::F) -> Self::I;
+
+    /// The element of `table` that the lowest five bits of each lane choose.
+    fn lookup(self, table: &[f32; 32], i: Self::I) -> Self::F;
+
+    // ---- across lanes
+
+    /// The sum of all lanes, halves added pairwise.
+    fn reduce_add(self, a: Self::F) -> f32;
+    /// The greatest lane, for lanes without NaN.
+    fn reduce_max(self, a: Self::F) -> f32;
+
+    // ---- built from the above
+
+    /// Reads a whole vector, or its first `n` lanes and zeros.
+    ///
+    /// # Safety
+    /// `p` is valid for reading `min(n, LANES)` floats.
+    #[inline(always)]
+    unsafe fn load_upto(self, p: *const f32, n: usize) -> Self::F {
+        if n >= Self::LANES {
+            // SAFETY: the caller promises LANES floats.
+            unsafe { self.load(p) }
+        } else {
+            // SAFETY: the caller promises n < LANES floats.
+            unsafe { self.load_partial(p, n) }
+        }
+    }
+
+    /// Writes a whole vector, or its first `n` lanes.
+    ///
+    /// # Safety
+    /// `p` is valid for writing `min(n, LANES)` floats.
+    #[inline(always)]
+    unsafe fn store_upto(self, p: *mut f32, v: Self::F, n: usize) {
+        if n >= Self::LANES {
+            // SAFETY: the caller promises LANES floats.
+            unsafe { self.store(p, v) }
+        } else {
+            // SAFETY: the caller promises n < LANES floats.
+            unsafe { self.store_partial(p, v, n) }
+        }
+    }
+
+    #[inline(always)]
+    fn neg(self, a: Self::F) -> Self::F {
+        self.as_float(self.ixor(self.bits(a), self.isplat(i32::MIN)))
+    }
+
+    #[inline(always)]
+    fn abs(self, a: Self::F) -> Self::F {
+        self.as_float(self.iand(self.bits(a), self.isplat(i32::MAX)))
+    }
+
+    /// The sign bit of each lane and nothing else.
+    #[inline(always)]
+    fn sign_bit(self, a: Self::F) -> Self::I {
+        self.iand(self.bits(a), self.isplat(i32::MIN))
+    }
+
+    /// `a`, its sign bit flipped where `sign` has it set.
+    #[inline(always)]
+    fn xor_sign(self, a: Self::F, sign: Self::I) -> Self::F {
+        self.as_float(self.ixor(self.bits(a), sign))
+    }
+
+    /// The magnitude of `a`, the sign of `b`.
+    #[inline(always)]
+    fn copysign(self, a: Self::F, b: Self::F) -> Self::F {
+        self.as_float(self.ior(self.bits(self.abs(a)), self.sign_bit(b)))
+    }
+}
+
+/// A generic body, to be compiled once per instruction set.
+pub trait Kernel {
+    /// What it returns.
+    type Out;
+    /// The body; implementations are `#[inline(always)]`.
+    fn run<S: Simd>(self, s: S) -> Self::Out;
+}
+
+/// Runs `kernel` compiled for `isa`, or for the baseline if the host lacks it.
+#[inline]
+pub fn run<K: Kernel>(isa: Isa, kernel: K) -> K::Out {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => {
+            if let Some(token) = Avx512::new() {
+                // SAFETY: the token proves that the CPU has the features.
+                return unsafe { avx512::entry(token, kernel) };
+            }
+            kernel.run(Scalar)
+        }
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => {
+            if let Some(token) = Avx2::new() {
+                // SAFETY: the token proves that the CPU has the features.
+                return unsafe { avx2::entry(token, kernel) };
+            }
+            kernel.run(Scalar)
+        }
+        _ => kernel.run(Scalar),
+    }
+}
+
+/// One step of a chain over a tile: up to three operands, one result, `n` elements.
+///
+/// The element types are those of the step.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct Tile {
+    pub out: *mut u8,
+    pub a: *const u8,
+    pub b: *const u8,
+    pub c: *const u8,
+    pub n: usize,
+}
+
+/// A step compiled for one instruction set.
+///
+/// # Safety
+/// `out` is valid for writing `n` elements and every operand the step has for
+/// reading `n`. An operand may be `out` itself if the elements of both have
+/// the same size; otherwise they do not overlap.
+pub type TileFn = unsafe fn(&Tile);
+
+/// The generic body of a step.
+pub trait TileOp {
+    /// The body; implementations are `#[inline(always)]`.
+    ///
+    /// # Safety
+    /// That of [`TileFn`].
+    unsafe fn run<S: Simd>(s: S, tile: &Tile);
+}
+
+/// `O` compiled for `isa`, or for the baseline if the host lacks it.
+pub fn tile_fn<O: TileOp>(isa: Isa) -> TileFn {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 if Avx512::new().is_some() => avx512::tile::<O>,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 if Avx2::new().is_some() => avx2::tile::<O>,
+        _ => scalar_tile::<O>,
+    }
+}
+
+/// # Safety
+/// That of [`TileFn`].
+unsafe fn scalar_tile<O: TileOp>(tile: &Tile) {
+    // SAFETY: the caller's promise.
+    unsafe { O::run(Scalar, tile) }
+}
