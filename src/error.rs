@@ -1,0 +1,29 @@
+//! The error of the whole crate.
+
+use crate::exec::ExecError;
+use crate::exec::inner::InnerError;
+use crate::onnx::ImportError;
+use bgz_passes::rewrite::PassError;
+use thiserror::Error;
+
+/// Anything that can go wrong between a file and a result.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The file could not be imported.
+    #[error("cannot import {what}")]
+    Import {
+        /// The file, or what was read.
+        what: String,
+        /// Why.
+        source: ImportError,
+    },
+    /// Rewriting failed.
+    #[error("cannot rewrite the graph")]
+    Rewrite(#[from] PassError),
+    /// No plan could be made, or running it failed.
+    #[error("cannot run the model")]
+    Exec(#[from] ExecError),
+    /// The inner backend failed.
+    #[error("cannot run the model on the inner backend")]
+    Inner(#[from] InnerError),
+}

@@ -1,0 +1,243 @@
+//! One block of memory for all intermediates, shared out by liveness.
+
+use super::ExecError;
+use super::packed::ConstantBytes;
+use super::view::Slot;
+use crate::tensor::{Line, Tensor};
+
+/// How long a buffer is needed, and how large it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Lifetime {
+    /// Bytes.
+    pub bytes: usize,
+    /// The step that writes it.
+    pub first: usize,
+    /// The last step that reads it.
+    pub last: usize,
+}
+
+impl Lifetime {
+    fn overlaps(&self, other: &Lifetime) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+}
+
+/// Offsets of all buffers, in bytes, and the size of the whole.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Layout {
+    pub offsets: Vec<usize>,
+    pub bytes: usize,
+}
+
+/// Everything starts on a cache line.
+const ALIGN: usize = 64;
+
+impl Layout {
+    /// Places buffers so that those alive at the same time do not overlap:
+    /// largest first, each at the lowest offset that is free for its lifetime
+    /// (the "greedy by size" of Pisarchyk and Lee, 2020).
+    pub fn new(buffers: &[Lifetime]) -> Result<Self, ExecError> {
+        let mut by_size: Vec<usize> = (0..buffers.len()).collect();
+        by_size.sort_by_key(|&i| (std::cmp::Reverse(buffers[i].bytes), i));
+        let mut offsets = vec![0; buffers.len()];
+        let mut placed: Vec<usize> = Vec::new();
+        let mut bytes = 0usize;
+        for i in by_size {
+            let size = buffers[i].bytes.checked_next_multiple_of(ALIGN).ok_or(ExecError::TooLarge)?;
+            let mut taken: Vec<(usize, usize)> = placed
+                .iter()
+                .filter(|&&j| buffers[j].overlaps(&buffers[i]))
+                .map(|&j| (offsets[j], offsets[j] + buffers[j].bytes.next_multiple_of(ALIGN)))
+                .collect();
+            taken.sort();
+            let mut at = 0usize;
+            for (start, end) in taken {
+                if at + size <= start {
+                    break;
+                }
+                at = at.max(end);
+            }
+            offsets[i] = at;
+            bytes = bytes.max(at.checked_add(size).filter(|&b| b <= isize::MAX as usize).ok_or(ExecError::TooLarge)?);
+            placed.push(i);
+        }
+        let layout = Self { offsets, bytes };
+        layout.check(buffers)?;
+        Ok(layout)
+    }
+
+    /// That no two buffers alive at once share a byte: what the memory safety
+    /// of running a plan rests on, so it is checked however offsets were found.
+    fn check(&self, buffers: &[Lifetime]) -> Result<(), ExecError> {
+        for (i, a) in buffers.iter().enumerate() {
+            for (j, b) in buffers.iter().enumerate().skip(i + 1) {
+                let apart =
+                    self.offsets[i] + a.bytes <= self.offsets[j] || self.offsets[j] + b.bytes <= self.offsets[i];
+                if a.overlaps(b) && !apart {
+                    return Err(ExecError::Internal(format!("buffers {i} and {j} overlap")));
+                }
+            }
+            if self.offsets[i] + a.bytes > self.bytes {
+                return Err(ExecError::Internal(format!("buffer {i} exceeds the arena")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The memory of one run.
+pub(crate) struct Arena {
+    lines: Vec<Line>,
+}
+
+impl Arena {
+    pub fn new(bytes: usize) -> Result<Self, ExecError> {
+        let mut lines = Vec::new();
+        lines.try_reserve_exact(bytes.div_ceil(ALIGN)).map_err(|_| ExecError::TooLarge)?;
+        lines.resize(bytes.div_ceil(ALIGN), Line::ZERO);
+        Ok(Self { lines })
+    }
+
+    pub fn base(&mut self) -> *mut u8 {
+        self.lines.as_mut_ptr().cast()
+    }
+}
+
+/// What a step reads: resolved pointers to spans of bytes, each from the first
+/// element of a view to behind its last.
+pub(crate) struct Reads<'a> {
+    spans: &'a [(*const u8, usize)],
+}
+
+/// What a step writes: whole buffers.
+pub(crate) struct Writes<'a> {
+    spans: &'a [(*mut u8, usize)],
+}
+
+/// Resolved pointers of one step; allocated once, filled at every step.
+#[derive(Default)]
+pub(crate) struct Pointers {
+    reads: Vec<(*const u8, usize)>,
+    writes: Vec<(*mut u8, usize)>,
+}
+
+// SAFETY: the pointers are overwritten at the start of every step and only
+// dereferenced while `Memory` borrows what they point to.
+unsafe impl Send for Pointers {}
+
+/// All memory a plan may touch in a run.
+pub(crate) struct Memory<'a> {
+    pub inputs: &'a [Tensor],
+    pub constants: &'a [ConstantBytes],
+    pub arena: &'a mut Arena,
+    pub layout: &'a Layout,
+}
+
+impl Memory<'_> {
+    /// The bytes `start..start + len` of a slot.
+    fn span(&mut self, slot: Slot, start: usize, len: usize) -> Result<*mut u8, ExecError> {
+        let lost = || ExecError::Internal("a step reaches outside its slot".into());
+        let end = start.checked_add(len).ok_or_else(lost)?;
+        let slice = match slot {
+            Slot::Input(i) => self.inputs.get(i).ok_or_else(lost)?.bytes(),
+            Slot::Const(i) => self.constants.get(i).ok_or_else(lost)?,
+            Slot::Buffer(i) => {
+                let at = *self.layout.offsets.get(i).ok_or_else(lost)?;
+                let end = at.checked_add(end).ok_or_else(lost)?;
+                if end > self.layout.bytes {
+                    return Err(lost());
+                }
+                // Within the allocation: `end <= layout.bytes`, which the arena was made for.
+                return Ok(self.arena.base().wrapping_add(at + start));
+            }
+        };
+        slice.get(start..end).map(|s| s.as_ptr().cast_mut()).ok_or_else(lost)
+    }
+
+    /// Runs `f` on the memory of one step.
+    ///
+    /// # Safety
+    /// No two of `reads` and `writes` that are buffers may overlap unless both
+    /// are reads: what [`Layout::new`] checks for buffers alive in the same
+    /// step. No write may be to an input or a constant.
+    pub unsafe fn step<R>(
+        &mut self,
+        reads: &[(Slot, usize, usize)],
+        writes: &[(Slot, usize, usize)],
+        pointers: &mut Pointers,
+        f: impl FnOnce(&Reads, &mut Writes) -> R,
+    ) -> Result<R, ExecError> {
+        pointers.reads.clear();
+        pointers.writes.clear();
+        for &(slot, start, len) in reads {
+            pointers.reads.push((self.span(slot, start, len)?.cast_const(), len));
+        }
+        for &(slot, start, len) in writes {
+            if !matches!(slot, Slot::Buffer(_)) {
+                return Err(ExecError::Internal("a step writes to an input or a constant".into()));
+            }
+            pointers.writes.push((self.span(slot, start, len)?, len));
+        }
+        Ok(f(&Reads { spans: &pointers.reads }, &mut Writes { spans: &pointers.writes }))
+    }
+}
+
+impl Reads<'_> {
+    /// Bytes of operand `i`.
+    pub fn bytes(&self, i: usize) -> &[u8] {
+        let (p, n) = self.spans[i];
+        // SAFETY: `Memory::step` made the span from live memory of this length
+        // that nothing writes during the step; any byte is a valid `u8`, and
+        // arena and tensors are initialised when made.
+        unsafe { std::slice::from_raw_parts(p, n) }
+    }
+
+    /// Elements of operand `i`.
+    pub fn slice<T: bytemuck::Pod>(&self, i: usize) -> &[T] {
+        bytemuck::cast_slice(self.bytes(i))
+    }
+
+    /// Number of operands.
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+}
+
+impl Writes<'_> {
+    /// Bytes of result `i`.
+    pub fn bytes(&mut self, i: usize) -> &mut [u8] {
+        let (p, n) = self.spans[i];
+        // SAFETY: as for reads; a write overlaps nothing else in the step, and
+        // `&mut self` keeps two results from being borrowed at once.
+        unsafe { std::slice::from_raw_parts_mut(p, n) }
+    }
+
+    /// Elements of result `i`.
+    pub fn slice<T: bytemuck::Pod>(&mut self, i: usize) -> &mut [T] {
+        bytemuck::cast_slice_mut(self.bytes(i))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn buffers_that_are_never_alive_together_share_memory() {
+        let l = |bytes, first, last| Lifetime { bytes, first, last };
+        let layout = Layout::new(&[l(640, 0, 1), l(640, 1, 2), l(640, 2, 3)]).unwrap();
+        assert_eq!(layout.bytes, 1280);
+        assert_eq!(layout.offsets[0], layout.offsets[2]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_two_live_buffers_overlap(raw in prop::collection::vec((0usize..5000, 0usize..20, 0usize..6), 0..40)) {
+            let buffers: Vec<_> = raw.into_iter().map(|(bytes, first, n)| Lifetime { bytes, first, last: first + n }).collect();
+            // `new` checks every pair.
+            let layout = Layout::new(&buffers).unwrap();
+            prop_assert!(layout.bytes <= buffers.iter().map(|b| b.bytes.next_multiple_of(64)).sum());
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! An inner backend as a value. The generic code behind it is large; kept
+//! behind functions of this crate it is compiled once, here, and not again in
+//! every program that runs a model.
+
+use super::super::lower::{InnerOp, inner_kernel};
+use super::super::plan::Kernel;
+use super::{InnerError, InnerTensor, OpByOp};
+use crate::tensor::Tensor;
+use bgz_passes::ir::Graph;
+use burn_backend::Backend;
+use burn_flex::Flex;
+use burn_ndarray::NdArray;
+use std::fmt;
+
+/// A Burn backend that runs what has no kernel of ours.
+#[derive(Clone, Copy)]
+pub struct InnerBackend {
+    name: &'static str,
+    pub(crate) kernel: fn(InnerOp) -> Result<Box<dyn Kernel>, String>,
+    pub(crate) op_by_op: fn(&Graph) -> Result<Box<dyn RunOps>, InnerError>,
+}
+
+/// Backends that a model can be run on by type.
+pub trait Inner: Backend {
+    /// The backend as a value.
+    fn inner() -> InnerBackend;
+}
+
+impl Inner for Flex {
+    fn inner() -> InnerBackend {
+        InnerBackend::flex()
+    }
+}
+
+impl Inner for NdArray {
+    fn inner() -> InnerBackend {
+        InnerBackend::ndarray()
+    }
+}
+
+impl InnerBackend {
+    /// burn-flex, the default.
+    #[inline(never)]
+    pub fn flex() -> Self {
+        Self::of::<Flex>("flex")
+    }
+
+    /// burn-ndarray.
+    #[inline(never)]
+    pub fn ndarray() -> Self {
+        Self::of::<NdArray>("ndarray")
+    }
+
+    /// Any backend on host memory.
+    pub fn of<B: Backend>(name: &'static str) -> Self {
+        Self {
+            name,
+            kernel: inner_kernel::<B>,
+            op_by_op: |graph| Ok(Box::new(OpByOp::<B>::new(graph, &B::Device::default())?)),
+        }
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+impl fmt::Debug for InnerBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "InnerBackend({})", self.name)
+    }
+}
+
+/// A graph that runs op by op on host tensors.
+pub(crate) trait RunOps: Send + Sync {
+    fn run(&self, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), InnerError>;
+}
+
+impl<B: Backend> RunOps for OpByOp<B>
+where
+    OpByOp<B>: Send + Sync,
+{
+    fn run(&self, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), InnerError> {
+        let input = |(i, t): (usize, &Tensor)| {
+            InnerTensor::from_bytes(t.dtype(), t.shape(), t.bytes(), self.device())
+                .map_err(|f| InnerError::Input { name: i.to_string(), reason: f.to_string() })
+        };
+        let inputs = inputs.iter().enumerate().map(input).collect::<Result<Vec<_>, _>>()?;
+        for (from, to) in OpByOp::run(self, inputs)?.into_iter().zip(outputs) {
+            from.copy_to(to.bytes_mut()).map_err(|f| InnerError::Graph(f.to_string()))?;
+        }
+        Ok(())
+    }
+}

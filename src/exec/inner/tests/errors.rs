@@ -1,0 +1,110 @@
+use super::*;
+use bgz_passes::ir::{Binary, Opaque, Unary};
+
+/// The message of an op that has no result.
+fn message<B: Backend>(op: &Op, inputs: &[Tensor], out: Type) -> String {
+    on::<B>(op, inputs, &[out]).map(|r| format!("{r:?}")).unwrap_err().to_string()
+}
+
+#[test]
+fn a_dtype_that_ndarray_has_not() {
+    let x = Tensor::f64s(DType::F64, [2], &[1.0, 2.0]).unwrap();
+    let text = message::<NdArray>(&Op::Cast(DType::F16), &[x], Type::new(DType::F16, [2]));
+    assert_eq!(text, "cast: the backend ndarray has no f16");
+    let fault = InnerTensor::<NdArray>::from_bytes(DType::BF16, &[1], &[0; 2], &Default::default()).unwrap_err();
+    assert_eq!(fault.to_string(), "the backend ndarray has no bf16");
+}
+
+both!(operands_that_do_not_fit);
+fn operands_that_do_not_fit<B: Backend>() {
+    let f = |shape: &[usize]| random(DType::F32, shape, 1);
+    let ty = |shape: &[usize]| Type::new(DType::F32, shape.iter().copied());
+    let add = Op::Binary(Binary::Add);
+    for (op, inputs, out) in [
+        (&add, vec![f(&[2, 3]), f(&[2, 4])], ty(&[2, 3])),
+        (&add, vec![f(&[2]), random(DType::I64, &[2], 1)], ty(&[2])),
+        (&add, vec![f(&[2])], ty(&[2])),
+        (&add, vec![f(&[2]), f(&[2])], ty(&[3])),
+        (&add, vec![f(&[2]), f(&[2])], Type::new(DType::F64, [2])),
+        (&Op::MatMul, vec![f(&[2, 3]), f(&[4, 2])], ty(&[2, 2])),
+        (&Op::Unary(Unary::Not), vec![f(&[2])], ty(&[2])),
+        (&Op::Softmax { axis: 3 }, vec![f(&[2])], ty(&[2])),
+        (&Op::reshape([4]), vec![f(&[6])], ty(&[4])),
+        (&Op::Gather { axis: 0 }, vec![f(&[2]), i64s(&[1], &[2])], ty(&[1])),
+        (&Op::Gather { axis: 0 }, vec![f(&[2]), i64s(&[1], &[-3])], ty(&[1])),
+        (&Op::GatherElements { axis: 0 }, vec![f(&[2, 2]), i64s(&[1, 3], &[0, 0, 0])], ty(&[1, 3])),
+        (&Op::ScatterNd, vec![f(&[2]), i64s(&[1, 1], &[5]), f(&[1])], ty(&[2])),
+        (&Op::Range, [0.0, 1.0, 0.0].map(|v| f32s(&[], &[v])).to_vec(), ty(&[4])),
+        (&Op::Range, [0.0, 1.0, 1e-30].map(|v| f32s(&[], &[v])).to_vec(), ty(&[4])),
+    ] {
+        match on::<B>(op, &inputs, &[out]) {
+            Err(InnerError::Op { op: name, .. }) => assert_eq!(name, op.mnemonic()),
+            other => panic!("{op:?}: {other:?}"),
+        }
+    }
+    let fault = InnerTensor::<B>::from_bytes(DType::F32, &[2], &[0; 7], &Default::default()).unwrap_err();
+    assert_eq!(fault.to_string(), "7 bytes for f32[2]");
+    let fault = InnerTensor::<B>::from_bytes(DType::F32, &[usize::MAX, 2], &[0; 8], &Default::default()).unwrap_err();
+    assert!(matches!(fault, Fault::Invalid(_)));
+}
+
+both!(a_tensor_that_is_not_of_its_type);
+fn a_tensor_that_is_not_of_its_type<B: Backend>() {
+    let x = upload::<B>(&random(DType::F32, &[2], 1));
+    let ty = Type::new(DType::F32, [3]);
+    let e = run_op(
+        &Op::Unary(Unary::Exp),
+        vec![x],
+        std::slice::from_ref(&ty),
+        std::slice::from_ref(&ty),
+        &Default::default(),
+    )
+    .unwrap_err();
+    assert_eq!(e.to_string(), "exp: operand 0 is InnerTensor(f32[2]), not f32[3]");
+}
+
+both!(a_panic_of_the_backend);
+fn a_panic_of_the_backend<B: Backend>() {
+    let (a, b) = (i64s(&[2], &[1, 2]), i64s(&[2], &[1, 0]));
+    let e = on::<B>(&Op::Binary(Binary::Div), &[a.clone(), b], &[Type::new(DType::I64, [2])]).unwrap_err();
+    let InnerError::Panicked { op, message } = e else { panic!("{e}") };
+    assert_eq!(op, "div");
+    assert!(message.contains("divide by zero"), "{message}");
+    // By one zero: seen before it gets there.
+    on::<B>(&Op::Binary(Binary::Div), &[a, i64s(&[], &[0])], &[Type::new(DType::I64, [2])]).unwrap_err();
+}
+
+both!(an_opaque_op_that_is_not_known);
+fn an_opaque_op_that_is_not_known<B: Backend>() {
+    let op = Op::Opaque(Opaque { name: "foo".into(), attrs: Default::default() });
+    let text = message::<B>(&op, &[random(DType::F32, &[2], 1)], Type::new(DType::F32, [2]));
+    assert_eq!(text, "opaque.foo: Burn has no such op");
+}
+
+both!(shared_bytes_are_read);
+fn shared_bytes_are_read<B: Backend>() {
+    let values: Vec<u8> = [1.5f32, -2.0, 3.25].iter().flat_map(|v| v.to_le_bytes()).collect();
+    let mut odd = vec![0];
+    odd.extend(&values);
+    let all = bytes::Bytes::from(odd);
+    let device = B::Device::default();
+    // One of these two is not aligned.
+    for bytes in [all.slice(1..), bytes::Bytes::from(values.clone())] {
+        let t = InnerTensor::<B>::from_shared(DType::F32, &[3], &bytes, &device).unwrap();
+        let ty = Type::new(DType::F32, [3]);
+        let twice = run_op(
+            &Op::Unary(Unary::Neg),
+            vec![t.clone()],
+            std::slice::from_ref(&ty),
+            std::slice::from_ref(&ty),
+            &device,
+        )
+        .unwrap();
+        assert_eq!(download(&twice[0], &[3]).to_f64s(), [-1.5, 2.0, -3.25]);
+        assert_eq!(t.to_bytes().unwrap(), values);
+        drop(twice);
+        let mut out = vec![0; 12];
+        t.copy_to(&mut out).unwrap();
+        assert_eq!(out, values);
+    }
+}

@@ -1,0 +1,112 @@
+//! Exact attention over strided heads: split or merged, no copies.
+
+use super::super::ExecError;
+use super::super::arena::{Reads, Writes};
+use super::super::plan::Kernel;
+use super::super::view::View;
+use super::Lowering;
+use crate::kernels::attention::{Exact, Layout, Mask};
+use bgz_passes::ir::{Attention, DType, MaskKind, Node, Op, Scores};
+
+/// The kernel, its shapes checked.
+struct Heads {
+    exact: Exact,
+}
+
+impl Kernel for Heads {
+    fn run(&self, reads: &Reads, writes: &mut Writes) -> Result<(), String> {
+        let [q, k, v] = [0, 1, 2].map(|i| reads.slice::<f32>(i).as_ptr());
+        let mask = if reads.len() > 3 { reads.bytes(3).as_ptr() } else { std::ptr::null() };
+        let out = writes.slice::<f32>(0).as_mut_ptr();
+        // SAFETY: `Exact::check` passed when the plan was made; each span runs
+        // from the first element of its view to behind the last, the layouts
+        // are the strides of those views, and the result is a buffer of the
+        // output's size that overlaps no operand.
+        unsafe { self.exact.run(q, k, v, mask, out) };
+        Ok(())
+    }
+}
+
+/// A view as `[batch, heads, seq, width]`.
+struct Operand {
+    batch: usize,
+    seq: usize,
+    width: usize,
+    layout: Layout,
+}
+
+impl Operand {
+    fn new(view: &View, heads: usize) -> Option<Self> {
+        let stride = |i: usize| view.strides[i] as isize;
+        Some(match *view.shape.as_slice() {
+            [batch, seq, merged] => {
+                let width = merged.checked_div(heads)?;
+                let inner = stride(2);
+                let layout = Layout { batch: stride(0), head: inner * width as isize, seq: stride(1), inner };
+                Self { batch, seq, width, layout }
+            }
+            [batch, _, seq, width] => {
+                let layout = Layout { batch: stride(0), head: stride(1), seq: stride(2), inner: stride(3) };
+                Self { batch, seq, width, layout }
+            }
+            _ => return None,
+        })
+    }
+
+    /// The layout with a batch of 1 repeated for `batch`.
+    fn spread(&self, batch: usize) -> Layout {
+        Layout { batch: if self.batch == batch { self.layout.batch } else { 0 }, ..self.layout }
+    }
+}
+
+impl Lowering<'_> {
+    pub(super) fn attention(&mut self, node: &Node) -> Result<bool, ExecError> {
+        let Op::Attention(a) = &node.op else { return Ok(false) };
+        let floats = node.inputs[..3].iter().chain(&node.outputs).all(|&v| self.dtype(v) == DType::F32);
+        if !floats || a.scores != Scores::Exact {
+            return Ok(false);
+        }
+        let views = node.inputs.iter().map(|&v| self.view(v)).collect::<Result<Vec<_>, _>>()?;
+        let Some(exact) = self.shapes(a, &views) else { return Ok(false) };
+        exact.check().map_err(|e| self.fail(node, e.to_string()))?;
+        let out = self.output(node.outputs[0])?;
+        self.step_of(node, "attention", Box::new(Heads { exact }), &views.iter().collect::<Vec<_>>(), &[&out]);
+        Ok(true)
+    }
+
+    fn shapes(&self, a: &Attention, views: &[View]) -> Option<Exact> {
+        let q = Operand::new(&views[0], a.heads)?;
+        let k = Operand::new(&views[1], a.kv_heads)?;
+        let v = Operand::new(&views[2], a.kv_heads)?;
+        let batch = [&q, &k, &v].iter().map(|o| o.batch).find(|&b| b != 1).unwrap_or(1);
+        let mask = match (views.get(3), a.mask) {
+            (None, _) | (_, MaskKind::None) => Mask::None,
+            (Some(view), kind) => {
+                let spread = view.broadcast(&[batch, a.heads, q.seq, k.seq]);
+                let strides = <[usize; 4]>::try_from(spread.strides).ok()?.map(|s| s as isize);
+                match kind {
+                    MaskKind::Keep { fill } => Mask::Bool { strides, hides: false, fill: fill.0 },
+                    MaskKind::Drop { fill } => Mask::Bool { strides, hides: true, fill: fill.0 },
+                    _ => Mask::Additive { strides },
+                }
+            }
+        };
+        let layout = if a.merged { Layout::merged } else { Layout::heads_first };
+        Some(Exact {
+            batch,
+            heads: a.heads,
+            kv_heads: a.kv_heads,
+            seq_q: q.seq,
+            seq_k: k.seq,
+            d: q.width,
+            d_v: v.width,
+            scale: a.scale.0,
+            causal: a.causal,
+            mask,
+            q: q.spread(batch),
+            k: k.spread(batch),
+            v: v.spread(batch),
+            out: layout(a.heads, q.seq, v.width),
+        })
+    }
+}

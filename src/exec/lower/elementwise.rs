@@ -1,0 +1,59 @@
+//! Elementwise ops, alone or fused: one kernel run over strided operands.
+
+use super::super::ExecError;
+use super::super::arena::{Reads, Writes};
+use super::super::plan::Kernel;
+use super::super::view::View;
+use super::Lowering;
+use crate::kernels::chain::{Elementwise, Program};
+use bgz_passes::ir::{Expr, Node, Op};
+
+/// A chain over operands with strides.
+struct Chain {
+    elementwise: Elementwise,
+}
+
+impl Kernel for Chain {
+    fn run(&self, reads: &Reads, writes: &mut Writes) -> Result<(), String> {
+        let mut inputs = [std::ptr::null(); Expr::MAX_INPUTS];
+        let inputs = &mut inputs[..reads.len()];
+        for (i, p) in inputs.iter_mut().enumerate() {
+            *p = reads.bytes(i).as_ptr();
+        }
+        // SAFETY: each span runs from the first element of its view to behind
+        // the last, the strides are those of the views, and the result is a
+        // row-major buffer of the output shape that overlaps no operand.
+        unsafe { self.elementwise.run(inputs, writes.bytes(0).as_mut_ptr()) };
+        Ok(())
+    }
+}
+
+/// An elementwise op as an expression of its operands.
+fn expression(op: &Op) -> Option<Expr> {
+    let input = |i| Box::new(Expr::Input(i));
+    Some(match op {
+        Op::Unary(f) => Expr::Unary(*f, input(0)),
+        Op::Binary(f) => Expr::Binary(*f, input(0), input(1)),
+        Op::Where => Expr::Where(input(0), input(1), input(2)),
+        Op::Cast(to) => Expr::Cast(*to, input(0)),
+        Op::Fused(e) => e.clone(),
+        _ => return None,
+    })
+}
+
+impl Lowering<'_> {
+    pub(super) fn elementwise(&mut self, node: &Node) -> Result<bool, ExecError> {
+        let Some(expr) = expression(&node.op) else { return Ok(false) };
+        let dtypes: Vec<_> = node.inputs.iter().map(|&v| self.dtype(v)).collect();
+        // What the kernels cannot do, the inner backend does.
+        let Ok(program) = Program::compile(&expr, &dtypes) else { return Ok(false) };
+        let shape = self.shape(node.outputs[0])?;
+        let views: Vec<View> =
+            node.inputs.iter().map(|&v| Ok(self.view(v)?.broadcast(&shape))).collect::<Result<_, ExecError>>()?;
+        let strides: Vec<Vec<isize>> = views.iter().map(|v| v.strides.iter().map(|&s| s as isize).collect()).collect();
+        let elementwise = Elementwise::new(program, &shape, &strides).map_err(|e| self.fail(node, e.to_string()))?;
+        let out = self.output(node.outputs[0])?;
+        self.step_of(node, "elementwise", Box::new(Chain { elementwise }), &views.iter().collect::<Vec<_>>(), &[&out]);
+        Ok(true)
+    }
+}

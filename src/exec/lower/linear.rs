@@ -1,0 +1,173 @@
+//! Matrix products: constant weights packed ahead, everything else as it lies.
+
+use super::super::ExecError;
+use super::super::arena::{Reads, Writes};
+use super::super::plan::Kernel;
+use super::super::view::View;
+use super::Lowering;
+use bgz_passes::ir::{Node, Op, ValueId};
+use rayon::prelude::*;
+use rten_gemm::{BiasVector, GemmExecutor, GemmInputA, GemmInputB, GemmOptions, PackedBMatrix};
+use rten_tensor::Matrix;
+use std::sync::Arc;
+
+thread_local! {
+    /// One a thread: it detects the instruction set once and cannot be shared.
+    static GEMM: GemmExecutor = GemmExecutor::new();
+}
+
+/// `a . b + bias`, row-major.
+fn gemm(out: &mut [f32], a: Matrix, b: GemmInputB<f32>, bias: Option<&[f32]>) -> Result<(), String> {
+    let options = GemmOptions { bias: bias.map(BiasVector::Row), ..GemmOptions::default() };
+    GEMM.with(|g| g.gemm(out, GemmInputA::Unpacked(a), b, options)).map_err(|e| e.to_string())
+}
+
+/// `x [rows, k] . packed [k, n] + bias`.
+struct Linear {
+    packed: Arc<PackedBMatrix<f32>>,
+    rows: usize,
+    k: usize,
+    bias: bool,
+}
+
+impl Kernel for Linear {
+    fn run(&self, reads: &Reads, writes: &mut Writes) -> Result<(), String> {
+        let x = Matrix::from_data([self.rows, self.k], reads.slice::<f32>(0));
+        let bias = self.bias.then(|| reads.slice::<f32>(1));
+        gemm(writes.slice::<f32>(0), x, GemmInputB::Packed(&self.packed), bias)
+    }
+}
+
+/// A matrix of each batch: where it starts in its span, and its strides.
+struct Operand {
+    offsets: Vec<usize>,
+    strides: [usize; 2],
+    shape: [usize; 2],
+}
+
+impl Operand {
+    /// The last two axes of `view` as matrices, one for every index of the others.
+    fn new(view: &View) -> Self {
+        let n = view.shape.len();
+        let mut offsets = vec![0];
+        for (&extent, &stride) in view.shape[..n - 2].iter().zip(&view.strides) {
+            offsets = offsets.iter().flat_map(|&o| (0..extent).map(move |i| o + i * stride)).collect();
+        }
+        Self {
+            offsets,
+            strides: [view.strides[n - 2], view.strides[n - 1]],
+            shape: [view.shape[n - 2], view.shape[n - 1]],
+        }
+    }
+
+    fn matrix<'a>(&self, data: &'a [f32], batch: usize) -> Result<Matrix<'a>, String> {
+        let data = data.get(self.offsets[batch]..).unwrap_or_default();
+        Matrix::from_slice_with_strides(self.shape, data, self.strides).map_err(|e| format!("{e:?}"))
+    }
+}
+
+/// `a [.., m, k] . b [.., k, n] (+ bias)`, one product a batch.
+struct BatchMatMul {
+    a: Operand,
+    b: Operand,
+    bias: bool,
+}
+
+impl Kernel for BatchMatMul {
+    fn run(&self, reads: &Reads, writes: &mut Writes) -> Result<(), String> {
+        let size = self.a.shape[0] * self.b.shape[1];
+        if size == 0 {
+            return Ok(());
+        }
+        let (a, b) = (reads.slice::<f32>(0), reads.slice::<f32>(1));
+        let bias = self.bias.then(|| reads.slice::<f32>(2));
+        let product = |(i, out): (usize, &mut [f32])| {
+            gemm(out, self.a.matrix(a, i)?, GemmInputB::Unpacked(self.b.matrix(b, i)?), bias)
+        };
+        let out = writes.slice::<f32>(0);
+        if self.a.offsets.len() == 1 || rayon::current_num_threads() == 1 {
+            out.chunks_exact_mut(size).enumerate().try_for_each(product)
+        } else {
+            out.par_chunks_exact_mut(size).enumerate().try_for_each(product)
+        }
+    }
+}
+
+impl Lowering<'_> {
+    pub(super) fn linear(&mut self, node: &Node) -> Result<bool, ExecError> {
+        let trans_w = match node.op {
+            Op::MatMul => false,
+            Op::Linear { trans_w } => trans_w,
+            _ => return Ok(false),
+        };
+        if !self.all_f32(node) {
+            return Ok(false);
+        }
+        let (x, w, bias) = (node.inputs[0], node.inputs[1], node.inputs.get(2).copied());
+        match self.constant(w) {
+            Some(c) if c.shape().len() == 2 && !self.graph.ty(x).shape.is_empty() => {
+                self.packed_linear(node, x, c, trans_w, bias)?;
+            }
+            _ => self.batch_matmul(node, trans_w, bias)?,
+        }
+        Ok(true)
+    }
+
+    fn packed_linear(
+        &mut self,
+        node: &Node,
+        x: ValueId,
+        w: &bgz_passes::ir::Constant,
+        trans_w: bool,
+        bias: Option<ValueId>,
+    ) -> Result<(), ExecError> {
+        let packed = self.packed.get(w, trans_w)?;
+        let x = self.contiguous(x)?;
+        let k = *x.shape.last().unwrap_or(&1);
+        let rows = x.shape[..x.shape.len() - 1].iter().product();
+        let bias = bias.map(|b| self.contiguous(b)).transpose()?;
+        let out = self.output(node.outputs[0])?;
+        let kernel = Linear { packed, rows, k, bias: bias.is_some() };
+        let reads: Vec<&View> = [&x].into_iter().chain(&bias).collect();
+        self.step_of(node, "gemm packed", Box::new(kernel), &reads, &[&out]);
+        Ok(())
+    }
+
+    fn batch_matmul(&mut self, node: &Node, trans_w: bool, bias: Option<ValueId>) -> Result<(), ExecError> {
+        let mut a = self.dense_matrix(node.inputs[0])?;
+        let mut b = self.dense_matrix(node.inputs[1])?;
+        if a.shape.is_empty() || b.shape.is_empty() {
+            return Err(self.fail(node, "matrix product of a scalar"));
+        }
+        if trans_w {
+            b = b.transposed(&[1, 0]);
+        }
+        // A vector is a row on the left and a column on the right.
+        if a.shape.len() == 1 {
+            a = View { shape: vec![1, a.shape[0]], strides: vec![a.span().max(1), a.strides[0]], ..a };
+        }
+        if b.shape.len() == 1 {
+            b = View { shape: vec![b.shape[0], 1], strides: vec![b.strides[0], 1], ..b };
+        }
+        let rank = a.shape.len().max(b.shape.len());
+        let axis = |v: &View, i: usize| (i + v.shape.len()).checked_sub(rank).map_or(1, |j| v.shape[j]);
+        let batch: Vec<usize> =
+            (0..rank - 2).map(|i| if axis(&a, i) == 1 { axis(&b, i) } else { axis(&a, i) }).collect();
+        let spread = |v: &View| v.broadcast(&[&batch[..], &v.shape[v.shape.len() - 2..]].concat());
+        let (a, b) = (spread(&a), spread(&b));
+        let bias = bias.map(|b| self.contiguous(b)).transpose()?;
+        let out = self.output(node.outputs[0])?;
+        let kernel = BatchMatMul { a: Operand::new(&a), b: Operand::new(&b), bias: bias.is_some() };
+        let reads: Vec<&View> = [&a, &b].into_iter().chain(&bias).collect();
+        self.step_of(node, "gemm", Box::new(kernel), &reads, &[&out]);
+        Ok(())
+    }
+
+    /// A view whose matrices do not overlap themselves (no broadcast within the last two axes).
+    fn dense_matrix(&mut self, v: ValueId) -> Result<View, ExecError> {
+        let view = self.view(v)?;
+        let n = view.shape.len();
+        let overlaps = (n.saturating_sub(2)..n).any(|i| view.strides[i] == 0 && view.shape[i] > 1);
+        if overlaps { self.contiguous(v) } else { Ok(view) }
+    }
+}

@@ -1,0 +1,217 @@
+//! From nodes of a bound graph to steps. Ops that only rearrange become views;
+//! ops with a kernel become steps of it; the rest goes to the inner backend.
+
+mod attention;
+mod elementwise;
+mod index;
+mod inner;
+mod linear;
+mod movement;
+mod rows;
+
+pub(crate) use inner::{InnerOp, inner_kernel};
+
+use super::inner::InnerBackend;
+use super::packed::ConstantBytes;
+use super::plan::{Kernel, Step};
+use super::view::{Slot, View};
+use super::{ExecError, PackedWeights};
+use bgz_passes::ir::{Constant, DType, Def, Graph, Node, NodeId, ValueId};
+use std::collections::HashMap;
+
+/// What is built up while nodes are lowered in order.
+pub(crate) struct Lowering<'a> {
+    graph: &'a Graph,
+    packed: &'a PackedWeights,
+    views: HashMap<ValueId, View>,
+    steps: Vec<Step>,
+    buffers: Vec<usize>,
+    constants: Vec<ConstantBytes>,
+    constant_slots: HashMap<(ValueId, bool), usize>,
+    inner: InnerBackend,
+}
+
+impl<'a> Lowering<'a> {
+    pub fn new(graph: &'a Graph, packed: &'a PackedWeights, inner: InnerBackend) -> Result<Self, ExecError> {
+        let mut lowering = Self {
+            graph,
+            packed,
+            views: HashMap::new(),
+            steps: Vec::new(),
+            buffers: Vec::new(),
+            constants: Vec::new(),
+            constant_slots: HashMap::new(),
+            inner,
+        };
+        for (i, &v) in graph.inputs().iter().enumerate() {
+            let view = View::whole(Slot::Input(i), graph.ty(v).dtype, &lowering.shape(v)?);
+            lowering.views.insert(v, view);
+        }
+        Ok(lowering)
+    }
+
+    /// Steps, bytes of each buffer, constants.
+    pub fn finish(self) -> (Vec<Step>, Vec<usize>, Vec<ConstantBytes>) {
+        (self.steps, self.buffers, self.constants)
+    }
+
+    /// Lowers one node; its operands have been lowered before.
+    pub fn node(&mut self, id: NodeId) -> Result<(), ExecError> {
+        let graph = self.graph;
+        let node = graph.node(id);
+        let done = self.movement(node)?
+            || self.index(node)?
+            || self.linear(node)?
+            || self.attention(node)?
+            || self.rows(node)?
+            || self.elementwise(node)?;
+        if !done {
+            self.inner(node)?;
+        }
+        Ok(())
+    }
+
+    // ---- what is known of values ----
+
+    fn shape(&self, v: ValueId) -> Result<Vec<usize>, ExecError> {
+        let ty = self.graph.ty(v);
+        ty.known_shape().ok_or_else(|| ExecError::Internal(format!("%{} of {ty} is not bound", self.graph.name(v))))
+    }
+
+    fn dtype(&self, v: ValueId) -> DType {
+        self.graph.ty(v).dtype
+    }
+
+    fn constant(&self, v: ValueId) -> Option<&'a Constant> {
+        let graph = self.graph;
+        match &graph.value(v).def {
+            Def::Const(c) => Some(c),
+            _ => None,
+        }
+    }
+
+    /// Where a value lies, aligned to its element size.
+    fn view(&mut self, v: ValueId) -> Result<View, ExecError> {
+        match self.views.get(&v) {
+            Some(view) => Ok(view.clone()),
+            None => self.constant_view(v, true),
+        }
+    }
+
+    /// Where the bytes of a value lie; a mapped constant may lie anywhere.
+    fn bytes_view(&mut self, v: ValueId) -> Result<View, ExecError> {
+        match self.views.get(&v) {
+            Some(view) => Ok(view.clone()),
+            None => self.constant_view(v, false),
+        }
+    }
+
+    fn constant_view(&mut self, v: ValueId, aligned: bool) -> Result<View, ExecError> {
+        let name = || ExecError::AbsentConstant { name: self.graph.name(v).into() };
+        let constant = self
+            .constant(v)
+            .ok_or_else(|| ExecError::Internal(format!("%{} is used before it is lowered", self.graph.name(v))))?;
+        let slot = match self.constant_slots.get(&(v, aligned)) {
+            Some(&i) => i,
+            None => {
+                let bytes =
+                    if aligned { self.packed.aligned(constant) } else { constant.bytes().cloned() }.ok_or_else(name)?;
+                self.constants.push(bytes);
+                self.constant_slots.insert((v, aligned), self.constants.len() - 1);
+                self.constants.len() - 1
+            }
+        };
+        Ok(View::whole(Slot::Const(slot), constant.dtype(), constant.shape()))
+    }
+
+    /// Where a value lies in row-major order; copied there if need be.
+    pub fn contiguous(&mut self, v: ValueId) -> Result<View, ExecError> {
+        let view = self.view(v)?;
+        if view.is_contiguous() {
+            return Ok(view);
+        }
+        let copy = self.copied(self.graph.name(v), &view)?;
+        // Later users read the copy, too.
+        self.views.insert(v, copy.clone());
+        Ok(copy)
+    }
+
+    /// A row-major copy of a view.
+    fn copied(&mut self, node: &str, view: &View) -> Result<View, ExecError> {
+        let out = self.buffer(view.dtype, &view.shape)?;
+        let kernel = movement::Copy::new(view)?;
+        self.step(node, "copy", "copy", Box::new(kernel), &[view], &[&out]);
+        Ok(out)
+    }
+
+    // ---- what is added ----
+
+    /// A new buffer for a row-major tensor.
+    fn buffer(&mut self, dtype: DType, shape: &[usize]) -> Result<View, ExecError> {
+        let bytes = shape
+            .iter()
+            .try_fold(dtype.size(), |n, &d| n.checked_mul(d))
+            .filter(|&n| n < isize::MAX as usize)
+            .ok_or(ExecError::TooLarge)?;
+        self.buffers.push(bytes);
+        Ok(View::whole(Slot::Buffer(self.buffers.len() - 1), dtype, shape))
+    }
+
+    /// A new buffer for a result of a node, which it is from now on.
+    fn output(&mut self, v: ValueId) -> Result<View, ExecError> {
+        let view = self.buffer(self.dtype(v), &self.shape(v)?)?;
+        self.views.insert(v, view.clone());
+        Ok(view)
+    }
+
+    fn alias(&mut self, v: ValueId, view: View) {
+        self.views.insert(v, view);
+    }
+
+    fn step(
+        &mut self,
+        node: &str,
+        op: &str,
+        kernel_name: &'static str,
+        kernel: Box<dyn Kernel>,
+        reads: &[&View],
+        writes: &[&View],
+    ) {
+        let span = |v: &&View| (v.slot, v.offset * v.dtype.size(), v.span() * v.dtype.size());
+        self.steps.push(Step {
+            node: node.into(),
+            op: op.into(),
+            kernel_name,
+            kernel,
+            reads: reads.iter().map(span).collect(),
+            writes: writes.iter().map(span).collect(),
+        });
+    }
+
+    /// Adds the step that makes the first result of `node`.
+    fn step_of(
+        &mut self,
+        node: &Node,
+        kernel_name: &'static str,
+        kernel: Box<dyn Kernel>,
+        reads: &[&View],
+        writes: &[&View],
+    ) {
+        let graph = self.graph;
+        let name = node.outputs.first().map_or("", |&v| graph.name(v));
+        self.step(name, &node.op.mnemonic(), kernel_name, kernel, reads, writes);
+    }
+
+    fn fail(&self, node: &Node, reason: impl Into<String>) -> ExecError {
+        ExecError::Node {
+            node: node.outputs.first().map_or("", |&v| self.graph.name(v)).into(),
+            op: node.op.mnemonic(),
+            reason: reason.into(),
+        }
+    }
+
+    /// Whether every operand and result of a node is `f32`.
+    fn all_f32(&self, node: &Node) -> bool {
+        node.inputs.iter().chain(&node.outputs).all(|&v| self.dtype(v) == DType::F32)
+    }
+}

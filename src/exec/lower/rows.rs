@@ -1,0 +1,102 @@
+//! Softmax, norms and reductions: kernels over the rows of the last axis.
+
+use super::super::ExecError;
+use super::super::arena::{Reads, Writes};
+use super::super::plan::Kernel;
+use super::super::view::View;
+use super::Lowering;
+use crate::kernels::rows::{self, Reduction};
+use bgz_passes::ir::{Node, Op, ReduceKind};
+
+/// A kernel over rows of `cols`.
+struct Rows {
+    op: RowOp,
+    cols: usize,
+    /// Whether operands 1 and 2 are a scale and a bias.
+    scale: bool,
+    bias: bool,
+}
+
+enum RowOp {
+    Softmax,
+    LogSoftmax,
+    LayerNorm(f32),
+    RmsNorm(f32),
+    Reduce(Reduction),
+}
+
+impl Kernel for Rows {
+    fn run(&self, reads: &Reads, writes: &mut Writes) -> Result<(), String> {
+        let x = reads.slice::<f32>(0);
+        let scale = self.scale.then(|| reads.slice::<f32>(1));
+        let bias = self.bias.then(|| reads.slice::<f32>(2));
+        let out = writes.slice::<f32>(0);
+        match self.op {
+            RowOp::Softmax => rows::softmax(x, out, self.cols, 1.0),
+            RowOp::LogSoftmax => rows::log_softmax(x, out, self.cols, 1.0),
+            RowOp::LayerNorm(eps) => rows::layer_norm(x, scale, bias, eps, out, self.cols),
+            RowOp::RmsNorm(eps) => rows::rms_norm(x, scale, eps, out, self.cols),
+            RowOp::Reduce(kind) if self.cols > 0 => rows::reduce(kind, x, out, self.cols),
+            RowOp::Reduce(kind) => {
+                let empty = match kind {
+                    Reduction::Sum => 0.0,
+                    Reduction::Prod => 1.0,
+                    Reduction::Mean => f32::NAN,
+                    Reduction::Max => f32::NEG_INFINITY,
+                    Reduction::Min => f32::INFINITY,
+                };
+                out.fill(empty);
+                Ok(())
+            }
+        }
+        .map_err(|e| e.to_string())
+    }
+}
+
+impl Lowering<'_> {
+    pub(super) fn rows(&mut self, node: &Node) -> Result<bool, ExecError> {
+        if !self.all_f32(node) {
+            return Ok(false);
+        }
+        let rank = match node.inputs.first() {
+            Some(&x) => self.graph.ty(x).rank(),
+            None => return Ok(false),
+        };
+        let op = match &node.op {
+            Op::Softmax { axis } if axis + 1 == rank => RowOp::Softmax,
+            Op::LogSoftmax { axis } if axis + 1 == rank => RowOp::LogSoftmax,
+            Op::LayerNorm { eps } => RowOp::LayerNorm(eps.0),
+            Op::RmsNorm { eps } => RowOp::RmsNorm(eps.0),
+            Op::Reduce(r) if !r.axes.is_empty() => return self.reduce(node, r.kind, &r.axes),
+            _ => return Ok(false),
+        };
+        let views = node.inputs.iter().map(|&v| self.contiguous(v)).collect::<Result<Vec<_>, _>>()?;
+        let cols = views[0].shape.last().copied().unwrap_or(1);
+        let kernel = Rows { op, cols, scale: views.len() > 1, bias: views.len() > 2 };
+        let out = self.output(node.outputs[0])?;
+        self.step_of(node, "rows", Box::new(kernel), &views.iter().collect::<Vec<_>>(), &[&out]);
+        Ok(true)
+    }
+
+    /// Any axes: they are brought to the end first.
+    fn reduce(&mut self, node: &Node, kind: ReduceKind, axes: &[usize]) -> Result<bool, ExecError> {
+        let x = self.view(node.inputs[0])?;
+        let kept = (0..x.shape.len()).filter(|a| !axes.contains(a));
+        let perm: Vec<usize> = kept.chain(axes.iter().copied()).collect();
+        let cols = axes.iter().map(|&a| x.shape[a]).product();
+        let turned = x.transposed(&perm);
+        let rows: View =
+            if turned.is_contiguous() { turned } else { self.copied(self.graph.name(node.outputs[0]), &turned)? };
+        let out = self.output(node.outputs[0])?;
+        let kind = match kind {
+            ReduceKind::Sum => Reduction::Sum,
+            ReduceKind::Mean => Reduction::Mean,
+            ReduceKind::Max => Reduction::Max,
+            ReduceKind::Min => Reduction::Min,
+            ReduceKind::Prod => Reduction::Prod,
+        };
+        let kernel = Rows { op: RowOp::Reduce(kind), cols, scale: false, bias: false };
+        self.step_of(node, "rows", Box::new(kernel), &[&rows], &[&out]);
+        Ok(true)
+    }
+}

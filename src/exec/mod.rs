@@ -1,0 +1,90 @@
+//! Running a graph: a [`Plan`] is made once for given input shapes, with
+//! shapes bound, constants folded, weights packed and buffers placed; running
+//! it allocates nothing. What is not lowered to a kernel of ours runs on the
+//! inner backend, op by op, as in [`inner`].
+
+mod arena;
+pub mod inner;
+mod lower;
+mod packed;
+mod plan;
+mod view;
+
+pub use packed::PackedWeights;
+pub(crate) use plan::bind_inputs;
+pub use plan::{Plan, StepInfo};
+
+use bgz_passes::ir::GraphError;
+use bgz_passes::rewrite::PassError;
+use thiserror::Error;
+
+/// What can go wrong in making or running a plan.
+#[derive(Debug, Error)]
+pub enum ExecError {
+    /// The number of inputs is not that of the graph.
+    #[error("the model takes {expected} inputs ({names}), {given} given")]
+    InputCount {
+        /// What the graph has.
+        expected: usize,
+        /// What was given.
+        given: usize,
+        /// The names of the graph's.
+        names: String,
+    },
+    /// An input is missing, or there is none of that name.
+    #[error("the model has no input {name:?}; it takes {names}")]
+    UnknownInput {
+        /// The name given.
+        name: String,
+        /// Those there are.
+        names: String,
+    },
+    /// An input that the model takes was not given.
+    #[error("input {name:?} ({ty}) is missing")]
+    MissingInput {
+        /// Its name.
+        name: String,
+        /// Its type.
+        ty: String,
+    },
+    /// An input's dtype or shape does not fit.
+    #[error("input {name:?} is {given}, the model takes {expected}{reason}")]
+    InputType {
+        /// Its name.
+        name: String,
+        /// Type given.
+        given: String,
+        /// Type of the graph's input.
+        expected: String,
+        /// More, behind a colon, or empty.
+        reason: String,
+    },
+    /// Shapes do not work out with these inputs.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// A pass failed.
+    #[error(transparent)]
+    Pass(#[from] PassError),
+    /// A node cannot be run.
+    #[error("%{node} = {op}: {reason}")]
+    Node {
+        /// Name of its first result.
+        node: String,
+        /// Mnemonic.
+        op: String,
+        /// Why.
+        reason: String,
+    },
+    /// The graph came from text and has the hash of this constant only.
+    #[error("the values of constant @{name} are not here: graph text has their hash only")]
+    AbsentConstant {
+        /// Its name.
+        name: String,
+    },
+    /// Sizes beyond what memory can hold.
+    #[error("the intermediates are too large to be held in memory")]
+    TooLarge,
+    /// A bug of this crate.
+    #[error("internal error: {0}")]
+    Internal(String),
+}

@@ -1,0 +1,77 @@
+//! Weights made ready once and shared by all plans: packed for the matrix
+//! product, or aligned for the kernels that read them as they are.
+
+use super::ExecError;
+use crate::tensor::Tensor;
+use bgz_passes::ir::{Constant, DType};
+use bytes::Bytes;
+use rten_gemm::{GemmExecutor, PackedBMatrix};
+use rten_tensor::{Matrix, NdTensorView};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A packed right-hand side; the constant is kept so that its address stays its identity.
+struct Entry {
+    _constant: Constant,
+    packed: Arc<PackedBMatrix<f32>>,
+}
+
+/// Prepared weights by the bytes they came from.
+#[derive(Default)]
+pub struct PackedWeights {
+    entries: Mutex<HashMap<(usize, usize, bool), Entry>>,
+    aligned: Mutex<HashMap<(usize, usize), (Constant, Bytes)>>,
+}
+
+/// What a plan reads of a constant.
+pub(crate) type ConstantBytes = Bytes;
+
+impl PackedWeights {
+    /// `weight` (f32, `[k, n]`, or `[n, k]` if `transposed`) packed.
+    pub(crate) fn get(&self, weight: &Constant, transposed: bool) -> Result<Arc<PackedBMatrix<f32>>, ExecError> {
+        let unfit = || ExecError::Internal(format!("{} cannot be packed", weight.ty()));
+        let (Some(bytes), &[rows, cols], DType::F32) = (weight.bytes(), weight.shape(), weight.dtype()) else {
+            return Err(unfit());
+        };
+        let key = (bytes.as_ptr() as usize, bytes.len(), transposed);
+        if let Some(e) = self.lock().get(&key) {
+            return Ok(e.packed.clone());
+        }
+        let values = f32s(bytes);
+        let view = NdTensorView::from_data([rows, cols], &*values);
+        let matrix: Matrix = if transposed { view.transposed() } else { view };
+        let packed = Arc::new(GemmExecutor::<f32>::new().prepack_b(matrix));
+        self.lock().insert(key, Entry { _constant: weight.clone(), packed: packed.clone() });
+        Ok(packed)
+    }
+
+    /// The bytes of a constant, copied once if they do not lie at a multiple of its element size.
+    pub(crate) fn aligned(&self, constant: &Constant) -> Option<ConstantBytes> {
+        let bytes = constant.bytes()?;
+        if (bytes.as_ptr() as usize).is_multiple_of(constant.dtype().size()) {
+            return Some(bytes.clone());
+        }
+        let key = (bytes.as_ptr() as usize, bytes.len());
+        let mut aligned = self.aligned.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, b)) = aligned.get(&key) {
+            return Some(b.clone());
+        }
+        let copy = Bytes::from_owner(Tensor::from_constant(constant)?);
+        aligned.insert(key, (constant.clone(), copy.clone()));
+        Some(copy)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(usize, usize, bool), Entry>> {
+        // An entry is inserted whole, so a panic elsewhere leaves the map sound.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The bytes as `f32`, copied only if they are not aligned.
+fn f32s(bytes: &[u8]) -> Cow<'_, [f32]> {
+    match bytemuck::try_cast_slice(bytes) {
+        Ok(s) => Cow::Borrowed(s),
+        Err(_) => Cow::Owned(bytemuck::pod_collect_to_vec(bytes)),
+    }
+}

@@ -1,0 +1,281 @@
+//! Making a plan and running it.
+
+use super::arena::{Arena, Layout, Lifetime, Memory, Pointers, Reads, Writes};
+use super::inner::InnerBackend;
+use super::lower::Lowering;
+use super::packed::ConstantBytes;
+use super::view::{Slot, View};
+use super::{ExecError, PackedWeights};
+use crate::tensor::Tensor;
+use bgz_passes::ir::{Bindings, DType, Graph, Type};
+use bgz_passes::pipeline::Pipeline;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What a step does once its memory is resolved.
+pub(crate) trait Kernel: Send + Sync {
+    /// Computes the results; an error is about values (an index out of range), not about shapes.
+    fn run(&self, reads: &Reads, writes: &mut Writes) -> Result<(), String>;
+}
+
+/// One step: views resolved to spans of slots.
+pub(crate) struct Step {
+    pub node: String,
+    pub op: String,
+    /// Name of the kernel, for profiles.
+    pub kernel_name: &'static str,
+    pub kernel: Box<dyn Kernel>,
+    /// Slot, first byte, bytes.
+    pub reads: Vec<(Slot, usize, usize)>,
+    pub writes: Vec<(Slot, usize, usize)>,
+}
+
+/// What a step of a plan is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepInfo {
+    /// Name of the value it makes.
+    pub node: String,
+    /// Mnemonic of the op it came from.
+    pub op: String,
+    /// The kernel that runs it; `inner` is the inner backend.
+    pub kernel: &'static str,
+}
+
+/// A graph made ready to run on inputs of given shapes.
+pub struct Plan {
+    graph: Graph,
+    inputs: Vec<(String, DType, Vec<usize>)>,
+    outputs: Vec<(String, View)>,
+    steps: Vec<Step>,
+    constants: Vec<ConstantBytes>,
+    layout: Layout,
+    states: Mutex<Vec<State>>,
+}
+
+/// The memory of one run, kept for the next.
+struct State {
+    arena: Arena,
+    pointers: Pointers,
+}
+
+impl Plan {
+    /// A plan of `graph` for inputs of these types, in the order of the graph's inputs;
+    /// what has no kernel of ours runs on `inner`.
+    ///
+    /// # Errors
+    /// An input that does not fit the graph; extents that do not work out;
+    /// a node that neither a kernel nor the inner backend can run.
+    pub fn new(graph: &Graph, inputs: &[Type], packed: &PackedWeights, inner: InnerBackend) -> Result<Self, ExecError> {
+        let bindings = bind_inputs(graph, inputs)?;
+        let mut bound = graph.bind(&bindings)?;
+        Pipeline::bound().run(&mut bound)?;
+        let mut lowering = Lowering::new(&bound, packed, inner)?;
+        for (id, _) in bound.nodes() {
+            lowering.node(id)?;
+        }
+        let outputs: Vec<(String, View)> = bound
+            .outputs()
+            .iter()
+            .map(|o| Ok((o.name.to_string(), lowering.contiguous(o.value)?)))
+            .collect::<Result<_, ExecError>>()?;
+        let (steps, buffers, constants) = lowering.finish();
+        let layout = Layout::new(&lifetimes(&steps, &buffers, &outputs)?)?;
+        let inputs = bound
+            .inputs()
+            .iter()
+            .map(|&v| {
+                let ty = bound.ty(v);
+                let shape = ty.known_shape().ok_or_else(|| ExecError::Internal("an input is not bound".into()))?;
+                Ok((bound.name(v).to_string(), ty.dtype, shape))
+            })
+            .collect::<Result<_, ExecError>>()?;
+        Ok(Self { graph: bound, inputs, outputs, steps, constants, layout, states: Mutex::default() })
+    }
+
+    /// The graph with every extent a number, as it is run.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The steps, in order.
+    pub fn steps(&self) -> impl Iterator<Item = StepInfo> + '_ {
+        self.steps.iter().map(|s| StepInfo { node: s.node.clone(), op: s.op.clone(), kernel: s.kernel_name })
+    }
+
+    /// Bytes of the arena that one run works in.
+    pub fn arena_bytes(&self) -> usize {
+        self.layout.bytes
+    }
+
+    /// Whether it was made for inputs of these dtypes and shapes.
+    pub fn fits(&self, inputs: &[Tensor]) -> bool {
+        self.inputs.len() == inputs.len()
+            && self.inputs.iter().zip(inputs).all(|((_, d, s), t)| *d == t.dtype() && s == t.shape())
+    }
+
+    /// Tensors for the results, for [`Plan::run_into`].
+    pub fn make_outputs(&self) -> Result<Vec<Tensor>, ExecError> {
+        self.outputs.iter().map(|(_, v)| Tensor::zeros(v.dtype, &v.shape).ok_or(ExecError::TooLarge)).collect()
+    }
+
+    /// Runs on inputs in the graph's order.
+    pub fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, ExecError> {
+        let mut outputs = self.make_outputs()?;
+        self.run_into(inputs, &mut outputs)?;
+        Ok(outputs)
+    }
+
+    /// Runs into tensors made by [`Plan::make_outputs`]. From the second run
+    /// on nothing is allocated but by the inner backend.
+    pub fn run_into(&self, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), ExecError> {
+        self.run_timed(inputs, outputs, None)
+    }
+
+    /// As [`Plan::run_into`], adding the time of each step to `times`, one entry a step.
+    pub fn run_profiled(
+        &self,
+        inputs: &[Tensor],
+        outputs: &mut [Tensor],
+        times: &mut Vec<Duration>,
+    ) -> Result<(), ExecError> {
+        times.resize(self.steps.len(), Duration::ZERO);
+        self.run_timed(inputs, outputs, Some(times))
+    }
+
+    fn run_timed(
+        &self,
+        inputs: &[Tensor],
+        outputs: &mut [Tensor],
+        times: Option<&mut Vec<Duration>>,
+    ) -> Result<(), ExecError> {
+        self.check_inputs(inputs)?;
+        let state = self.states.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut state = match state {
+            Some(s) => s,
+            None => State { arena: Arena::new(self.layout.bytes)?, pointers: Pointers::default() },
+        };
+        // From inside the pool, parallel steps start without a hand-over between threads.
+        let result = if rayon::current_thread_index().is_some() {
+            self.run_steps(inputs, outputs, &mut state, times)
+        } else {
+            rayon::scope(|_| self.run_steps(inputs, outputs, &mut state, times))
+        };
+        self.states.lock().unwrap_or_else(PoisonError::into_inner).push(state);
+        result
+    }
+
+    fn run_steps(
+        &self,
+        inputs: &[Tensor],
+        outputs: &mut [Tensor],
+        state: &mut State,
+        mut times: Option<&mut Vec<Duration>>,
+    ) -> Result<(), ExecError> {
+        let State { arena, pointers } = state;
+        let mut memory = Memory { inputs, constants: &self.constants, arena, layout: &self.layout };
+        for (i, step) in self.steps.iter().enumerate() {
+            let start = times.is_some().then(Instant::now);
+            // SAFETY: `Layout::new` checked that buffers alive in one step do
+            // not overlap, and `lifetimes` that all reads and writes of a step
+            // are within their buffers' lives and writes are to distinct ones.
+            let done = unsafe { memory.step(&step.reads, &step.writes, pointers, |r, w| step.kernel.run(r, w)) }?;
+            done.map_err(|reason| ExecError::Node { node: step.node.clone(), op: step.op.clone(), reason })?;
+            if let (Some(times), Some(start)) = (times.as_mut(), start) {
+                times[i] += start.elapsed();
+            }
+        }
+        if outputs.len() != self.outputs.len() {
+            return Err(ExecError::Internal(format!("{} output tensors for {}", outputs.len(), self.outputs.len())));
+        }
+        for ((_, view), out) in self.outputs.iter().zip(outputs) {
+            if out.dtype() != view.dtype || out.shape() != view.shape {
+                return Err(ExecError::Internal(format!("an output tensor is {}", out.ty())));
+            }
+            let size = view.dtype.size();
+            let span = (view.slot, view.offset * size, view.len() * size);
+            // SAFETY: one read, no write.
+            unsafe { memory.step(&[span], &[], pointers, |r, _| out.bytes_mut().copy_from_slice(r.bytes(0))) }?;
+        }
+        Ok(())
+    }
+
+    fn check_inputs(&self, inputs: &[Tensor]) -> Result<(), ExecError> {
+        if self.fits(inputs) {
+            return Ok(());
+        }
+        let given: Vec<_> = inputs.iter().map(Tensor::ty).collect();
+        bind_inputs(&self.graph, &given).map(|_| ())
+    }
+}
+
+/// The numbers that the named dims of the graph's inputs stand for.
+pub(crate) fn bind_inputs(graph: &Graph, given: &[Type]) -> Result<Bindings, ExecError> {
+    let names = || graph.inputs().iter().map(|&v| graph.name(v)).collect::<Vec<_>>().join(", ");
+    if graph.inputs().len() != given.len() {
+        return Err(ExecError::InputCount { expected: graph.inputs().len(), given: given.len(), names: names() });
+    }
+    let mut bindings = Bindings::new();
+    // Plain names first, so that an extent like 2*seq is checked against them.
+    for plain in [true, false] {
+        for (&v, given) in graph.inputs().iter().zip(given) {
+            let expected = graph.ty(v);
+            let fail = |reason: String| ExecError::InputType {
+                name: graph.name(v).into(),
+                given: given.to_string(),
+                expected: expected.to_string(),
+                reason,
+            };
+            if given.dtype != expected.dtype || given.rank() != expected.rank() {
+                return Err(fail(String::new()));
+            }
+            for (want, have) in expected.shape.iter().zip(&given.shape) {
+                let have = have.as_int().ok_or_else(|| fail(String::new()))?;
+                match want.as_sym() {
+                    Some(name) if plain => {
+                        let bound = *bindings.entry(name.clone()).or_insert(have);
+                        if bound != have {
+                            return Err(fail(format!(": {name} is {bound} elsewhere")));
+                        }
+                    }
+                    None if !plain && !want.bind(&bindings).is(have) => return Err(fail(String::new())),
+                    _ => {}
+                }
+            }
+        }
+    }
+    Ok(bindings)
+}
+
+/// From the step that writes a buffer to the last that reads it.
+fn lifetimes(steps: &[Step], buffers: &[usize], outputs: &[(String, View)]) -> Result<Vec<Lifetime>, ExecError> {
+    let mut lives: Vec<Option<Lifetime>> = vec![None; buffers.len()];
+    for (i, step) in steps.iter().enumerate() {
+        for (w, &(slot, start, len)) in step.writes.iter().enumerate() {
+            let Slot::Buffer(b) = slot else {
+                return Err(ExecError::Internal(format!("%{} writes to no buffer", step.node)));
+            };
+            if lives[b].is_some() || start != 0 || len > buffers[b] || step.writes[..w].iter().any(|o| o.0 == slot) {
+                return Err(ExecError::Internal(format!("%{} writes to a buffer in use", step.node)));
+            }
+            lives[b] = Some(Lifetime { bytes: buffers[b], first: i, last: i });
+        }
+        for &(slot, ..) in &step.reads {
+            if let Slot::Buffer(b) = slot {
+                match &mut lives[b] {
+                    Some(l) if !step.writes.iter().any(|w| w.0 == slot) => l.last = i,
+                    _ => {
+                        return Err(ExecError::Internal(format!("%{} reads a buffer before it is written", step.node)));
+                    }
+                }
+            }
+        }
+    }
+    for (_, view) in outputs {
+        if let Slot::Buffer(b) = view.slot
+            && let Some(l) = &mut lives[b]
+        {
+            l.last = steps.len();
+        }
+    }
+    lives.into_iter().map(|l| l.ok_or_else(|| ExecError::Internal("a buffer is never written".into()))).collect()
+}

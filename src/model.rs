@@ -1,0 +1,224 @@
+//! A model: a graph from an ONNX file, to be rewritten and run.
+
+use crate::Error;
+use crate::exec::inner::{Inner, InnerBackend, RunOps};
+use crate::exec::{ExecError, PackedWeights, Plan, bind_inputs};
+use crate::onnx;
+use crate::tensor::Tensor;
+use bgz_passes::ir::{Graph, Type};
+use bgz_passes::pipeline::{Pipeline, Report};
+use burn_flex::Flex;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Plans kept at most; the one unused for longest goes first.
+const MAX_PLANS: usize = 32;
+
+/// A model whose inner backend is chosen at run time; see [`OnnxModel`] for
+/// the choice by type.
+pub struct Model {
+    graph: Graph,
+    inner: InnerBackend,
+    packed: PackedWeights,
+    plans: Mutex<VecDeque<Arc<Plan>>>,
+}
+
+/// A model read from an ONNX file, to be rewritten and run on the CPU. What
+/// has no kernel of ours runs on the Burn backend `B`, `Flex` or `NdArray`.
+/// Everything it can do is a method of [`Model`], which it derefs to.
+///
+/// ```no_run
+/// use bgz_fusion::{OnnxModel, Pipeline, Tensor};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut model: OnnxModel = OnnxModel::load("model.onnx")?;
+/// let report = model.rewrite(&Pipeline::exact())?;
+/// println!("{} rewrites", report.rewrites());
+/// let ids = Tensor::new(&[1, 4], &[101i64, 7592, 2088, 102]).ok_or("shape")?;
+/// for (name, tensor) in model.run(&[("input_ids", ids)])? {
+///     println!("{name}: {:?}", tensor.shape());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct OnnxModel<B: Inner = Flex> {
+    model: Model,
+    inner: PhantomData<fn() -> B>,
+}
+
+impl<B: Inner> OnnxModel<B> {
+    /// Reads a file, and the files its tensors lie in.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Ok(Self { model: Model::load(path, B::inner())?, inner: PhantomData })
+    }
+
+    /// Reads a model from memory; `name` is what its graph is called.
+    pub fn from_bytes(name: &str, bytes: impl Into<Bytes>) -> Result<Self, Error> {
+        Ok(Self { model: Model::from_bytes(name, bytes, B::inner())?, inner: PhantomData })
+    }
+
+    /// A model of a graph that came from elsewhere, say from text.
+    pub fn from_graph(graph: Graph) -> Self {
+        Self { model: Model::from_graph(graph, B::inner()), inner: PhantomData }
+    }
+}
+
+impl<B: Inner> Deref for OnnxModel<B> {
+    type Target = Model;
+
+    fn deref(&self) -> &Model {
+        &self.model
+    }
+}
+
+impl<B: Inner> DerefMut for OnnxModel<B> {
+    fn deref_mut(&mut self) -> &mut Model {
+        &mut self.model
+    }
+}
+
+impl Model {
+    /// Reads a file, and the files its tensors lie in.
+    pub fn load(path: impl AsRef<Path>, inner: InnerBackend) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let graph = onnx::load(path).map_err(|source| Error::Import { what: path.display().to_string(), source })?;
+        Ok(Self::from_graph(graph, inner))
+    }
+
+    /// Reads a model from memory; `name` is what its graph is called.
+    pub fn from_bytes(name: &str, bytes: impl Into<Bytes>, inner: InnerBackend) -> Result<Self, Error> {
+        let mut graph = onnx::from_bytes(bytes.into()).map_err(|source| Error::Import { what: name.into(), source })?;
+        graph.name = name.into();
+        Ok(Self::from_graph(graph, inner))
+    }
+
+    /// A model of a graph that came from elsewhere, say from text.
+    pub fn from_graph(graph: Graph, inner: InnerBackend) -> Self {
+        Self { graph, inner, packed: PackedWeights::default(), plans: Mutex::default() }
+    }
+
+    /// The graph as it is now.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// What runs the ops that have no kernel of ours.
+    pub fn inner(&self) -> InnerBackend {
+        self.inner
+    }
+
+    /// Rewrites the graph. What was done, and what was considered and not
+    /// done, is in the report. If a pass fails the graph is as it was.
+    pub fn rewrite(&mut self, pipeline: &Pipeline) -> Result<Report, Error> {
+        let mut graph = self.graph.clone();
+        let report = pipeline.run(&mut graph)?;
+        self.graph = graph;
+        self.plans.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+        Ok(report)
+    }
+
+    /// Inputs by name put in the order of the graph.
+    pub fn order_inputs(&self, inputs: &[(&str, Tensor)]) -> Result<Vec<Tensor>, Error> {
+        let names = || self.graph.inputs().iter().map(|&v| self.graph.name(v)).collect::<Vec<_>>().join(", ");
+        for (name, _) in inputs {
+            if !self.graph.inputs().iter().any(|&v| self.graph.name(v) == *name) {
+                return Err(ExecError::UnknownInput { name: (*name).into(), names: names() }.into());
+            }
+        }
+        let find = |name: &str| inputs.iter().find(|i| i.0 == name).map(|i| i.1.clone());
+        self.graph
+            .inputs()
+            .iter()
+            .map(|&v| {
+                let name = self.graph.name(v);
+                find(name).ok_or_else(|| {
+                    let ty = self.graph.ty(v).to_string();
+                    ExecError::MissingInput { name: name.into(), ty }.into()
+                })
+            })
+            .collect()
+    }
+
+    /// The plan for inputs of these types, in the order of the graph's inputs;
+    /// made at the first call and kept.
+    pub fn plan(&self, inputs: &[Type]) -> Result<Arc<Plan>, Error> {
+        let same = |p: &Plan| {
+            let g = p.graph();
+            g.inputs().len() == inputs.len() && g.inputs().iter().zip(inputs).all(|(&v, t)| g.ty(v) == t)
+        };
+        if let Some(plan) = self.kept(same) {
+            return Ok(plan);
+        }
+        Ok(self.keep(Plan::new(&self.graph, inputs, &self.packed, self.inner)?))
+    }
+
+    /// Runs on inputs by name; results by name.
+    pub fn run(&self, inputs: &[(&str, Tensor)]) -> Result<Vec<(String, Tensor)>, Error> {
+        let inputs = self.order_inputs(inputs)?;
+        let plan = match self.kept(|p| p.fits(&inputs)) {
+            Some(plan) => plan,
+            None => self.plan(&inputs.iter().map(Tensor::ty).collect::<Vec<_>>())?,
+        };
+        let outputs = plan.run(&inputs)?;
+        Ok(self.graph.outputs().iter().map(|o| o.name.to_string()).zip(outputs).collect())
+    }
+
+    /// The model made ready to run op by op on the inner backend, as Burn
+    /// itself would: what plans are compared with.
+    pub fn op_by_op(&self, inputs: &[Type]) -> Result<OpByOpModel, Error> {
+        let bindings = bind_inputs(&self.graph, inputs)?;
+        let graph = self.graph.bind(&bindings).map_err(ExecError::from)?;
+        let ops = (self.inner.op_by_op)(&graph)?;
+        Ok(OpByOpModel { graph, ops })
+    }
+
+    fn kept(&self, fits: impl Fn(&Plan) -> bool) -> Option<Arc<Plan>> {
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = plans.iter().position(|p| fits(p))?;
+        let plan = plans.remove(at)?;
+        plans.push_back(plan.clone());
+        Some(plan)
+    }
+
+    fn keep(&self, plan: Plan) -> Arc<Plan> {
+        let plan = Arc::new(plan);
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        if plans.len() >= MAX_PLANS {
+            plans.pop_front();
+        }
+        plans.push_back(plan.clone());
+        plan
+    }
+}
+
+/// A model that runs op by op on the inner backend, for inputs of given shapes.
+pub struct OpByOpModel {
+    graph: Graph,
+    ops: Box<dyn RunOps>,
+}
+
+impl OpByOpModel {
+    /// The graph with every extent a number.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Runs on inputs in the graph's order.
+    pub fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Error> {
+        let given: Vec<Type> = inputs.iter().map(Tensor::ty).collect();
+        bind_inputs(&self.graph, &given)?;
+        let output = |ty: &Type| Tensor::zeros(ty.dtype, &ty.known_shape()?);
+        let mut outputs = self
+            .graph
+            .outputs()
+            .iter()
+            .map(|o| output(self.graph.ty(o.value)).ok_or(ExecError::TooLarge))
+            .collect::<Result<Vec<_>, _>>()?;
+        self.ops.run(inputs, &mut outputs)?;
+        Ok(outputs)
+    }
+}

@@ -1,0 +1,154 @@
+//! A tensor in host memory: what goes into a run and what comes out.
+
+use bgz_passes::ir::{Constant, DType, Scalar, Type};
+use bytemuck::{Pod, Zeroable};
+use half::{bf16, f16};
+use std::fmt;
+
+/// A dense tensor in row-major order, aligned to a cache line.
+#[derive(Clone)]
+pub struct Tensor {
+    dtype: DType,
+    shape: Vec<usize>,
+    len: usize,
+    lines: Vec<Line>,
+}
+
+/// A cache line: the unit of allocation, for its alignment.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub(crate) struct Line([u8; 64]);
+
+impl Line {
+    /// All zero.
+    pub(crate) const ZERO: Line = Line([0; 64]);
+}
+
+/// Rust types that are elements of a [`Tensor`].
+pub trait Element: Pod {
+    /// The dtype it is.
+    const DTYPE: DType;
+}
+
+macro_rules! elements {
+    ($($t:ty = $d:ident),*) => { $( impl Element for $t { const DTYPE: DType = DType::$d; } )* };
+}
+
+elements! { f32 = F32, f16 = F16, bf16 = BF16, f64 = F64, i8 = I8, i16 = I16, i32 = I32, i64 = I64, u8 = U8 }
+
+impl Tensor {
+    /// Zeros (false, for bools); `None` if the size cannot be held.
+    pub fn zeros(dtype: DType, shape: &[usize]) -> Option<Self> {
+        let len = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))?;
+        let bytes = len.checked_mul(dtype.size())?;
+        if bytes > isize::MAX as usize - 64 {
+            return None;
+        }
+        let mut lines = Vec::new();
+        lines.try_reserve_exact(bytes.div_ceil(64)).ok()?;
+        lines.resize(bytes.div_ceil(64), Line([0; 64]));
+        Some(Self { dtype, shape: shape.to_vec(), len, lines })
+    }
+
+    /// From elements in row-major order; `None` if their number does not fit the shape.
+    pub fn new<T: Element>(shape: &[usize], values: &[T]) -> Option<Self> {
+        Self::from_bytes(T::DTYPE, shape, bytemuck::cast_slice(values))
+    }
+
+    /// From bools; `None` if their number does not fit the shape.
+    pub fn from_bools(shape: &[usize], values: &[bool]) -> Option<Self> {
+        let bytes: Vec<u8> = values.iter().map(|&b| b.into()).collect();
+        Self::from_bytes(DType::Bool, shape, &bytes)
+    }
+
+    /// From the bytes of the elements in native order; `None` if their number does not fit.
+    pub fn from_bytes(dtype: DType, shape: &[usize], bytes: &[u8]) -> Option<Self> {
+        let mut out = Self::zeros(dtype, shape)?;
+        if bytes.len() != out.bytes().len() {
+            return None;
+        }
+        out.bytes_mut().copy_from_slice(bytes);
+        Some(out)
+    }
+
+    /// The elements of a constant; `None` if the graph text it came from had its hash only.
+    pub fn from_constant(constant: &Constant) -> Option<Self> {
+        Self::from_bytes(constant.dtype(), constant.shape(), constant.bytes()?)
+    }
+
+    /// Element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Extents.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// dtype and shape.
+    pub fn ty(&self) -> Type {
+        Type::new(self.dtype, self.shape.iter().copied())
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The bytes of the elements.
+    pub fn bytes(&self) -> &[u8] {
+        &bytemuck::cast_slice(&self.lines)[..self.len * self.dtype.size()]
+    }
+
+    /// The bytes of the elements.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len * self.dtype.size()]
+    }
+
+    /// The elements, if they are `T`.
+    pub fn as_slice<T: Element>(&self) -> Option<&[T]> {
+        (T::DTYPE == self.dtype).then(|| bytemuck::cast_slice(self.bytes()))
+    }
+
+    /// The elements, if they are `T`.
+    pub fn as_mut_slice<T: Element>(&mut self) -> Option<&mut [T]> {
+        (T::DTYPE == self.dtype).then(|| bytemuck::cast_slice_mut(self.bytes_mut()))
+    }
+
+    /// Every element in row-major order.
+    pub fn scalars(&self) -> impl Iterator<Item = Scalar> + '_ {
+        self.bytes().chunks_exact(self.dtype.size()).filter_map(|b| Scalar::from_le_bytes(self.dtype, b))
+    }
+
+    /// Every element as `f64`, in row-major order.
+    pub fn to_f64s(&self) -> Vec<f64> {
+        self.scalars().map(Scalar::to_f64).collect()
+    }
+
+    /// The same elements as another dtype; `None` if the size cannot be held.
+    pub fn cast(&self, dtype: DType) -> Option<Self> {
+        let mut bytes = Vec::with_capacity(self.len * dtype.size());
+        for s in self.scalars() {
+            s.cast(dtype).write_le_bytes(&mut bytes);
+        }
+        Self::from_bytes(dtype, &self.shape, &bytes)
+    }
+}
+
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tensor({})", self.ty())
+    }
+}
+
+impl AsRef<[u8]> for Tensor {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes()
+    }
+}

@@ -1,0 +1,286 @@
+//! Plans against the oracle: the same graph, the same inputs, the same numbers,
+//! with kernels of ours where there are any and the inner backend elsewhere.
+
+use bgz_fusion::backends::{Flex, Inner, NdArray};
+use bgz_fusion::exec::{ExecError, PackedWeights, Plan};
+use bgz_fusion::{Error, Graph, OnnxModel, Pipeline, Tensor, Type};
+use bgz_passes::eval;
+use bgz_passes::eval::testing::Check;
+use bgz_passes::ir::{Constant, parse};
+
+fn host(t: &eval::Tensor) -> Tensor {
+    Tensor::from_constant(&t.to_constant()).expect("an evaluated tensor has its data")
+}
+
+fn oracle(t: &Tensor) -> eval::Tensor {
+    eval::Tensor::new(t.dtype(), t.shape().to_vec(), t.scalars()).expect("as many elements as the shape says")
+}
+
+/// Runs `graph` by plan and op by op, and compares both with the oracle.
+fn check_on<B: Inner>(graph: &Graph, check: &Check, seed: u64, backend: &str) {
+    let inputs = check.inputs(graph, seed).expect("inputs");
+    let expected = eval::run(graph, &inputs).unwrap_or_else(|e| panic!("oracle: {e}\n{graph}"));
+    let given: Vec<Tensor> = inputs.iter().map(host).collect();
+    let types: Vec<Type> = given.iter().map(Tensor::ty).collect();
+    let model = OnnxModel::<B>::from_graph(graph.clone());
+    let plan = model.plan(&types).unwrap_or_else(|e| panic!("plan on {backend}: {e:?}\n{graph}"));
+    for run in ["first", "second"] {
+        let got = plan.run(&given).unwrap_or_else(|e| panic!("{run} run on {backend}: {e:?}\n{graph}"));
+        compare(&got, &expected, &format!("{run} run of the plan on {backend}"), graph);
+    }
+    let inner = model.op_by_op(&types).unwrap_or_else(|e| panic!("op by op on {backend}: {e:?}\n{graph}"));
+    let got = inner.run(&given).unwrap_or_else(|e| panic!("op by op on {backend}: {e:?}\n{graph}"));
+    compare(&got, &expected, &format!("op by op on {backend}"), graph);
+}
+
+fn compare(got: &[Tensor], expected: &[eval::Tensor], how: &str, graph: &Graph) {
+    let got: Vec<_> = got.iter().map(oracle).collect();
+    for (g, e) in got.iter().zip(expected) {
+        assert_eq!(g.ty(), e.ty(), "{how}\n{graph}");
+    }
+    let difference = eval::compare(&got, expected);
+    let largest =
+        expected.iter().flat_map(|t| t.to_f64s()).filter(|v| v.is_finite()).fold(1.0, |m: f64, v| m.max(v.abs()));
+    assert!(difference.max_abs <= 2e-5 * largest, "{how}: {difference:?}\n{graph}");
+}
+
+fn check(text: &str) {
+    let graph = parse(text).unwrap_or_else(|e| panic!("{e}"));
+    for seed in 0..3 {
+        check_on::<Flex>(&graph, &Check::new(), seed, "flex");
+        check_on::<NdArray>(&graph, &Check::new(), seed, "ndarray");
+    }
+    let mut rewritten = graph.clone();
+    Pipeline::exact().run(&mut rewritten).expect("the pipeline runs");
+    check_on::<Flex>(&rewritten, &Check::new(), 7, "flex, rewritten");
+}
+
+macro_rules! graphs {
+    ($($name:ident: $text:literal)*) => { $( #[test] fn $name() { check($text) } )* };
+}
+
+graphs! {
+    elementwise_chain: "graph @g {
+        in %x : f32[b, 7]
+        in %y : f32[7]
+        const @half : f32[] = 0.5
+        %a = add(%x, %y) : f32[b, 7]
+        %t = tanh(%a) : f32[b, 7]
+        %h = mul(%t, @half) : f32[b, 7]
+        %c = gt(%h, %y) : bool[b, 7]
+        %z = where(%c, %h, %x) : f32[b, 7]
+        out %z
+    }"
+    integers_and_bools: "graph @g {
+        in %i : i64[b, s]
+        in %m : bool[b, s]
+        const @two : i64[] = 2
+        %d = mul(%i, @two) : i64[b, s]
+        %e = eq(%i, @two) : bool[b, s]
+        %n = not(%m) : bool[b, s]
+        %o = or(%e, %n) : bool[b, s]
+        %f = cast(%o) : f32[b, s]
+        out %d
+        out %f
+    }"
+    views_of_views: "graph @g {
+        in %x : f32[2, 6, 8]
+        %r = reshape(%x) {shape = [2, 6, 2, 4]} : f32[2, 6, 2, 4]
+        %t = transpose(%r) {perm = [0, 2, 1, 3]} : f32[2, 2, 6, 4]
+        %s = slice(%t) {axes = [2], ends = [5], starts = [1]} : f32[2, 2, 4, 4]
+        %m = reshape(%s) {shape = [4, 16]} : f32[4, 16]
+        %e = exp(%s) : f32[2, 2, 4, 4]
+        out %m
+        out %e
+    }"
+    matrix_products: "graph @g {
+        in %a : f32[b, 1, 5, 3]
+        in %c : f32[4, 3, 6]
+        in %v : f32[3]
+        %p = matmul(%a, %c) : f32[b, 4, 5, 6]
+        %w = matmul(%a, %v) : f32[b, 1, 5]
+        %t = transpose(%c) {perm = [0, 2, 1]} : f32[4, 6, 3]
+        %q = matmul(%t, %c) : f32[4, 6, 6]
+        out %p
+        out %w
+        out %q
+    }"
+    softmax_and_norms: "graph @g {
+        in %x : f32[b, 3, 10]
+        in %g : f32[10]
+        in %h : f32[10]
+        %s = softmax(%x) {axis = 2} : f32[b, 3, 10]
+        %u = softmax(%x) {axis = 1} : f32[b, 3, 10]
+        %l = log_softmax(%x) {axis = 2} : f32[b, 3, 10]
+        %n = layer_norm(%x, %g, %h) {eps = 1e-5} : f32[b, 3, 10]
+        %r = rms_norm(%x, %g) {eps = 1e-5} : f32[b, 3, 10]
+        out %s
+        out %u
+        out %l
+        out %n
+        out %r
+    }"
+    reductions: "graph @g {
+        in %x : f32[2, 3, 4, 5]
+        in %i : i64[2, 3]
+        %a = reduce_sum(%x) {axes = [1, 3], keep_dims = true} : f32[2, 1, 4, 1]
+        %b = reduce_max(%x) {axes = [0], keep_dims = false} : f32[3, 4, 5]
+        %c = reduce_mean(%x) {axes = [3], keep_dims = false} : f32[2, 3, 4]
+        %d = reduce_min(%x) {axes = [2, 3], keep_dims = false} : f32[2, 3]
+        %e = reduce_sum(%i) {axes = [1], keep_dims = false} : i64[2]
+        %m = arg_max(%x) {axis = 1, keep_dims = false} : i64[2, 4, 5]
+        out %a
+        out %b
+        out %c
+        out %d
+        out %e
+        out %m
+    }"
+    gathering: "graph @g {
+        in %x : f32[4, 3, 2]
+        in %i : i64[2, n]
+        %a = gather(%x, %i) {axis = 0} : f32[2, n, 3, 2]
+        %t = transpose(%x) {perm = [1, 0, 2]} : f32[3, 4, 2]
+        %b = gather(%t, %i) {axis = 1} : f32[3, 2, n, 2]
+        %c = concat(%a, %a) {axis = 2} : f32[2, n, 6, 2]
+        out %a
+        out %b
+        out %c
+    }"
+    attention_split_and_merged: "graph @g {
+        in %q : f32[b, s, 8]
+        in %k : f32[b, t, 8]
+        in %v : f32[b, t, 8]
+        in %m : f32[b, 1, 1, t]
+        in %keep : bool[s, t]
+        %x = attention(%q, %k, %v, %m) {d_head = 4, heads = 2, scale = 0.5, scores = exact} : f32[b, s, 8]
+        %y = attention(%q, %k, %v, %keep) {d_head = 4, drop = -10000.0, heads = 2, scale = 0.5, scores = exact} : f32[b, s, 8]
+        %qs = reshape(%q) {shape = [b, s, 2, 4]} : f32[b, s, 2, 4]
+        %qh = transpose(%qs) {perm = [0, 2, 1, 3]} : f32[b, 2, s, 4]
+        %z = attention(%qh, %k, %v) {causal = true, d_head = 4, heads = 2, merged = false, scale = 1.0, scores = exact} : f32[b, 2, s, 4]
+        out %x
+        out %y
+        out %z
+    }"
+    grouped_heads: "graph @g {
+        in %q : f32[2, 5, 16]
+        in %k : f32[2, 5, 8]
+        in %v : f32[2, 5, 8]
+        %x = attention(%q, %k, %v) {d_head = 4, heads = 4, kv_heads = 2, scale = 0.5, scores = exact} : f32[2, 5, 16]
+        out %x
+    }"
+    shapes_at_run_time: "graph @g {
+        in %x : f32[b, s, 6]
+        const @two : i64[1] = [2]
+        const @three : i64[1] = [3]
+        %n = shape(%x) {end = 2, start = 0} : i64[2]
+        %t = concat(%n, @two, @three) {axis = 0} : i64[4]
+        %r = reshape(%x, %t) : f32[b, s, 2, 3]
+        %f = full(@two, %n) : i64[b, s]
+        out %r
+        out %f
+    }"
+    inputs_and_constants_as_outputs: "graph @g {
+        in %x : f32[b]
+        const @c : f32[2] = [1.0, 2.0]
+        %t = expand(%x) {shape = [3, b]} : f32[3, b]
+        out same = %x
+        out constant = @c
+        out %t
+    }"
+    backwards_slices_and_padding: "graph @g {
+        in %x : f32[2, 5]
+        %r = slice(%x) {axes = [1], ends = [-6], starts = [-1], steps = [-1]} : f32[2, 5]
+        %p = pad(%r) {pads = [0, 1, 1, 2]} : f32[3, 8]
+        %t = tile(%x) {repeats = [2, 1]} : f32[4, 5]
+        out %r
+        out %p
+        out %t
+    }"
+    extents_of_zero: "graph @g {
+        in %x : f32[0, 4]
+        in %y : f32[4, 3]
+        %p = matmul(%x, %y) : f32[0, 3]
+        %e = exp(%p) : f32[0, 3]
+        %s = reduce_sum(%e) {axes = [0], keep_dims = false} : f32[3]
+        out %e
+        out %s
+    }"
+}
+
+#[test]
+fn packed_weights_either_way_round() {
+    let mut graph = Graph::new("g");
+    let x = graph
+        .add_input("x", Type::new(bgz_fusion::DType::F32, ["b".into(), bgz_fusion::ir::Dim::from(3usize)]))
+        .unwrap();
+    let values: Vec<f32> = (0..12).map(|i| i as f32 - 5.0).collect();
+    let w = graph.add_const("w", Constant::f32s([3, 4], &values).unwrap());
+    let wt = graph.add_const("wt", Constant::f32s([4, 3], &values).unwrap());
+    let bias = graph.add_const("bias", Constant::f32s([4], &[1.0, 2.0, 3.0, 4.0]).unwrap());
+    let linear = |trans_w| bgz_fusion::ir::Op::Linear { trans_w };
+    let a = graph.add("a", linear(false), &[x, w, bias]).unwrap();
+    let b = graph.add("b", linear(true), &[x, wt, bias]).unwrap();
+    let c = graph.add("c", bgz_fusion::ir::Op::MatMul, &[x, w]).unwrap();
+    for (name, v) in [("a", a), ("b", b), ("c", c)] {
+        graph.add_output(name, v).unwrap();
+    }
+    for seed in 0..3 {
+        check_on::<Flex>(&graph, &Check::new(), seed, "flex");
+    }
+    // A packed product is what a constant weight is lowered to.
+    let plan =
+        Plan::new(&graph, &[Type::new(bgz_fusion::DType::F32, [2usize, 3])], &PackedWeights::default(), Flex::inner())
+            .unwrap();
+    assert_eq!(plan.steps().map(|s| s.kernel).collect::<Vec<_>>(), ["gemm packed"; 3]);
+}
+
+#[test]
+fn an_index_out_of_range_is_an_error_naming_the_node() {
+    let graph = parse("graph @g {\nin %x : f32[4]\nin %i : i64[n]\n%y = gather(%x, %i) {axis = 0} : f32[n]\nout %y\n}")
+        .unwrap();
+    let model: OnnxModel = OnnxModel::from_graph(graph);
+    let x = Tensor::new(&[4], &[1.0f32, 2.0, 3.0, 4.0]).unwrap();
+    let run = |i: i64| model.run(&[("x", x.clone()), ("i", Tensor::new(&[1], &[i]).unwrap())]);
+    assert_eq!(run(-1).unwrap()[0].1.as_slice::<f32>(), Some(&[4.0][..]));
+    for i in [4, -5] {
+        let Err(Error::Exec(ExecError::Node { node, reason, .. })) = run(i) else {
+            panic!("index {i} is out of range")
+        };
+        assert_eq!((node.as_str(), reason), ("y", format!("index {i} of an axis of extent 4")));
+    }
+}
+
+#[test]
+fn plans_are_kept_by_shape_and_bounded() {
+    let graph = parse("graph @g {\nin %x : f32[n]\n%y = exp(%x) : f32[n]\nout %y\n}").unwrap();
+    let model: OnnxModel = OnnxModel::from_graph(graph);
+    let ty = |n: usize| [Type::new(bgz_fusion::DType::F32, [n])];
+    let first = model.plan(&ty(3)).unwrap();
+    assert!(std::sync::Arc::ptr_eq(&first, &model.plan(&ty(3)).unwrap()));
+    for n in 4..100 {
+        model.plan(&ty(n)).unwrap();
+    }
+    assert!(!std::sync::Arc::ptr_eq(&first, &model.plan(&ty(3)).unwrap()));
+}
+
+#[test]
+fn threads_share_a_plan() {
+    let graph =
+        parse("graph @g {\nin %x : f32[n]\n%y = exp(%x) : f32[n]\n%z = add(%y, %x) : f32[n]\nout %z\n}").unwrap();
+    let model: OnnxModel = OnnxModel::from_graph(graph);
+    std::thread::scope(|scope| {
+        for t in 0..8 {
+            let model = &model;
+            scope.spawn(move || {
+                for i in 0..50 {
+                    let value = (t * 50 + i) as f32 / 100.0;
+                    let x = Tensor::new(&[64], &[value; 64]).unwrap();
+                    let y = model.run(&[("x", x)]).unwrap().remove(0).1;
+                    let want = value.exp() + value;
+                    assert!(y.as_slice::<f32>().unwrap().iter().all(|v| (v - want).abs() < 1e-5 * want.abs().max(1.0)));
+                }
+            });
+        }
+    });
+}
