@@ -1,0 +1,54 @@
+//! The machine a command runs on.
+
+use super::failure::{Failure, because};
+
+/// Refuses a `BGZ_ISA` that this host cannot run.
+pub fn check_isa() -> Result<(), Failure> {
+    bgz_fusion::kernels::Isa::detect()?;
+    Ok(())
+}
+
+/// Sets the number of threads, before anything has started one.
+pub fn set_threads(threads: Option<u16>) -> Result<(), Failure> {
+    let Some(threads) = threads else { return Ok(()) };
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads.into())
+        .build_global()
+        .map_err(|e| because(format!("cannot start {threads} threads"), e))
+}
+
+/// The threads that models run on.
+pub fn threads() -> usize {
+    rayon::current_num_threads()
+}
+
+/// The name of the CPU.
+pub fn cpu() -> String {
+    std::fs::read_to_string("/proc/cpuinfo").ok().as_deref().and_then(|text| field(text, "model name")).map_or_else(
+        || format!("{} CPU", std::env::consts::ARCH),
+        |name| name.split_whitespace().collect::<Vec<_>>().join(" "),
+    )
+}
+
+/// Greatest memory the process had resident so far, where the system says.
+pub fn peak_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kb: u64 = field(&status, "VmHWM")?.strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kb * 1024)
+}
+
+fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| Some(line.strip_prefix(name)?.trim_start().strip_prefix(':')?.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_proc_files() {
+        assert_eq!(field("model\t\t: 85\nmodel name\t: A  CPU\n", "model name"), Some("A  CPU"));
+        assert_eq!(field("VmHWM:\t  1234 kB\n", "VmHWM"), Some("1234 kB"));
+        assert_eq!(field("VmHWM", "VmHWM"), None);
+    }
+}

@@ -1,0 +1,266 @@
+//! npz files: tensors by name, as NumPy writes them.
+//!
+//! The header of an array is read here rather than by `npyz`, which multiplies
+//! extents without a check.
+
+use super::failure::{Failure, because};
+use bgz_fusion::{DType, Tensor};
+use npyz::npz::{NpzArchive, NpzWriter};
+use npyz::zip;
+use std::io::{Read, Write};
+use std::path::Path;
+
+/// NumPy's own readers refuse longer headers.
+const MAX_HEADER: usize = 10_000;
+
+/// Every array of the file, in its order.
+pub fn read(path: &Path) -> Result<Vec<(String, Tensor)>, Failure> {
+    let file = std::fs::File::open(path)?;
+    let mut archive = NpzArchive::new(std::io::BufReader::new(file)).map_err(|e| because("not an npz archive", e))?;
+    let zip = archive.zip_archive();
+    let mut out: Vec<(String, Tensor)> = Vec::new();
+    for i in 0..zip.len() {
+        let mut entry = zip.by_index(i).map_err(|e| because("not an npz archive", e))?;
+        let Some(name) = entry.name().strip_suffix(".npy").map(str::to_string) else {
+            return Err(format!("{:?} in it is not an array", entry.name()).into());
+        };
+        let tensor = array(&mut entry).map_err(|e| because(format!("array {name:?}"), e))?;
+        if out.iter().any(|(n, _)| *n == name) {
+            return Err(format!("array {name:?} is there twice").into());
+        }
+        out.push((name, tensor));
+    }
+    Ok(out)
+}
+
+/// Writes tensors by name. NumPy has no bf16: it becomes `V2`, as `ml_dtypes` writes it.
+pub fn write<'a>(path: &Path, tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>) -> Result<(), Failure> {
+    let mut npz = NpzWriter::create(path)?;
+    for (name, tensor) in tensors {
+        let header = header(tensor);
+        let large = tensor.bytes().len() as u64 + header.len() as u64 >= u64::from(u32::MAX);
+        let options = zip::write::FileOptions::default()
+            .compression_method(zip::CompressionMethod::Deflated)
+            .last_modified_time(zip::DateTime::default())
+            .large_file(large);
+        let zip = npz.zip_writer();
+        zip.start_file(npyz::npz::file_name_from_array_name(name), options)?;
+        zip.write_all(&header)?;
+        zip.write_all(tensor.bytes())?;
+    }
+    npz.zip_writer().finish()?.flush()?;
+    Ok(())
+}
+
+/// The file starts on a multiple of 64 bytes after this, as the format asks.
+fn header(tensor: &Tensor) -> Vec<u8> {
+    let shape: String = tensor.shape().iter().map(|d| format!("{d}, ")).collect();
+    let mut text = format!("{{'descr': '{}', 'fortran_order': False, 'shape': ({shape}), }}", descr(tensor.dtype()));
+    while !(10 + text.len() + 1).is_multiple_of(64) {
+        text.push(' ');
+    }
+    text.push('\n');
+    let mut out = b"\x93NUMPY\x01\x00".to_vec();
+    out.extend((text.len() as u16).to_le_bytes());
+    out.extend(text.bytes());
+    out
+}
+
+/// What NumPy calls a dtype.
+fn descr(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F32 => "<f4",
+        DType::F16 => "<f2",
+        DType::BF16 => "|V2",
+        DType::F64 => "<f8",
+        DType::I8 => "|i1",
+        DType::I16 => "<i2",
+        DType::I32 => "<i4",
+        DType::I64 => "<i8",
+        DType::U8 => "|u1",
+        DType::Bool => "|b1",
+    }
+}
+
+/// An npy file.
+fn array(file: &mut impl Read) -> Result<Tensor, Failure> {
+    let Header { dtype, big_endian, fortran, shape } = read_header(file)?;
+    // As if no extent were 0, so that no product of some of them overflows later.
+    let whole = shape.iter().try_fold(dtype.size(), |n, &d| n.checked_mul(d.max(1))).ok_or("its size overflows")?;
+    let len = if shape.contains(&0) { 0 } else { whole };
+    let mut bytes = Vec::new();
+    // One more, so that a longer file is noticed.
+    file.take((len as u64).saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() != len {
+        let most = if bytes.len() > len { " or more" } else { "" };
+        return Err(format!("{} bytes{most} for {dtype}{shape:?}, which takes {len}", bytes.len()).into());
+    }
+    if big_endian {
+        bytes.chunks_exact_mut(dtype.size()).for_each(<[u8]>::reverse);
+    }
+    if fortran {
+        bytes = to_row_major(&bytes, dtype.size(), &shape);
+    }
+    if dtype == DType::Bool {
+        bytes.iter_mut().for_each(|b| *b = u8::from(*b != 0));
+    }
+    Tensor::from_bytes(dtype, &shape, &bytes).ok_or_else(|| "too large".into())
+}
+
+struct Header {
+    dtype: DType,
+    big_endian: bool,
+    fortran: bool,
+    shape: Vec<usize>,
+}
+
+/// See NumPy's `numpy.lib.format` for the layout.
+fn read_header(file: &mut impl Read) -> Result<Header, Failure> {
+    let mut start = [0; 8];
+    file.read_exact(&mut start)?;
+    let wide = match start {
+        [0x93, b'N', b'U', b'M', b'P', b'Y', 1, 0] => false,
+        [0x93, b'N', b'U', b'M', b'P', b'Y', 2 | 3, 0] => true,
+        [0x93, b'N', b'U', b'M', b'P', b'Y', major, minor] => {
+            return Err(format!("version {major}.{minor} of the npy format is not known").into());
+        }
+        _ => return Err("not an npy file".into()),
+    };
+    let mut len = [0; 4];
+    file.read_exact(&mut len[..if wide { 4 } else { 2 }])?;
+    let len = u32::from_le_bytes(len) as usize;
+    if len > MAX_HEADER {
+        return Err(format!("its header of {len} bytes is too long").into());
+    }
+    let mut text = vec![0; len];
+    file.read_exact(&mut text)?;
+    let text = String::from_utf8(text)?;
+    let bad = || format!("its header {:?} is not one of a plain array", text.trim_end());
+    let descr = quoted(field(&text, "descr").ok_or_else(bad)?).ok_or_else(bad)?;
+    let (dtype, big_endian) = dtype(descr).ok_or_else(|| format!("dtype {descr:?} is not supported"))?;
+    let order = field(&text, "fortran_order").ok_or_else(bad)?;
+    let fortran = order.starts_with("True");
+    if !fortran && !order.starts_with("False") {
+        return Err(bad().into());
+    }
+    let shape = field(&text, "shape").ok_or_else(bad)?;
+    let shape = shape.strip_prefix('(').and_then(|s| s.split_once(')')).ok_or_else(bad)?.0;
+    let shape = shape
+        .split(',')
+        .map(str::trim)
+        .filter(|s| !s.is_empty())
+        .map(|s| s.trim_end_matches('L').parse().map_err(|_| bad()))
+        .collect::<Result<_, _>>()?;
+    Ok(Header { dtype, big_endian, fortran, shape })
+}
+
+/// What stands behind a key of a Python dict.
+fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    ['\'', '"'].into_iter().find_map(|q| {
+        let (_, rest) = text.split_once(&format!("{q}{key}{q}"))?;
+        Some(rest.trim_start().strip_prefix(':')?.trim_start())
+    })
+}
+
+fn quoted(text: &str) -> Option<&str> {
+    let q = text.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
+    Some(text[1..].split_once(q)?.0)
+}
+
+fn dtype(descr: &str) -> Option<(DType, bool)> {
+    let (order, kind) = descr.split_at_checked(1)?;
+    let dtype = DType::ALL.into_iter().find(|&d| self::descr(d)[1..] == *kind)?;
+    match order {
+        "<" | "|" | "=" => Some((dtype, false)),
+        ">" => Some((dtype, true)),
+        _ => None,
+    }
+}
+
+fn to_row_major(bytes: &[u8], size: usize, shape: &[usize]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = vec![0; shape.len()];
+    for _ in 0..bytes.len() / size {
+        let element = at.iter().zip(shape).rev().fold(0, |n, (&i, &d)| n * d + i);
+        out.extend_from_slice(&bytes[element * size..][..size]);
+        for (i, &d) in at.iter_mut().zip(shape).rev() {
+            *i += 1;
+            if *i < d {
+                break;
+            }
+            *i = 0;
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn npy(header: &str, data: &[u8]) -> Vec<u8> {
+        let mut out = b"\x93NUMPY\x01\x00".to_vec();
+        out.extend((header.len() as u16).to_le_bytes());
+        out.extend(header.bytes());
+        out.extend(data);
+        out
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let bytes: Vec<u8> = (0..48).collect();
+        for dtype in DType::ALL {
+            let bytes: Vec<u8> = bytes.iter().map(|&b| if dtype == DType::Bool { b % 2 } else { b }).collect();
+            for shape in [vec![], vec![3], vec![2, 3], vec![0, 3]] {
+                let len: usize = shape.iter().product::<usize>() * dtype.size();
+                let tensor = Tensor::from_bytes(dtype, &shape, &bytes[..len]).expect("a tensor");
+                let mut file = header(&tensor);
+                assert_eq!(file.len() % 64, 0);
+                file.extend(tensor.bytes());
+                let back = array(&mut file.as_slice()).expect("an array");
+                assert_eq!((back.ty(), back.bytes()), (tensor.ty(), tensor.bytes()));
+            }
+        }
+    }
+
+    #[test]
+    fn npyz_reads_what_is_written() {
+        let tensor = Tensor::new(&[2, 1], &[1.5f32, -2.0]).expect("a tensor");
+        let mut file = header(&tensor);
+        file.extend(tensor.bytes());
+        let npy = npyz::NpyFile::new(file.as_slice()).expect("a header");
+        assert_eq!(npy.shape(), [2, 1]);
+        assert_eq!(npy.into_vec::<f32>().expect("f32"), [1.5, -2.0]);
+    }
+
+    #[test]
+    fn byte_order_and_axis_order_are_undone() {
+        let big = npy("{'descr': '>i2', 'fortran_order': False, 'shape': (2,), }", &[1, 2, 3, 4]);
+        assert_eq!(array(&mut big.as_slice()).expect("an array").as_slice::<i16>(), Some(&[0x102, 0x304][..]));
+        let fortran = npy("{'descr': '|u1', 'fortran_order': True, 'shape': (2, 3), }", &[1, 4, 2, 5, 3, 6]);
+        assert_eq!(array(&mut fortran.as_slice()).expect("an array").bytes(), [1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn malformed_arrays_are_refused() {
+        let head = |shape: &str| format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
+        for (file, want) in [
+            (b"PK".to_vec(), "fill whole buffer"),
+            (b"not an array at all".to_vec(), "not an npy file"),
+            (b"\x93NUMPY\x09\x00\x00\x00".to_vec(), "version 9.0"),
+            (b"\x93NUMPY\x02\x00\xff\xff\xff\xff".to_vec(), "too long"),
+            (npy("{}", &[]), "plain array"),
+            (npy(&head("(-1,)"), &[]), "plain array"),
+            (npy(&head("(2,)"), &[0; 4]), "4 bytes for f32[2], which takes 8"),
+            (npy(&head("(1,)"), &[0; 9]), "5 bytes or more for f32[1]"),
+            (npy(&head("(4294967296, 4294967296, 4294967296)"), &[]), "overflows"),
+            (npy(&head("(0, 18446744073709551615, 18446744073709551615)"), &[]), "overflows"),
+            (npy("{'descr': '<c8', 'fortran_order': False, 'shape': (1,), }", &[0; 8]), "dtype \"<c8\""),
+            (npy("{'descr': '', 'fortran_order': False, 'shape': (1,), }", &[0; 8]), "dtype \"\""),
+            (npy("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }", &[0; 4]), "plain array"),
+        ] {
+            let e = array(&mut file.as_slice()).expect_err(want).to_string();
+            assert!(e.contains(want), "{e} / {want}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! `bgz run`: latency, memory and outputs of a model.
+
+use super::failure::{Failure, because};
+use super::progress::Progress;
+use super::runner::{self, Ready, Times};
+use super::table::Table;
+use super::{RunArgs, format, host, inputs, npz, print};
+use bgz_fusion::Tensor;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Elements of an output that are shown.
+const SHOWN: usize = 4;
+
+/// Runs the model and reports.
+pub fn run(args: &RunArgs) -> Result<(), Failure> {
+    let progress = Progress::new("importing");
+    let mut ready = runner::prepare(
+        &args.model,
+        &args.how,
+        |stage| progress.say(stage),
+        |graph| match &args.inputs {
+            Some(path) => inputs::read(path),
+            None => inputs::generate(graph, &args.shape),
+        },
+    )?;
+    let runners = std::slice::from_mut(&mut ready.runner);
+    let rounds = args.repeat as usize;
+    let times = runner::interleaved(runners, rounds, Duration::ZERO, |i| {
+        progress.say(format!("running: {} of {rounds}", i + 1));
+    })?;
+    let times = times.first().cloned().unwrap_or_default();
+    // Before the report, which takes memory of its own.
+    let peak = host::peak_bytes();
+    if let Some(path) = &args.output {
+        let named = ready.outputs.iter().map(String::as_str).zip(ready.runner.outputs());
+        npz::write(path, named).map_err(|e| because(format!("cannot write {}", path.display()), e))?;
+    }
+    let text = if args.json { as_json(args, &ready, &times, peak) } else { as_text(args, &ready, &times, peak) };
+    drop(progress);
+    print(&text)
+}
+
+fn as_text(args: &RunArgs, ready: &Ready, times: &Times, peak: Option<u64>) -> String {
+    let ops = match args.how.no_rewrite {
+        true => format!("{}, not rewritten", format::count(ready.ops, "op")),
+        false => format!("{}, rewritten to {}", format::count(ready.imported_ops, "op"), ready.ops),
+    };
+    let how = match ready.runner.steps() {
+        Some((steps, inner)) => format!("{}, {inner} of them by {}", format::count(steps, "step"), args.how.backend),
+        None => format!("op by op on {}", args.how.backend),
+    };
+    let mut out = format!(
+        "model    {}: {ops}\nready    import {} ms, rewrite {} ms, plan {} ms\nrun      {how}, {} of {}\n\
+         latency  median {} ms, min {} ms of {}\n",
+        args.model.display(),
+        format::ms(ready.import),
+        format::ms(ready.rewrite),
+        format::ms(ready.plan),
+        format::count(host::threads(), "thread"),
+        host::cpu(),
+        format::ms(times.median()),
+        format::ms(times.min()),
+        format::count(times.len(), "run"),
+    );
+    if let Some(peak) = peak {
+        out.push_str(&format!("memory   {} at the peak\n", format::bytes(peak)));
+    }
+    for (name, tensor) in &ready.inputs {
+        out.push_str(&format!("input    {name}: {}\n", tensor.ty()));
+    }
+    let mut table = Table::new(2, ["output", "type", "min", "max", "mean", "first"]);
+    for (name, tensor) in ready.outputs.iter().zip(ready.runner.outputs()) {
+        let s = Summary::new(tensor);
+        let number = |v: Option<f64>| v.map_or("-".into(), format::number);
+        let mut first = s.first.iter().map(|&v| format::number(v)).collect::<Vec<_>>().join(" ");
+        if tensor.len() > SHOWN {
+            first.push_str(" ...");
+        }
+        table.row([name.clone(), tensor.ty().to_string(), number(s.min), number(s.max), number(s.mean), first]);
+    }
+    out.push('\n');
+    out.push_str(&table.plain(""));
+    out
+}
+
+fn as_json(args: &RunArgs, ready: &Ready, times: &Times, peak: Option<u64>) -> String {
+    let ms = |t: Duration| t.as_secs_f64() * 1e3;
+    let outputs: Vec<Value> = ready
+        .outputs
+        .iter()
+        .zip(ready.runner.outputs())
+        .map(|(name, t)| {
+            let s = Summary::new(t);
+            json!({
+                "name": name, "dtype": t.dtype().name(), "shape": t.shape(),
+                "min": s.min, "max": s.max, "mean": s.mean, "first": s.first,
+            })
+        })
+        .collect();
+    let inputs: Vec<Value> = ready
+        .inputs
+        .iter()
+        .map(|(name, t)| json!({ "name": name, "dtype": t.dtype().name(), "shape": t.shape() }))
+        .collect();
+    let object = json!({
+        "model": args.model.display().to_string(),
+        "backend": args.how.backend.name(),
+        "rewritten": !args.how.no_rewrite,
+        "threads": host::threads(),
+        "cpu": host::cpu(),
+        "runs": times.len(),
+        "median_ms": ms(times.median()),
+        "min_ms": ms(times.min()),
+        "import_ms": ms(ready.import),
+        "rewrite_ms": ms(ready.rewrite),
+        "plan_ms": ms(ready.plan),
+        "peak_bytes": peak,
+        "ops": ready.ops,
+        "imported_ops": ready.imported_ops,
+        "steps": ready.runner.steps().map(|s| s.0),
+        "inner_steps": ready.runner.steps().map(|s| s.1),
+        "inputs": inputs,
+        "outputs": outputs,
+    });
+    format!("{object:#}\n")
+}
+
+/// What a tensor looks like; nothing of an empty one. NaN in it makes the figures NaN.
+struct Summary {
+    min: Option<f64>,
+    max: Option<f64>,
+    mean: Option<f64>,
+    first: Vec<f64>,
+}
+
+impl Summary {
+    fn new(tensor: &Tensor) -> Self {
+        let values = || tensor.scalars().map(|s| s.to_f64());
+        let nan = values().any(f64::is_nan);
+        let figure = |v: f64| if nan { f64::NAN } else { v };
+        Self {
+            min: values().reduce(f64::min).map(figure),
+            max: values().reduce(f64::max).map(figure),
+            mean: (!tensor.is_empty()).then(|| values().sum::<f64>() / tensor.len() as f64),
+            first: values().take(SHOWN).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_hides_no_nan() {
+        let t = |v: &[f32]| Summary::new(&Tensor::new(&[v.len()], v).expect("a tensor"));
+        let s = t(&[1.0, -3.0, 5.0]);
+        assert_eq!((s.min, s.max, s.mean), (Some(-3.0), Some(5.0), Some(1.0)));
+        let s = t(&[1.0, f32::NAN]);
+        assert!(s.min.is_some_and(f64::is_nan) && s.max.is_some_and(f64::is_nan));
+        assert_eq!(t(&[]).min, None);
+    }
+}

@@ -1,0 +1,217 @@
+//! A model made ready to run, by a plan or op by op.
+
+use super::failure::{Failure, because};
+use super::inputs::{self, Named};
+use super::{Backend, HowArgs, source};
+use bgz_fusion::exec::Plan;
+use bgz_fusion::ir::Graph;
+use bgz_fusion::{Model, OpByOpModel, Tensor};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Something that runs again and again on the same inputs.
+pub trait Runner {
+    /// Runs once.
+    fn run(&mut self) -> Result<(), Failure>;
+
+    /// What the last run made, in the order of the model's outputs.
+    fn outputs(&self) -> &[Tensor];
+
+    /// Steps of one run and how many of them the inner backend does, where they are known.
+    fn steps(&self) -> Option<(usize, usize)>;
+}
+
+/// What a plan calls the kernel of a step that the inner backend does.
+const INNER: &str = "inner";
+
+struct ByPlan {
+    plan: Arc<Plan>,
+    inputs: Vec<Tensor>,
+    outputs: Vec<Tensor>,
+}
+
+impl Runner for ByPlan {
+    fn run(&mut self) -> Result<(), Failure> {
+        Ok(self.plan.run_into(&self.inputs, &mut self.outputs).map_err(bgz_fusion::Error::from)?)
+    }
+
+    fn outputs(&self) -> &[Tensor] {
+        &self.outputs
+    }
+
+    fn steps(&self) -> Option<(usize, usize)> {
+        Some((self.plan.steps().count(), self.plan.steps().filter(|s| s.kernel == INNER).count()))
+    }
+}
+
+struct ByOps {
+    model: OpByOpModel,
+    inputs: Vec<Tensor>,
+    outputs: Vec<Tensor>,
+}
+
+impl Runner for ByOps {
+    fn run(&mut self) -> Result<(), Failure> {
+        self.outputs = self.model.run(&self.inputs)?;
+        Ok(())
+    }
+
+    fn outputs(&self) -> &[Tensor] {
+        &self.outputs
+    }
+
+    fn steps(&self) -> Option<(usize, usize)> {
+        None
+    }
+}
+
+/// A model's plan for these inputs.
+pub fn by_plan(model: &Model, inputs: &[Tensor]) -> Result<Box<dyn Runner>, Failure> {
+    let plan = model.plan(&inputs.iter().map(Tensor::ty).collect::<Vec<_>>())?;
+    let outputs = plan.make_outputs().map_err(bgz_fusion::Error::from)?;
+    Ok(Box::new(ByPlan { plan, inputs: inputs.to_vec(), outputs }))
+}
+
+/// A model op by op on the backend, for these inputs.
+pub fn by_ops(model: &Model, inputs: &[Tensor]) -> Result<Box<dyn Runner>, Failure> {
+    let model = model.op_by_op(&inputs.iter().map(Tensor::ty).collect::<Vec<_>>())?;
+    Ok(Box::new(ByOps { model, inputs: inputs.to_vec(), outputs: Vec::new() }))
+}
+
+/// A graph op by op on a backend chosen by name.
+pub fn by_ops_on(backend: Backend, graph: &Graph, inputs: &[Tensor]) -> Result<Box<dyn Runner>, Failure> {
+    by_ops(&Model::from_graph(graph.clone(), backend.inner()), inputs)
+        .map_err(|e| because(format!("{backend} op by op"), e))
+}
+
+/// A graph's plan with a backend chosen by name for what is not lowered.
+pub fn by_plan_on(backend: Backend, graph: &Graph, inputs: &[Tensor]) -> Result<Box<dyn Runner>, Failure> {
+    by_plan(&Model::from_graph(graph.clone(), backend.inner()), inputs)
+}
+
+/// What one run of a model needs, and what making it took.
+pub struct Ready {
+    /// The model on its inputs.
+    pub runner: Box<dyn Runner>,
+    /// Inputs as given.
+    pub inputs: Named,
+    /// Names of the outputs, in order.
+    pub outputs: Vec<String>,
+    /// Nodes as imported.
+    pub imported_ops: usize,
+    /// Nodes of the graph that is run.
+    pub ops: usize,
+    /// Reading the file.
+    pub import: Duration,
+    /// Rewriting the graph.
+    pub rewrite: Duration,
+    /// Binding shapes, packing weights.
+    pub plan: Duration,
+}
+
+/// Loads a model, rewrites it unless asked not to, and gets it ready for the inputs that `inputs` gives for it.
+pub fn prepare(
+    path: &Path,
+    how: &HowArgs,
+    say: impl Fn(&str),
+    inputs: impl FnOnce(&Graph) -> Result<Named, Failure>,
+) -> Result<Ready, Failure> {
+    let pipeline = source::pipeline(&how.passes)?;
+    say("importing");
+    let start = Instant::now();
+    let mut model = source::load(path, how.backend)?;
+    let import = start.elapsed();
+    let imported_ops = model.graph().len();
+    let inputs = inputs(model.graph())?;
+    let ordered = inputs::ordered(&inputs, |named| model.order_inputs(named))?;
+
+    say("rewriting");
+    let start = Instant::now();
+    if !how.no_rewrite {
+        model.rewrite(&pipeline)?;
+    }
+    let rewrite = start.elapsed();
+
+    say("planning");
+    let start = Instant::now();
+    let runner = if how.no_rewrite { by_ops(&model, &ordered)? } else { by_plan(&model, &ordered)? };
+    let plan = start.elapsed();
+    let outputs = model.graph().outputs().iter().map(|o| o.name.to_string()).collect();
+    Ok(Ready { runner, inputs, outputs, imported_ops, ops: model.graph().len(), import, rewrite, plan })
+}
+
+/// Times of runs.
+#[derive(Clone, Debug, Default)]
+pub struct Times(Vec<Duration>);
+
+impl Times {
+    /// Adds one.
+    pub fn push(&mut self, time: Duration) {
+        self.0.push(time);
+    }
+
+    /// The middle one, or the mean of the two in the middle.
+    pub fn median(&self) -> Duration {
+        let mut sorted = self.0.clone();
+        sorted.sort();
+        match sorted.len() {
+            0 => Duration::ZERO,
+            n => (sorted[(n - 1) / 2] + sorted[n / 2]) / 2,
+        }
+    }
+
+    /// The shortest.
+    pub fn min(&self) -> Duration {
+        self.0.iter().min().copied().unwrap_or_default()
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Runs everything once, then all of them in turn, round by round: at least
+/// `rounds` times, and on until `budget` is used up.
+pub fn interleaved(
+    runners: &mut [Box<dyn Runner>],
+    rounds: usize,
+    budget: Duration,
+    say: impl Fn(usize),
+) -> Result<Vec<Times>, Failure> {
+    for r in runners.iter_mut() {
+        r.run()?;
+    }
+    let mut times = vec![Times::default(); runners.len()];
+    let start = Instant::now();
+    for round in 0.. {
+        if round >= rounds && start.elapsed() >= budget {
+            break;
+        }
+        say(round);
+        for (r, times) in runners.iter_mut().zip(&mut times) {
+            let start = Instant::now();
+            r.run()?;
+            times.push(start.elapsed());
+        }
+    }
+    Ok(times)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        let mut t = Times::default();
+        assert_eq!((t.median(), t.min()), (Duration::ZERO, Duration::ZERO));
+        for ms in [5, 1, 4, 2, 3] {
+            t.push(Duration::from_millis(ms));
+        }
+        assert_eq!((t.median(), t.min(), t.len()), (Duration::from_millis(3), Duration::from_millis(1), 5));
+        t.push(Duration::from_millis(10));
+        assert_eq!(t.median(), Duration::from_micros(3500));
+    }
+}
