@@ -1,0 +1,127 @@
+//! Extents of reshapes and cuts.
+
+use super::{InferError, Operand, Res, int_arg, list};
+use crate::ir::{Dim, IntArg, Slice};
+
+/// Resolves ONNX shorthand: 0 copies an extent (if so told), -1 takes what is left.
+pub(super) fn resolve_reshape(
+    from: &[Dim],
+    to: &[Dim],
+    zero_copies: bool,
+    fresh: &mut dyn FnMut() -> Dim,
+) -> Res<Vec<Dim>> {
+    let mut out = Vec::with_capacity(to.len());
+    let mut rest = None;
+    for (i, d) in to.iter().enumerate() {
+        out.push(match d.as_int() {
+            Some(0) if zero_copies => match from.get(i) {
+                Some(d) => d.clone(),
+                None => fail!("0 at axis {i} of [{}] copies from rank {}", list(to), from.len()),
+            },
+            Some(-1) if rest.replace(i).is_some() => fail!("more than one -1 in [{}]", list(to)),
+            Some(v) if v < -1 => fail!("extent {v} in [{}]", list(to)),
+            _ => d.clone(),
+        });
+    }
+    if let Some(at) = rest {
+        // A product that outgrows what is followed is an extent of its own.
+        let times = |p: Dim, d: &Dim| Some(&p * d).filter(Dim::is_simple);
+        let total = from.iter().try_fold(Dim::int(1), times);
+        out[at] = Dim::int(1);
+        let others = out.iter().try_fold(Dim::int(1), times);
+        let (Some(total), Some(others)) = (total, others) else {
+            out[at] = fresh();
+            return Ok(out);
+        };
+        out[at] = match total.div_exact(&others) {
+            Some(d) => d,
+            // 0 / 0: nothing is left to share out.
+            None if total.is(0) && others.is(0) => Dim::int(0),
+            None if total.as_int().is_some() && others.as_int().is_some() => {
+                fail!("{total} elements do not divide into [{}]", list(to))
+            }
+            None => fresh(),
+        };
+    }
+    Ok(out)
+}
+
+/// The first entry, the number of entries and the step of a cut along an axis
+/// of `extent`, by Python's rules. All numbers known.
+pub fn slice_bounds(extent: i64, start: i64, end: i64, step: i64) -> (i64, i64) {
+    let wrap = |v: i64| if v < 0 { v.saturating_add(extent) } else { v };
+    if step > 0 {
+        let s = wrap(start).clamp(0, extent);
+        let e = wrap(end).clamp(0, extent);
+        let n = if e > s { (e - s - 1) / step + 1 } else { 0 };
+        (s, n)
+    } else {
+        let s = wrap(start).clamp(-1, extent - 1);
+        let e = if end == i64::MIN { -1 } else { wrap(end).clamp(-1, extent - 1) };
+        let n = if s > e { (s - e - 1) / step.saturating_neg().max(1) + 1 } else { 0 };
+        (s.max(0), n)
+    }
+}
+
+pub(super) fn slice_shape(s: &Slice, operands: &[Operand], fresh: &mut dyn FnMut() -> Dim) -> Res<Vec<Dim>> {
+    let mut rest = operands[1..].iter();
+    let mut take = |arg: &IntArg| {
+        let operand = if matches!(arg, IntArg::Operand) { rest.next() } else { None };
+        int_arg(arg, operand)
+    };
+    let (starts, ends, steps) = (take(&s.starts)?, take(&s.ends)?, take(&s.steps)?);
+    let mut shape = operands[0].ty.shape.clone();
+    for v in [&starts, &ends, &steps].into_iter().flatten() {
+        if v.len() != s.axes.len() {
+            fail!("{} bounds for {} axes", v.len(), s.axes.len());
+        }
+    }
+    for (i, &axis) in s.axes.iter().enumerate() {
+        if axis >= shape.len() {
+            fail!("axis {axis} of a tensor of rank {}", shape.len());
+        }
+        if i > 0 && s.axes[i - 1] >= axis {
+            fail!("axes {:?} are not sorted and distinct", s.axes);
+        }
+        let (Some(start), Some(end), Some(step)) = (&starts, &ends, &steps) else {
+            shape[axis] = fresh();
+            continue;
+        };
+        shape[axis] = slice_extent(&shape[axis], &start[i], &end[i], &step[i])?.unwrap_or_else(&mut *fresh);
+    }
+    Ok(shape)
+}
+
+/// The extent of a cut; a symbolic bound is taken to lie within the axis, which
+/// is checked when the plan is made with numbers.
+fn slice_extent(extent: &Dim, start: &Dim, end: &Dim, step: &Dim) -> Res<Option<Dim>> {
+    let Some(step) = step.as_int() else { return Ok(None) };
+    if step == 0 {
+        fail!("a step of 0");
+    }
+    if let (Some(x), Some(s), Some(e)) = (extent.as_int(), start.as_int(), end.as_int()) {
+        return Ok(Some(Dim::int(slice_bounds(x, s, e, step).1)));
+    }
+    // From here on something is symbolic: follow it only where the sign is plain.
+    let place = |v: &Dim| match v.as_int() {
+        // Any bound this far below means "from the beginning".
+        Some(i) if i <= -i64::from(i32::MAX) => Dim::int(0),
+        Some(i) if i < 0 => extent + v,
+        _ => v.clone(),
+    };
+    if step == -1 && start.is(-1) && end.as_int().is_some_and(|e| e <= -i64::from(i32::MAX)) {
+        return Ok(Some(extent.clone()));
+    }
+    if step != 1 {
+        return Ok(None);
+    }
+    let end = match end.as_int() {
+        // Any bound this large means "to the end".
+        Some(e) if e >= i64::from(i32::MAX) => extent.clone(),
+        // min(extent, e) of an unknown extent; only the first entry is taken for granted.
+        Some(e) if e >= 0 && extent.as_int().is_none() && !(e == 1 && start.is(0)) => return Ok(None),
+        _ => place(end),
+    };
+    let n = &end - &place(start);
+    Ok(Some(n.as_int().map_or(n, |n| Dim::int(n.max(0)))))
+}
