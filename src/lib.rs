@@ -28,3 +28,8 @@ pub mod backends {
     pub use burn_flex::Flex;
     pub use burn_ndarray::NdArray;
 }
+
+/// The example of the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -189,6 +189,8 @@ impl Model {
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         if plans.len() >= MAX_PLANS {
             plans.pop_front();
+            // Weights that were folded for the shapes of that plan go with it.
+            self.packed.prune();
         }
         plans.push_back(plan.clone());
         plan

@@ -8,8 +8,7 @@
 //! model.rewrite(&Pipeline::exact())?;
 //! // The text is the same on every machine: with insta, a change in what is
 //! // recognised in your model becomes a change in a file you review.
-//! // insta::assert_snapshot!(snapshot::text(model.graph()));
-//! print!("{}", snapshot::text(model.graph()));
+//! insta::assert_snapshot!(snapshot::text(model.graph()));
 //! # Ok(())
 //! # }
 //! ```

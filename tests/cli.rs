@@ -212,9 +212,21 @@ fn bench_times_every_case() {
 }
 
 #[test]
+fn a_sweep_has_a_row_for_each_instruction_set_and_keeps_the_bound() {
+    let out = ok(["kernels", "--sweep", "--step", "1000003", "exp", "floor"]);
+    let rows: Vec<_> = out.lines().filter(|l| l.starts_with("| exp ") || l.starts_with("| floor ")).collect();
+    assert!(rows.len() >= 2 && rows.len() % 2 == 0, "{out}");
+    // 2^32 / 1000003 inputs, rounded up.
+    assert!(rows.iter().all(|r| r.contains(" 4295 ")), "{out}");
+    fails(["kernels", "--sweep", "expp"], &["expp", "exp, "]);
+}
+
+#[test]
 fn kernels_are_listed() {
     let out = ok(["kernels"]);
     assert!(out.starts_with("This host has scalar") && out.contains("softmax"), "{out}");
+    // Every kernel was timed.
+    assert!(out.contains("ns per element") && !out.contains("NaN"), "{out}");
 }
 
 #[test]

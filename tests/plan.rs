@@ -236,6 +236,31 @@ fn packed_weights_either_way_round() {
 }
 
 #[test]
+fn activations_softmax_and_norms_of_f32_have_kernels() {
+    let graph = parse(
+        "graph @g {
+        in %x : f32[b, 3, 10]
+        in %g : f32[10]
+        %a = gelu_erf(%x) : f32[b, 3, 10]
+        %b = softmax(%a) {axis = 2} : f32[b, 3, 10]
+        %c = softmax(%b) {axis = 1} : f32[b, 3, 10]
+        %d = log_softmax(%c) {axis = 0} : f32[b, 3, 10]
+        %e = layer_norm(%d, %g) {eps = 1e-5} : f32[b, 3, 10]
+        %f = rms_norm(%e, %g) {eps = 1e-5} : f32[b, 3, 10]
+        %h = fused(%f, %g) {expr = \"round(exp(tanh(floor(a))) * 0.5 + b)\"} : f32[b, 3, 10]
+        %i = reduce_max(%h) {axes = [0, 2], keep_dims = true} : f32[1, 3, 1]
+        out %i
+    }",
+    )
+    .unwrap();
+    let model: OnnxModel = OnnxModel::from_graph(graph);
+    let f32s = |shape: &[usize]| Type::new(bgz_fusion::DType::F32, shape.iter().copied());
+    let plan = model.plan(&[f32s(&[2, 3, 10]), f32s(&[10])]).unwrap();
+    let inner: Vec<_> = plan.steps().filter(|s| s.kernel == "inner").collect();
+    assert!(inner.is_empty(), "{inner:?}");
+}
+
+#[test]
 fn an_index_out_of_range_is_an_error_naming_the_node() {
     let graph = parse("graph @g {\nin %x : f32[4]\nin %i : i64[n]\n%y = gather(%x, %i) {axis = 0} : f32[n]\nout %y\n}")
         .unwrap();

@@ -69,7 +69,7 @@ enum Command {
     Bench(BenchArgs),
     /// List the kernels and the instruction sets of this host
     #[command(after_help = KERNELS_EXAMPLES)]
-    Kernels,
+    Kernels(KernelsArgs),
 }
 
 const DUMP_EXAMPLES: &str = "\
@@ -120,7 +120,23 @@ is Markdown; x is how many times faster the plan is.";
 const KERNELS_EXAMPLES: &str = "\
 Examples:
   bgz kernels
-  BGZ_ISA=scalar bgz kernels           scalar, avx2 or avx512 forces one";
+  BGZ_ISA=scalar bgz kernels           scalar, avx2 or avx512 forces one
+  bgz kernels --sweep exp tanh         all 2^32 inputs, on every instruction set
+  bgz kernels --sweep --step 127       every function, on one input in 127";
+
+/// Options of `bgz kernels`.
+#[derive(Debug, Args)]
+pub struct KernelsArgs {
+    /// Compare functions with the correctly rounded value, instead of listing kernels
+    #[arg(long)]
+    pub sweep: bool,
+    /// With --sweep: every STEP-th of the 2^32 inputs
+    #[arg(long, value_name = "STEP", default_value_t = 1, requires = "sweep", value_parser = clap::value_parser!(u32).range(1..))]
+    pub step: u32,
+    /// With --sweep: the functions, all of them by default
+    #[arg(value_name = "FUNCTION", requires = "sweep")]
+    pub functions: Vec<String>,
+}
 
 /// What a model is given by.
 #[derive(Debug, Args)]
@@ -302,7 +318,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Run(args)) => run::run(&args),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
-        Some(Command::Kernels) => kernels::run(),
+        Some(Command::Kernels(args)) => kernels::run(&args),
     }
 }
 

@@ -62,6 +62,12 @@ impl PackedWeights {
         Some(copy)
     }
 
+    /// Forgets what no plan uses any more.
+    pub(crate) fn prune(&self) {
+        self.lock().retain(|_, e| Arc::strong_count(&e.packed) > 1);
+        self.aligned.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, (_, b)| !b.is_unique());
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(usize, usize, bool), Entry>> {
         // An entry is inserted whole, so a panic elsewhere leaves the map sound.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)

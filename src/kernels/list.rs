@@ -1,7 +1,11 @@
 //! The table behind `bgz kernels`.
 
 use super::Isa;
-use bgz_passes::ir::{Binary, DType, Unary};
+use super::attention::{Exact, Layout, Mask};
+use super::chain::{Elementwise, Program};
+use super::rows::{self, Reduction};
+use bgz_passes::ir::{Binary, DType, Expr, Unary};
+use std::time::{Duration, Instant};
 
 /// One kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,31 +16,144 @@ pub struct KernelInfo {
     pub variants: &'static [Isa],
     /// What its result may be off by.
     pub accuracy: &'static str,
+    work: Work,
+}
+
+/// What is run to time a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    Unary(Unary),
+    Binary(Binary),
+    Rows(Rows),
+    Attention,
+    Copy,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rows {
+    Softmax,
+    SoftmaxMasked,
+    LogSoftmax,
+    LayerNorm,
+    AddLayerNorm,
+    RmsNorm,
+    Reduce(Reduction),
 }
 
 /// Every kernel of f32 elements and rows.
 pub fn list() -> Vec<KernelInfo> {
-    let info = |name, accuracy| KernelInfo { name, variants: Isa::available(), accuracy };
-    let unary =
-        Unary::ALL.iter().filter(|f| f.output(DType::F32).is_some()).map(|f| info(f.name(), unary_accuracy(*f)));
-    let binary =
-        Binary::ALL.iter().filter(|f| f.output(DType::F32).is_some()).map(|f| info(f.name(), binary_accuracy(*f)));
+    let info = |name, accuracy, work| KernelInfo { name, variants: Isa::available(), accuracy, work };
+    let unary = Unary::ALL.iter().filter(|f| f.output(DType::F32).is_some());
+    let unary = unary.map(|&f| info(f.name(), unary_accuracy(f), Work::Unary(f)));
+    let binary = Binary::ALL.iter().filter(|f| f.output(DType::F32).is_some());
+    let binary = binary.map(|&f| info(f.name(), binary_accuracy(f), Work::Binary(f)));
     let rows = [
-        ("softmax", "exp, sum and quotient: 1 ULP each, and the rounding of the sum"),
-        ("softmax_masked", "as softmax"),
-        ("log_softmax", "rounding of the sum, then 1 ULP of log"),
-        ("layer_norm", "rounding of two sums"),
-        ("add_layer_norm", "rounding of two sums"),
-        ("rms_norm", "rounding of one sum"),
-        ("reduce_sum", "rounding of the sum"),
-        ("reduce_mean", "rounding of the sum"),
-        ("reduce_max", "exact"),
-        ("reduce_min", "exact"),
-        ("reduce_prod", "rounding of the product"),
-        ("attention", "rounding of two matrix products, and softmax"),
-        ("copy", "exact"),
+        ("softmax", "exp, sum and quotient: 1 ULP each, and the rounding of the sum", Rows::Softmax),
+        ("softmax_masked", "as softmax", Rows::SoftmaxMasked),
+        ("log_softmax", "rounding of the sum, then 1 ULP of log", Rows::LogSoftmax),
+        ("layer_norm", "rounding of two sums", Rows::LayerNorm),
+        ("add_layer_norm", "rounding of two sums", Rows::AddLayerNorm),
+        ("rms_norm", "rounding of one sum", Rows::RmsNorm),
+        ("reduce_sum", "rounding of the sum", Rows::Reduce(Reduction::Sum)),
+        ("reduce_mean", "rounding of the sum", Rows::Reduce(Reduction::Mean)),
+        ("reduce_max", "exact", Rows::Reduce(Reduction::Max)),
+        ("reduce_min", "exact", Rows::Reduce(Reduction::Min)),
+        ("reduce_prod", "rounding of the product", Rows::Reduce(Reduction::Prod)),
     ];
-    unary.chain(binary).chain(rows.into_iter().map(|(n, a)| info(n, a))).collect()
+    let rows = rows.into_iter().map(|(name, accuracy, r)| info(name, accuracy, Work::Rows(r)));
+    let others = [
+        info("attention", "rounding of two matrix products, and softmax", Work::Attention),
+        info("copy", "exact", Work::Copy),
+    ];
+    unary.chain(binary).chain(rows).chain(others).collect()
+}
+
+/// Elements a kernel is timed on: 2^14, which stay in L2.
+const ELEMENTS: usize = 1 << 14;
+/// Elements of a row.
+const COLS: usize = 256;
+
+impl KernelInfo {
+    /// Nanoseconds an element, on one thread and the instruction set in use:
+    /// 2^14 elements, rows of 256, the shortest of many runs. For attention an
+    /// element is a score: one head of 128 queries and keys of width 32.
+    pub fn measure(&self) -> f64 {
+        let a: Vec<f32> = (0..ELEMENTS).map(|i| 0.01 + (i * 7919 % ELEMENTS) as f32 / ELEMENTS as f32).collect();
+        let mut out = vec![0.0f32; ELEMENTS];
+        match self.work {
+            Work::Unary(f) => chain(&Expr::Unary(f, Expr::Input(0).into()), &[&a], &mut out),
+            Work::Binary(f) => {
+                chain(&Expr::Binary(f, Expr::Input(0).into(), Expr::Input(1).into()), &[&a, &a], &mut out)
+            }
+            Work::Rows(r) => time(ELEMENTS, || row_kernel(r, &a, &mut out)),
+            Work::Attention => attention(&a, &mut out),
+            Work::Copy => chain(&Expr::Input(0), &[&a], &mut out),
+        }
+    }
+}
+
+/// Nanoseconds an element of the shortest of many runs.
+fn time(elements: usize, mut run: impl FnMut()) -> f64 {
+    let started = Instant::now();
+    let mut best = f64::INFINITY;
+    while started.elapsed() < Duration::from_millis(8) {
+        let start = Instant::now();
+        run();
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    best * 1e9 / elements as f64
+}
+
+fn chain(expr: &Expr, inputs: &[&[f32]], out: &mut [f32]) -> f64 {
+    let strides = vec![vec![1]; inputs.len()];
+    let Ok(program) = Program::compile(expr, &vec![DType::F32; inputs.len()]) else { return f64::NAN };
+    let Ok(run) = Elementwise::new(program, &[ELEMENTS], &strides) else { return f64::NAN };
+    let pointers: Vec<*const u8> = inputs.iter().map(|x| x.as_ptr().cast()).collect();
+    // SAFETY: operands hold `ELEMENTS` floats and so does the result, of which
+    // a comparison writes a byte each.
+    time(ELEMENTS, || unsafe { run.run(&pointers, out.as_mut_ptr().cast()) })
+}
+
+fn row_kernel(kernel: Rows, x: &[f32], out: &mut [f32]) {
+    let (scale, bias) = (&x[..COLS], &x[COLS..2 * COLS]);
+    let done = match kernel {
+        Rows::Softmax => rows::softmax(x, out, COLS, 1.0),
+        Rows::SoftmaxMasked => rows::softmax_masked(x, x, 1, out, COLS, 1.0),
+        Rows::LogSoftmax => rows::log_softmax(x, out, COLS, 1.0),
+        Rows::LayerNorm => rows::layer_norm(x, Some(scale), Some(bias), 1e-5, out, COLS),
+        Rows::AddLayerNorm => rows::add_layer_norm(x, x, Some(scale), Some(bias), 1e-5, out, COLS),
+        Rows::RmsNorm => rows::rms_norm(x, Some(scale), 1e-5, out, COLS),
+        Rows::Reduce(kind) => rows::reduce(kind, x, &mut out[..ELEMENTS / COLS], COLS),
+    };
+    debug_assert!(done.is_ok(), "{done:?}");
+}
+
+fn attention(x: &[f32], out: &mut [f32]) -> f64 {
+    let (seq, d) = (128, 32);
+    let layout = Layout::heads_first(1, seq, d);
+    let exact = Exact {
+        batch: 1,
+        heads: 1,
+        kv_heads: 1,
+        seq_q: seq,
+        seq_k: seq,
+        d,
+        d_v: d,
+        scale: 0.2,
+        causal: false,
+        mask: Mask::None,
+        q: layout,
+        k: layout,
+        v: layout,
+        out: layout,
+    };
+    if exact.check().is_err() {
+        return f64::NAN;
+    }
+    let p = x.as_ptr();
+    // SAFETY: the shapes were checked; every operand is 128 x 32 floats of the
+    // 2^14 there are, and the result is memory of its own.
+    time(seq * seq, || unsafe { exact.run(p, p, p, std::ptr::null(), out.as_mut_ptr()) })
 }
 
 /// The bound in ULP that the tests hold `f` to, and the absolute error that is

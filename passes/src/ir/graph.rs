@@ -1,10 +1,13 @@
 //! The graph itself: an arena of values and nodes with maintained use lists.
 
-use super::infer::{self, Known, Operand, bind_type, is_fresh, may_equal};
-use super::{Bindings, Constant, Dim, InferError, Op, Type};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use super::infer::{self, Known, Operand, is_fresh, may_equal};
+use super::{Constant, Dim, InferError, Op, Type};
+use std::collections::HashMap;
 use std::sync::Arc;
 use thiserror::Error;
+
+mod bind;
+mod verify;
 
 /// A value of one [`Graph`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -85,6 +88,19 @@ pub enum GraphError {
         /// Name of the value.
         value: String,
         /// As stated.
+        claimed: String,
+        /// As inferred.
+        actual: String,
+    },
+    /// A claim about an extent does not hold for the inputs at hand.
+    #[error(
+        "%{value}: {claimed} for inputs of these shapes, but comes out as {actual}: \
+         the model does not take inputs of this size"
+    )]
+    Bound {
+        /// Name of the value.
+        value: String,
+        /// The type with named dims, and with their numbers.
         claimed: String,
         /// As inferred.
         actual: String,
@@ -580,113 +596,6 @@ impl Graph {
         {
             self.names.remove(&data.name);
         }
-    }
-
-    // ---- whole-graph operations ----
-
-    /// The same graph with its named dims bound to numbers: every type is
-    /// inferred anew, so that shape arithmetic becomes constants and every
-    /// symbolic claim is checked.
-    pub fn bind(&self, bindings: &Bindings) -> Result<Graph, GraphError> {
-        let mut out = Graph::new(self.name.clone());
-        out.fresh = self.fresh;
-        let mut bindings = bindings.clone();
-        let mut map: BTreeMap<ValueId, ValueId> = BTreeMap::new();
-        for &v in &self.inputs {
-            let ty = bind_type(self.ty(v), &bindings);
-            if let Some(d) = ty.shape.iter().find(|d| d.as_usize().is_none()) {
-                return Err(GraphError::UnboundDim { value: self.name(v).into(), dim: d.to_string() });
-            }
-            map.insert(v, out.add_input(self.name(v), ty)?);
-        }
-        for (v, c) in self.constants() {
-            map.insert(v, out.add_const(self.name(v), c.clone()));
-        }
-        for (_, node) in self.nodes() {
-            let inputs: Vec<_> = node.inputs.iter().filter_map(|v| map.get(v).copied()).collect();
-            let names: Vec<_> = node.outputs.iter().map(|&v| self.name(v)).collect();
-            let op = node.op.map_dims(|d| d.bind(&bindings));
-            let claims: Vec<_> = node.outputs.iter().map(|&v| bind_type(self.ty(v), &bindings)).collect();
-            let declared = matches!(op, Op::Opaque(_)).then_some(claims.as_slice());
-            let made = out.add_node(op, &inputs, &names, declared)?;
-            for ((&old, &new), claim) in node.outputs.iter().zip(&made).zip(&claims) {
-                let actual = out.ty(new).clone();
-                if actual.known_shape().is_none() {
-                    let dim = actual.shape.iter().find(|d| d.as_usize().is_none()).map(Dim::to_string);
-                    return Err(GraphError::UnboundDim { value: self.name(old).into(), dim: dim.unwrap_or_default() });
-                }
-                if actual
-                    .known_len()
-                    .and_then(|n| n.checked_mul(actual.dtype.size()))
-                    .is_none_or(|n| n > isize::MAX as usize)
-                {
-                    return Err(GraphError::TooLarge { value: self.name(old).into(), ty: actual.to_string() });
-                }
-                // A dim that inference invented is bound by the first value that has it.
-                for (c, a) in claim.shape.iter().zip(&actual.shape) {
-                    if let (Some(s), Some(n)) = (c.as_sym(), a.as_int()) {
-                        bindings.entry(s.clone()).or_insert(n);
-                    }
-                }
-                if !compatible(&bind_type(claim, &bindings), &actual) {
-                    return Err(GraphError::Type {
-                        value: self.name(old).into(),
-                        claimed: format!("{} ({claim})", self.ty(old)),
-                        actual: actual.to_string(),
-                    });
-                }
-                map.insert(old, new);
-            }
-        }
-        for o in &self.outputs {
-            if let Some(&v) = map.get(&o.value) {
-                out.add_output(&o.name, v)?;
-            }
-        }
-        Ok(out)
-    }
-
-    /// Checks every invariant: order, use lists, names, arity and types.
-    pub fn verify(&self) -> Result<(), GraphError> {
-        let mut made: HashSet<ValueId> = self.inputs.iter().copied().collect();
-        made.extend(self.constants().map(|(v, _)| v));
-        let mut uses: HashMap<ValueId, Vec<NodeId>> = HashMap::new();
-        let mut fresh = self.fresh;
-        for (id, node) in self.nodes() {
-            let first = node.outputs.first().map_or("?", |&v| self.name(v));
-            for &v in &node.inputs {
-                if self.try_value(v).is_none() {
-                    return Err(GraphError::Invalid(format!("%{first} uses a value that was removed")));
-                }
-                if !made.contains(&v) {
-                    return Err(GraphError::Order { value: self.name(v).into() });
-                }
-                uses.entry(v).or_default().push(id);
-            }
-            let claims: Vec<_> = node.outputs.iter().map(|&v| self.ty(v).clone()).collect();
-            self.infer_node(&node.op, &node.inputs, first, Some(&claims), &mut fresh)?;
-            made.extend(node.outputs.iter().copied());
-        }
-        for o in &self.outputs {
-            if !made.contains(&o.value) {
-                return Err(GraphError::Invalid(format!("output {} is not made by the graph", o.name)));
-            }
-        }
-        for (i, data) in self.values.iter().enumerate() {
-            let Some(data) = data else { continue };
-            let v = ValueId(i as u32);
-            let mut expected = uses.remove(&v).unwrap_or_default();
-            let mut listed = data.users.clone();
-            expected.sort();
-            listed.sort();
-            if expected != listed {
-                return Err(GraphError::Invalid(format!("the use list of %{} is wrong", data.name)));
-            }
-            if self.names.get(&data.name) != Some(&v) {
-                return Err(GraphError::Duplicate { name: data.name.to_string() });
-            }
-        }
-        Ok(())
     }
 }
 

@@ -62,20 +62,46 @@ impl Lowering<'_> {
             Some(&x) => self.graph.ty(x).rank(),
             None => return Ok(false),
         };
-        let op = match &node.op {
-            Op::Softmax { axis } if axis + 1 == rank => RowOp::Softmax,
-            Op::LogSoftmax { axis } if axis + 1 == rank => RowOp::LogSoftmax,
-            Op::LayerNorm { eps } => RowOp::LayerNorm(eps.0),
-            Op::RmsNorm { eps } => RowOp::RmsNorm(eps.0),
+        let last = rank.saturating_sub(1);
+        let (op, axis) = match &node.op {
+            Op::Softmax { axis } => (RowOp::Softmax, *axis),
+            Op::LogSoftmax { axis } => (RowOp::LogSoftmax, *axis),
+            Op::LayerNorm { eps } => (RowOp::LayerNorm(eps.0), last),
+            Op::RmsNorm { eps } => (RowOp::RmsNorm(eps.0), last),
             Op::Reduce(r) if !r.axes.is_empty() => return self.reduce(node, r.kind, &r.axes),
             _ => return Ok(false),
         };
+        if axis != last {
+            self.rows_along(node, op, axis)?;
+            return Ok(true);
+        }
         let views = node.inputs.iter().map(|&v| self.contiguous(v)).collect::<Result<Vec<_>, _>>()?;
         let cols = views[0].shape.last().copied().unwrap_or(1);
         let kernel = Rows { op, cols, scale: views.len() > 1, bias: views.len() > 2 };
         let out = self.output(node.outputs[0])?;
         self.step_of(node, "rows", Box::new(kernel), &views.iter().collect::<Vec<_>>(), &[&out]);
         Ok(true)
+    }
+
+    /// Along another axis than the last: on a copy that has it last, seen with the axes as they were.
+    fn rows_along(&mut self, node: &Node, op: RowOp, axis: usize) -> Result<(), ExecError> {
+        let x = self.view(node.inputs[0])?;
+        let perm: Vec<usize> = (0..x.shape.len()).filter(|&a| a != axis).chain([axis]).collect();
+        let turned = self.rowwise(node, x.transposed(&perm))?;
+        let out = self.buffer(turned.dtype, &turned.shape)?;
+        let kernel = Rows { op, cols: x.shape[axis], scale: false, bias: false };
+        self.step_of(node, "rows", Box::new(kernel), &[&turned], &[&out]);
+        let mut back = vec![0; perm.len()];
+        for (to, &from) in perm.iter().enumerate() {
+            back[from] = to;
+        }
+        self.alias(node.outputs[0], out.transposed(&back));
+        Ok(())
+    }
+
+    /// The view itself if it is row-major, else a copy.
+    fn rowwise(&mut self, node: &Node, view: View) -> Result<View, ExecError> {
+        if view.is_contiguous() { Ok(view) } else { self.copied(self.graph.name(node.outputs[0]), &view) }
     }
 
     /// Any axes: they are brought to the end first.
@@ -85,8 +111,7 @@ impl Lowering<'_> {
         let perm: Vec<usize> = kept.chain(axes.iter().copied()).collect();
         let cols = axes.iter().map(|&a| x.shape[a]).product();
         let turned = x.transposed(&perm);
-        let rows: View =
-            if turned.is_contiguous() { turned } else { self.copied(self.graph.name(node.outputs[0]), &turned)? };
+        let rows = self.rowwise(node, turned)?;
         let out = self.output(node.outputs[0])?;
         let kind = match kind {
             ReduceKind::Sum => Reduction::Sum,
