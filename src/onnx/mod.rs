@@ -4,9 +4,7 @@
 //! from its `OnnxGraphBuilder`. That builder renames every value and node,
 //! where the text and the errors of this crate must carry the names of the
 //! file; it drops the names of dims; it makes no difference between a constant
-//! of rank 0 and one of rank 1; it refuses files that have to be taken; and it
-//! copies the weights, which costs more than a whole session of other
-//! runtimes. Read directly from a mapped file, a weight stays where it is: a
+//! of rank 0 and one of rank 1; and it copies the weights. Read directly from a mapped file, a weight stays where it is: a
 //! [`Constant`](bgz_passes::ir::Constant) is a slice of the mapping.
 //!
 //! Two steps: `normalise` levels what differs between opsets, inlines local
