@@ -6,6 +6,7 @@
 //! Start with [`OnnxModel`]; `ARCHITECTURE.md` in the repository shows how a
 //! model flows through the folders.
 
+pub mod backend;
 mod error;
 pub mod exec;
 pub mod kernels;
