@@ -14,6 +14,7 @@ mod model;
 pub mod onnx;
 pub mod snapshot;
 mod tensor;
+pub mod trace;
 
 pub use bgz_passes::ir::{self, DType, Graph, Type};
 pub use bgz_passes::pipeline::{Pipeline, Report};
@@ -21,6 +22,21 @@ pub use bgz_passes::rewrite;
 pub use error::Error;
 pub use model::{Model, OnnxModel, OpByOpModel};
 pub use tensor::{Element, Tensor};
+
+pub use burn_flex::Flex;
+pub use burn_ndarray::NdArray;
+
+/// A Burn backend that rewrites under way what a model does: `Model<BgzFusion<Flex>>` for `Model<Flex>` or
+/// `Model<BgzFusion<NdArray>>` for `Model<NdArray>`, and nothing else changes.
+///
+/// ```
+/// use bgz_fusion::{BgzFusion, Flex};
+/// use burn::tensor::Tensor;
+///
+/// let x = Tensor::<BgzFusion<Flex>, 1>::from_floats([0.5, 1.5, 2.5], &Default::default());
+/// assert_eq!(x.round().exp().into_data().to_vec::<f32>().unwrap()[0], 1.0);
+/// ```
+pub type BgzFusion<B> = burn_fusion::Fusion<backend::Local<B>>;
 
 /// The inner backends a model can run on.
 pub mod backends {

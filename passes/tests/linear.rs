@@ -122,3 +122,50 @@ fn other_products_stay() {
          out %f",
     );
 }
+
+/// What burn-nn emits for a linear layer whose weights are not constants.
+#[test]
+fn weights_that_are_given() {
+    let case = fires_nearly(
+        pass(),
+        "linear@given",
+        "in %x : f32[2, 3, 4]
+         in %w : f32[4, 2]
+         in %wt : f32[2, 4]
+         in %b : f32[2]
+         %w1 = reshape(%w) {shape = [1, 4, 2]} : f32[1, 4, 2]
+         %m1 = matmul(%x, %w1) : f32[2, 3, 2]
+         %b1 = reshape(%b) {shape = [1, 1, 2]} : f32[1, 1, 2]
+         %y1 = add(%m1, %b1) : f32[2, 3, 2]
+         %w2 = reshape(%wt) {shape = [1, 2, 4]} : f32[1, 2, 4]
+         %t2 = transpose(%w2) {perm = [0, 2, 1]} : f32[1, 4, 2]
+         %y2 = matmul(%x, %t2) : f32[2, 3, 2]
+         out %y1
+         out %y2",
+    );
+    assert_eq!(case.ops(), ["linear"; 2]);
+}
+
+/// The rows of a batch each have a matrix of their own, or there is no batch.
+#[test]
+fn products_of_two_activations() {
+    leaves(
+        pass(),
+        "linear@two-activations",
+        "in %x : f32[2, 3, 4]
+         in %k : f32[2, 4, 3]
+         in %a : f32[3, 4]
+         in %b : f32[4, 3]
+         in %r : f32[8, 3]
+         %y1 = matmul(%x, %k) : f32[2, 3, 3]
+         %y2 = matmul(%a, %b) : f32[3, 3]
+         %k2 = reshape(%r) {shape = [2, 4, 3]} : f32[2, 4, 3]
+         %y3 = matmul(%x, %k2) : f32[2, 3, 3]
+         %b4 = reshape(%b) {shape = [1, 1, 4, 3]} : f32[1, 1, 4, 3]
+         %y4 = matmul(%x, %b4) : f32[1, 2, 3, 3]
+         out %y1
+         out %y2
+         out %y3
+         out %y4",
+    );
+}

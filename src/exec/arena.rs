@@ -2,8 +2,10 @@
 
 use super::ExecError;
 use super::packed::ConstantBytes;
+use super::plan::Span;
+use super::ports::Ports;
 use super::view::Slot;
-use crate::tensor::{Line, Tensor};
+use crate::tensor::Line;
 
 /// How long a buffer is needed, and how large it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,10 +24,21 @@ impl Lifetime {
     }
 }
 
-/// Offsets of all buffers, in bytes, and the size of the whole.
+/// Whose memory a buffer is in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Home {
+    /// The arena's.
+    Arena,
+    /// That of an output, as long as it.
+    Output(usize),
+}
+
+/// Offsets of the buffers in the arena, in bytes, and the size of the whole.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Layout {
+    pub homes: Vec<Home>,
     pub offsets: Vec<usize>,
+    pub sizes: Vec<usize>,
     pub bytes: usize,
 }
 
@@ -36,8 +49,8 @@ impl Layout {
     /// Places buffers so that those alive at the same time do not overlap:
     /// largest first, each at the lowest offset that is free for its lifetime
     /// (the "greedy by size" of Pisarchyk and Lee, 2020).
-    pub fn new(buffers: &[Lifetime]) -> Result<Self, ExecError> {
-        let mut by_size: Vec<usize> = (0..buffers.len()).collect();
+    pub fn new(buffers: &[Lifetime], homes: &[Home]) -> Result<Self, ExecError> {
+        let mut by_size: Vec<usize> = (0..buffers.len()).filter(|&i| homes[i] == Home::Arena).collect();
         by_size.sort_by_key(|&i| (std::cmp::Reverse(buffers[i].bytes), i));
         let mut offsets = vec![0; buffers.len()];
         let mut placed: Vec<usize> = Vec::new();
@@ -61,7 +74,8 @@ impl Layout {
             bytes = bytes.max(at.checked_add(size).filter(|&b| b <= isize::MAX as usize).ok_or(ExecError::TooLarge)?);
             placed.push(i);
         }
-        let layout = Self { offsets, bytes };
+        let sizes = buffers.iter().map(|b| b.bytes).collect();
+        let layout = Self { homes: homes.to_vec(), offsets, sizes, bytes };
         layout.check(buffers)?;
         Ok(layout)
     }
@@ -70,7 +84,13 @@ impl Layout {
     /// of running a plan rests on, so it is checked however offsets were found.
     fn check(&self, buffers: &[Lifetime]) -> Result<(), ExecError> {
         for (i, a) in buffers.iter().enumerate() {
-            for (j, b) in buffers.iter().enumerate().skip(i + 1) {
+            if let Home::Output(_) = self.homes[i] {
+                if self.homes[..i].contains(&self.homes[i]) {
+                    return Err(ExecError::Internal(format!("buffer {i} shares an output with another")));
+                }
+                continue;
+            }
+            for (j, b) in buffers.iter().enumerate().skip(i + 1).filter(|&(j, _)| self.homes[j] == Home::Arena) {
                 let apart =
                     self.offsets[i] + a.bytes <= self.offsets[j] || self.offsets[j] + b.bytes <= self.offsets[i];
                 if a.overlaps(b) && !apart {
@@ -127,7 +147,7 @@ unsafe impl Send for Pointers {}
 
 /// All memory a plan may touch in a run.
 pub(crate) struct Memory<'a> {
-    pub inputs: &'a [Tensor],
+    pub ports: &'a mut dyn Ports,
     pub constants: &'a [ConstantBytes],
     pub arena: &'a mut Arena,
     pub layout: &'a Layout,
@@ -139,19 +159,63 @@ impl Memory<'_> {
         let lost = || ExecError::Internal("a step reaches outside its slot".into());
         let end = start.checked_add(len).ok_or_else(lost)?;
         let slice = match slot {
-            Slot::Input(i) => self.inputs.get(i).ok_or_else(lost)?.bytes(),
+            Slot::Input(i) => self.ports.input(i).ok_or_else(lost)?,
+            Slot::Foreign(i) => self.ports.foreign(i).ok_or_else(lost)?,
             Slot::Const(i) => self.constants.get(i).ok_or_else(lost)?,
             Slot::Buffer(i) => {
-                let at = *self.layout.offsets.get(i).ok_or_else(lost)?;
-                let end = at.checked_add(end).ok_or_else(lost)?;
-                if end > self.layout.bytes {
+                let (home, size) = self.layout.homes.get(i).zip(self.layout.sizes.get(i)).ok_or_else(lost)?;
+                if end > *size {
                     return Err(lost());
                 }
-                // Within the allocation: `end <= layout.bytes`, which the arena was made for.
-                return Ok(self.arena.base().wrapping_add(at + start));
+                if let Home::Output(o) = *home {
+                    let bytes = self.ports.output(o).filter(|b| b.len() == *size).ok_or_else(lost)?;
+                    return Ok(bytes.as_mut_ptr().wrapping_add(start));
+                }
+                // Within the allocation: a buffer ends before `layout.bytes`, which the arena was made for.
+                return Ok(self.arena.base().wrapping_add(self.layout.offsets[i] + start));
             }
         };
         slice.get(start..end).map(|s| s.as_ptr().cast_mut()).ok_or_else(lost)
+    }
+
+    /// Has the op of this number done by whoever runs the plan, who is given
+    /// the operands that it does not have.
+    pub fn foreign(
+        &mut self,
+        op: usize,
+        operands: &[Span],
+        pointers: &mut Pointers,
+    ) -> Result<Result<(), String>, ExecError> {
+        for (i, &(slot, start, len)) in operands.iter().enumerate() {
+            if !self.ports.has(op, i) {
+                pointers.reads.clear();
+                pointers.reads.push((self.span(slot, start, len)?.cast_const(), len));
+                let given = self.ports.give(op, i, Reads { spans: &pointers.reads }.bytes(0));
+                if given.is_err() {
+                    return Ok(given);
+                }
+            }
+        }
+        Ok(self.ports.call(op))
+    }
+
+    /// Copies a span to an output, unless whoever runs the plan has that output otherwise.
+    pub fn copy_out(
+        &mut self,
+        output: usize,
+        (slot, start, len): Span,
+        pointers: &mut Pointers,
+    ) -> Result<(), ExecError> {
+        if self.ports.output(output).is_none() {
+            return Ok(());
+        }
+        pointers.reads.clear();
+        pointers.reads.push((self.span(slot, start, len)?.cast_const(), len));
+        let to = self.ports.output(output).filter(|to| to.len() == len);
+        let to = to.ok_or_else(|| ExecError::Internal("an output has another size".into()))?;
+        // No output is copied from another: a buffer that is an output itself is only read here.
+        to.copy_from_slice(Reads { spans: &pointers.reads }.bytes(0));
+        Ok(())
     }
 
     /// Runs `f` on the memory of one step.
@@ -162,8 +226,8 @@ impl Memory<'_> {
     /// step. No write may be to an input or a constant.
     pub unsafe fn step<R>(
         &mut self,
-        reads: &[(Slot, usize, usize)],
-        writes: &[(Slot, usize, usize)],
+        reads: &[Span],
+        writes: &[Span],
         pointers: &mut Pointers,
         f: impl FnOnce(&Reads, &mut Writes) -> R,
     ) -> Result<R, ExecError> {
@@ -226,7 +290,7 @@ mod tests {
     #[test]
     fn buffers_that_are_never_alive_together_share_memory() {
         let l = |bytes, first, last| Lifetime { bytes, first, last };
-        let layout = Layout::new(&[l(640, 0, 1), l(640, 1, 2), l(640, 2, 3)]).unwrap();
+        let layout = Layout::new(&[l(640, 0, 1), l(640, 1, 2), l(640, 2, 3)], &[Home::Arena; 3]).unwrap();
         assert_eq!(layout.bytes, 1280);
         assert_eq!(layout.offsets[0], layout.offsets[2]);
     }
@@ -236,7 +300,7 @@ mod tests {
         fn no_two_live_buffers_overlap(raw in prop::collection::vec((0usize..5000, 0usize..20, 0usize..6), 0..40)) {
             let buffers: Vec<_> = raw.into_iter().map(|(bytes, first, n)| Lifetime { bytes, first, last: first + n }).collect();
             // `new` checks every pair.
-            let layout = Layout::new(&buffers).unwrap();
+            let layout = Layout::new(&buffers, &vec![Home::Arena; buffers.len()]).unwrap();
             prop_assert!(layout.bytes <= buffers.iter().map(|b| b.bytes.next_multiple_of(64)).sum());
         }
     }

@@ -8,11 +8,16 @@ pub mod inner;
 mod lower;
 mod packed;
 mod plan;
+mod ports;
 mod view;
 
+pub(crate) use lower::{FOREIGN, has_kernel};
 pub use packed::PackedWeights;
+pub(crate) use plan::Work;
 pub(crate) use plan::bind_inputs;
 pub use plan::{Plan, StepInfo};
+pub(crate) use ports::Ports;
+pub(crate) use view::Slot;
 
 use bgz_passes::ir::GraphError;
 use bgz_passes::rewrite::PassError;

@@ -1,9 +1,10 @@
 //! Making a plan and running it.
 
-use super::arena::{Arena, Layout, Lifetime, Memory, Pointers, Reads, Writes};
+use super::arena::{Arena, Home, Layout, Lifetime, Memory, Pointers, Reads, Writes};
 use super::inner::InnerBackend;
-use super::lower::Lowering;
+use super::lower::{ForeignResult, Lowered, Lowering};
 use super::packed::ConstantBytes;
+use super::ports::{Ports, Tensors};
 use super::view::{Slot, View};
 use super::{ExecError, PackedWeights};
 use crate::tensor::Tensor;
@@ -24,10 +25,30 @@ pub(crate) struct Step {
     pub op: String,
     /// Name of the kernel, for profiles.
     pub kernel_name: &'static str,
-    pub kernel: Box<dyn Kernel>,
-    /// Slot, first byte, bytes.
-    pub reads: Vec<(Slot, usize, usize)>,
-    pub writes: Vec<(Slot, usize, usize)>,
+    pub work: Work,
+    pub reads: Vec<Span>,
+    pub writes: Vec<Span>,
+}
+
+/// Slot, first byte, bytes.
+pub(crate) type Span = (Slot, usize, usize);
+
+/// Who does a step.
+pub(crate) enum Work {
+    /// A kernel, here.
+    Kernel(Box<dyn Kernel>),
+    /// The op of this number, of those that whoever runs the plan does itself.
+    Foreign(usize),
+}
+
+impl Work {
+    /// The number of the foreign op.
+    pub fn foreign(&self) -> Option<usize> {
+        match self {
+            Work::Kernel(_) => None,
+            Work::Foreign(op) => Some(*op),
+        }
+    }
 }
 
 /// What a step of a plan is.
@@ -37,7 +58,7 @@ pub struct StepInfo {
     pub node: String,
     /// Mnemonic of the op it came from.
     pub op: String,
-    /// The kernel that runs it; `inner` is the inner backend.
+    /// The kernel that runs it; `inner` is the inner backend, `foreign` the op of a trace as Burn recorded it.
     pub kernel: &'static str,
 }
 
@@ -48,6 +69,7 @@ pub struct Plan {
     outputs: Vec<(String, View)>,
     steps: Vec<Step>,
     constants: Vec<ConstantBytes>,
+    foreign: Vec<ForeignResult>,
     layout: Layout,
     states: Mutex<Vec<State>>,
 }
@@ -78,8 +100,8 @@ impl Plan {
             .iter()
             .map(|o| Ok((o.name.to_string(), lowering.contiguous(o.value)?)))
             .collect::<Result<_, ExecError>>()?;
-        let (steps, buffers, constants) = lowering.finish();
-        let layout = Layout::new(&lifetimes(&steps, &buffers, &outputs)?)?;
+        let Lowered { steps, buffers, constants, foreign } = lowering.finish();
+        let layout = Layout::new(&lifetimes(&steps, &buffers, &outputs)?, &homes(&buffers, &outputs))?;
         let inputs = bound
             .inputs()
             .iter()
@@ -89,7 +111,7 @@ impl Plan {
                 Ok((bound.name(v).to_string(), ty.dtype, shape))
             })
             .collect::<Result<_, ExecError>>()?;
-        Ok(Self { graph: bound, inputs, outputs, steps, constants, layout, states: Mutex::default() })
+        Ok(Self { graph: bound, inputs, outputs, steps, constants, foreign, layout, states: Mutex::default() })
     }
 
     /// The graph with every extent a number, as it is run.
@@ -128,7 +150,8 @@ impl Plan {
     /// Runs into tensors made by [`Plan::make_outputs`]. From the second run
     /// on nothing is allocated but by the inner backend.
     pub fn run_into(&self, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), ExecError> {
-        self.run_timed(inputs, outputs, None)
+        self.check(inputs, outputs)?;
+        self.run_on(&mut Tensors { inputs, outputs }, None)
     }
 
     /// As [`Plan::run_into`], adding the time of each step to `times`, one entry a step.
@@ -138,17 +161,13 @@ impl Plan {
         outputs: &mut [Tensor],
         times: &mut Vec<Duration>,
     ) -> Result<(), ExecError> {
+        self.check(inputs, outputs)?;
         times.resize(self.steps.len(), Duration::ZERO);
-        self.run_timed(inputs, outputs, Some(times))
+        self.run_on(&mut Tensors { inputs, outputs }, Some(times))
     }
 
-    fn run_timed(
-        &self,
-        inputs: &[Tensor],
-        outputs: &mut [Tensor],
-        times: Option<&mut Vec<Duration>>,
-    ) -> Result<(), ExecError> {
-        self.check_inputs(inputs)?;
+    /// Runs on whatever memory `ports` has for inputs and outputs.
+    pub(crate) fn run_on(&self, ports: &mut dyn Ports, times: Option<&mut Vec<Duration>>) -> Result<(), ExecError> {
         let state = self.states.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut state = match state {
             Some(s) => s,
@@ -156,9 +175,9 @@ impl Plan {
         };
         // From inside the pool, parallel steps start without a hand-over between threads.
         let result = if rayon::current_thread_index().is_some() {
-            self.run_steps(inputs, outputs, &mut state, times)
+            self.run_steps(ports, &mut state, times)
         } else {
-            rayon::scope(|_| self.run_steps(inputs, outputs, &mut state, times))
+            rayon::scope(|_| self.run_steps(ports, &mut state, times))
         };
         self.states.lock().unwrap_or_else(PoisonError::into_inner).push(state);
         result
@@ -166,24 +185,56 @@ impl Plan {
 
     fn run_steps(
         &self,
-        inputs: &[Tensor],
-        outputs: &mut [Tensor],
+        ports: &mut dyn Ports,
         state: &mut State,
         mut times: Option<&mut Vec<Duration>>,
     ) -> Result<(), ExecError> {
         let State { arena, pointers } = state;
-        let mut memory = Memory { inputs, constants: &self.constants, arena, layout: &self.layout };
+        let mut memory = Memory { ports, constants: &self.constants, arena, layout: &self.layout };
         for (i, step) in self.steps.iter().enumerate() {
             let start = times.is_some().then(Instant::now);
-            // SAFETY: `Layout::new` checked that buffers alive in one step do
-            // not overlap, and `lifetimes` that all reads and writes of a step
-            // are within their buffers' lives and writes are to distinct ones.
-            let done = unsafe { memory.step(&step.reads, &step.writes, pointers, |r, w| step.kernel.run(r, w)) }?;
+            let done = match &step.work {
+                // SAFETY: `Layout::new` checked that buffers alive in one step do
+                // not overlap, and `lifetimes` that all reads and writes of a step
+                // are within their buffers' lives and writes are to distinct ones.
+                Work::Kernel(kernel) => {
+                    unsafe { memory.step(&step.reads, &step.writes, pointers, |r, w| kernel.run(r, w)) }?
+                }
+                Work::Foreign(op) => memory.foreign(*op, &step.reads, pointers)?,
+            };
             done.map_err(|reason| ExecError::Node { node: step.node.clone(), op: step.op.clone(), reason })?;
             if let (Some(times), Some(start)) = (times.as_mut(), start) {
                 times[i] += start.elapsed();
             }
         }
+        for (i, (_, view)) in self.outputs.iter().enumerate() {
+            let direct = matches!(view.slot, Slot::Buffer(b) if self.layout.homes[b] == Home::Output(i));
+            if !direct {
+                let size = view.dtype.size();
+                memory.copy_out(i, (view.slot, view.offset * size, view.len() * size), pointers)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// dtype and extents of every output, and where it comes from.
+    pub(crate) fn output_views(&self) -> impl Iterator<Item = &View> {
+        self.outputs.iter().map(|(_, view)| view)
+    }
+
+    /// Where the results of foreign ops come from, by slot.
+    pub(crate) fn foreign_results(&self) -> &[ForeignResult] {
+        &self.foreign
+    }
+
+    /// Every step, with the spans it reads.
+    pub(crate) fn all_steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// That the tensors are those the plan was made for.
+    fn check(&self, inputs: &[Tensor], outputs: &[Tensor]) -> Result<(), ExecError> {
+        self.check_inputs(inputs)?;
         if outputs.len() != self.outputs.len() {
             return Err(ExecError::Internal(format!("{} output tensors for {}", outputs.len(), self.outputs.len())));
         }
@@ -191,10 +242,6 @@ impl Plan {
             if out.dtype() != view.dtype || out.shape() != view.shape {
                 return Err(ExecError::Internal(format!("an output tensor is {}", out.ty())));
             }
-            let size = view.dtype.size();
-            let span = (view.slot, view.offset * size, view.len() * size);
-            // SAFETY: one read, no write.
-            unsafe { memory.step(&[span], &[], pointers, |r, _| out.bytes_mut().copy_from_slice(r.bytes(0))) }?;
         }
         Ok(())
     }
@@ -244,6 +291,21 @@ pub(crate) fn bind_inputs(graph: &Graph, given: &[Type]) -> Result<Bindings, Exe
         }
     }
     Ok(bindings)
+}
+
+/// Where buffers live: one that is an output as a whole is written where the output is wanted.
+fn homes(buffers: &[usize], outputs: &[(String, View)]) -> Vec<Home> {
+    let mut homes = vec![Home::Arena; buffers.len()];
+    for (i, (_, view)) in outputs.iter().enumerate() {
+        if let Slot::Buffer(b) = view.slot
+            && view.offset == 0
+            && view.len() * view.dtype.size() == buffers[b]
+            && homes[b] == Home::Arena
+        {
+            homes[b] = Home::Output(i);
+        }
+    }
+    homes
 }
 
 /// From the step that writes a buffer to the last that reads it.

@@ -9,7 +9,9 @@ pub(crate) enum Slot {
     Input(usize),
     /// Constant number, of those that are read as they are.
     Const(usize),
-    /// Buffer number, in the arena.
+    /// Result number, of the ops that whoever runs the plan does itself.
+    Foreign(usize),
+    /// Buffer number.
     Buffer(usize),
 }
 
@@ -49,6 +51,11 @@ impl View {
             return 0;
         }
         1 + self.shape.iter().zip(&self.strides).map(|(&n, &s)| (n - 1) * s).sum::<usize>()
+    }
+
+    /// The bytes from the first element to behind the last.
+    pub fn bytes(&self) -> (Slot, usize, usize) {
+        (self.slot, self.offset * self.dtype.size(), self.span() * self.dtype.size())
     }
 
     /// Whether the elements lie in row-major order without gaps.

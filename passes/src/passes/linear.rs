@@ -18,33 +18,74 @@ pub fn pass() -> Box<dyn Pass> {
 }
 
 /// `matmul(x, W) => linear(x, W)`, `matmul(x, transpose(W)) => linear(x, W) {trans_w}`
-/// where `W` is a constant matrix
+/// where `W` is a constant matrix, or any matrix that every row of a batch `x` is multiplied with;
+/// also where it was given leading axes of extent 1 to be of the rank of `x`
 fn linear(g: &Graph, m: &Match) -> Result<Patch, Skip> {
-    let (x, w) = (m["x"], m["w"]);
-    let (w, trans_w) = match (g.op(w), g.producer(w)) {
-        (Some(Op::Transpose { perm }), Some(n)) if perm[..] == [1, 0] => (g.node(n).inputs[0], true),
-        _ => (w, false),
-    };
-    let Some(weights) = g.constant(w) else {
-        return Err(match g.constant(x) {
+    let x = m["x"];
+    let Some((w, trans_w)) = matrix(g, m["w"]) else {
+        return Err(match (g.constant(m["w"]), g.constant(x)) {
+            (Some(c), _) => Skip::check(format!("the constant is {}, not a matrix", c.ty())),
             // It would be the transpose of a linear of the transpose: two passes over x to save none.
-            Some(c) if c.shape().len() == 2 => Skip::check("the constant is on the left"),
+            (_, Some(c)) if c.shape().len() == 2 => Skip::check("the constant is on the left"),
             _ => Skip::NoEffect,
         });
     };
-    if weights.shape().len() != 2 {
-        return Err(Skip::check(format!("the constant is {}, not a matrix", weights.ty())));
+    if g.constant(w).is_none() && (g.ty(x).rank() < 3 || g.constant(x).is_some()) {
+        return Err(match g.constant(x) {
+            Some(c) if c.shape().len() == 2 => Skip::check("the constant is on the left"),
+            _ => Skip::NoEffect,
+        });
     }
-    if !weights.dtype().is_float() {
-        return Err(Skip::check(format!("the weights are {}", weights.dtype())));
+    if !g.ty(w).dtype.is_float() {
+        return Err(Skip::check(format!("the weights are {}", g.ty(w).dtype)));
+    }
+    // Leading axes of W that x has not would be axes of the result.
+    if g.ty(m["w"]).rank() > g.ty(x).rank().max(2) {
+        return Err(Skip::NoEffect);
     }
     let mut patch = Patch::new();
-    let new = patch.add("", Op::Linear { trans_w }, [x, w]);
+    let w: Ref = match g.constant(w) {
+        Some(c) if c.shape().len() > 2 => {
+            let shape = c.shape()[c.shape().len() - 2..].to_vec();
+            patch.constant(g.name(w), c.reshaped(shape).ok_or(Skip::NoEffect)?)
+        }
+        _ => w.into(),
+    };
+    let new = patch.add("", Op::Linear { trans_w }, [x.into(), w]);
     patch.replace(m.root, new);
     Ok(patch)
 }
 
-/// `linear(x, W) + b => linear(x, W, b)` where `b` is a vector, or a constant with leading axes of extent 1
+/// The matrix that `v` is but for leading axes of extent 1, and whether transposed; a constant may still have them.
+fn matrix(g: &Graph, mut v: ValueId) -> Option<(ValueId, bool)> {
+    let mut transposed = false;
+    loop {
+        let shape = &g.ty(v).shape;
+        let leading = shape.len().checked_sub(2)?;
+        if !shape[..leading].iter().all(|d| d.is(1)) {
+            return None;
+        }
+        let from = g.producer(v).map(|n| g.node(n)).filter(|n| match &n.op {
+            Op::Transpose { perm } => {
+                let swapped = [leading + 1, leading];
+                (0..leading).eq(perm[..leading].iter().copied()) && perm[leading..] == swapped
+            }
+            Op::Reshape { .. } => g.ty(n.inputs[0]).shape.ends_with(&shape[leading..]),
+            _ => false,
+        });
+        match from {
+            Some(n) => {
+                transposed ^= matches!(n.op, Op::Transpose { .. });
+                v = n.inputs[0];
+            }
+            None if leading == 0 || g.constant(v).is_some() => return Some((v, transposed)),
+            None => return None,
+        }
+    }
+}
+
+/// `linear(x, W) + b => linear(x, W, b)` where `b` is a vector, or a constant or a reshaped vector with leading axes
+/// of extent 1
 fn linear_bias(g: &Graph, m: &Match) -> Result<Patch, Skip> {
     let (l, b) = (m["l"], m["b"]);
     let (Some(op), Some(columns), bias) = (g.op(l), g.ty(l).shape.last(), &g.ty(b).shape) else {
@@ -61,7 +102,16 @@ fn linear_bias(g: &Graph, m: &Match) -> Result<Patch, Skip> {
             patch.constant("bias", vector(c)?)
         }
         Some(c) => return Err(Skip::check(format!("{} is added, not a row", c.ty()))),
-        None => return Err(Skip::NoEffect),
+        None => match inputs(g, b) {
+            // A reshape that only put leading axes before a vector.
+            &[v] if matches!(g.op(b), Some(Op::Reshape { .. })) && g.ty(v).shape[..] == [columns.clone()] => {
+                if bias.len() > g.ty(l).rank() {
+                    return Err(Skip::NoEffect);
+                }
+                v.into()
+            }
+            _ => return Err(Skip::NoEffect),
+        },
     };
     let new = patch.add("", op.clone(), [inputs(g, l)[0].into(), inputs(g, l)[1].into(), bias]);
     patch.replace(m.root, new);

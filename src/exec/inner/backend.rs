@@ -9,7 +9,8 @@ use crate::tensor::Tensor;
 use bgz_passes::ir::Graph;
 use burn_backend::Backend;
 use burn_flex::Flex;
-use burn_ndarray::NdArray;
+use burn_ir::{BackendIr, HandleKind};
+use burn_ndarray::{NdArray, NdArrayTensor};
 use std::fmt;
 
 /// A Burn backend that runs what has no kernel of ours.
@@ -20,21 +21,48 @@ pub struct InnerBackend {
     pub(crate) op_by_op: fn(&Graph) -> Result<Box<dyn RunOps>, InnerError>,
 }
 
-/// Backends that a model can be run on by type.
-pub trait Inner: Backend {
+/// Backends that a model can be run on by type: those whose tensors lie in host memory.
+pub trait Inner: BackendIr<Handle = HandleKind<Self>> {
     /// The backend as a value.
     fn inner() -> InnerBackend;
+
+    /// The elements of a tensor, if they lie in memory in row-major order.
+    fn host(tensor: &InnerTensor<Self>) -> Option<&[u8]>;
 }
 
 impl Inner for Flex {
     fn inner() -> InnerBackend {
         InnerBackend::flex()
     }
+
+    fn host(tensor: &InnerTensor<Self>) -> Option<&[u8]> {
+        let (InnerTensor::Float(t) | InnerTensor::Int(t) | InnerTensor::Bool(t)) = tensor;
+        let size = t.dtype().size();
+        let (start, end) = t.layout().contiguous_offsets()?;
+        t.bytes().get(start * size..end * size)
+    }
 }
 
 impl Inner for NdArray {
     fn inner() -> InnerBackend {
         InnerBackend::ndarray()
+    }
+
+    fn host(tensor: &InnerTensor<Self>) -> Option<&[u8]> {
+        let (InnerTensor::Float(t) | InnerTensor::Int(t) | InnerTensor::Bool(t)) = tensor;
+        Some(match t {
+            NdArrayTensor::F64(s) => bytemuck::cast_slice(s.view().to_slice()?),
+            NdArrayTensor::F32(s) => bytemuck::cast_slice(s.view().to_slice()?),
+            NdArrayTensor::I64(s) => bytemuck::cast_slice(s.view().to_slice()?),
+            NdArrayTensor::I32(s) => bytemuck::cast_slice(s.view().to_slice()?),
+            NdArrayTensor::I16(s) => bytemuck::cast_slice(s.view().to_slice()?),
+            NdArrayTensor::I8(s) => bytemuck::cast_slice(s.view().to_slice()?),
+            NdArrayTensor::U64(s) => bytemuck::cast_slice(s.view().to_slice()?),
+            NdArrayTensor::U32(s) => bytemuck::cast_slice(s.view().to_slice()?),
+            NdArrayTensor::U16(s) => bytemuck::cast_slice(s.view().to_slice()?),
+            NdArrayTensor::U8(s) => bytemuck::cast_slice(s.view().to_slice()?),
+            NdArrayTensor::Bool(s) => bytemuck::cast_slice(s.view().to_slice()?),
+        })
     }
 }
 

@@ -31,6 +31,7 @@ pub(crate) use backend::RunOps;
 pub use backend::{Inner, InnerBackend};
 pub use run::OpByOp;
 pub use tensor::InnerTensor;
+pub(crate) use tensor::graph_dtype;
 
 use bgz_passes::ir::{DType, Dim, Op, Operand, Type, infer};
 use burn_backend::Backend;

@@ -8,6 +8,7 @@ use burn_backend::{
     AllocationProperty, Backend, BoolDType, BoolStore, Bytes, DType as BurnDType, FloatDType, IntDType,
     Scalar as BurnScalar, Shape, Slice, TensorData, TensorMetadata, try_read_sync,
 };
+use burn_ir::{BackendIr, HandleKind};
 use half::{bf16, f16};
 use std::fmt;
 
@@ -61,9 +62,9 @@ pub(super) fn burn_dtype(dtype: DType) -> BurnDType {
 }
 
 /// The dtype of the graph that a Burn dtype is, if it has one.
-fn graph_dtype(dtype: BurnDType) -> Option<DType> {
+pub(crate) fn graph_dtype(dtype: BurnDType) -> Option<DType> {
     match dtype {
-        BurnDType::Bool(_) => Some(DType::Bool),
+        BurnDType::Bool(BoolStore::Native | BoolStore::U8) => Some(DType::Bool),
         _ => DType::ALL.into_iter().find(|&d| burn_dtype(d) == dtype),
     }
 }
@@ -147,6 +148,27 @@ macro_rules! same_kind {
             InnerTensor::Bool($x) => InnerTensor::Bool($bool),
         }
     };
+}
+
+impl<B: BackendIr<Handle = HandleKind<B>>> InnerTensor<B> {
+    /// From a handle, in the form that Flex and NdArray have it; `None` for a quantised tensor.
+    pub(crate) fn from_handle(handle: HandleKind<B>) -> Option<Self> {
+        match handle {
+            HandleKind::Float(t) => Some(Self::Float(t)),
+            HandleKind::Int(t) => Some(Self::Int(t)),
+            HandleKind::Bool(t) => Some(Self::Bool(t)),
+            HandleKind::Quantized(_) => None,
+        }
+    }
+
+    /// The handle.
+    pub(crate) fn into_handle(self) -> HandleKind<B> {
+        match self {
+            Self::Float(t) => HandleKind::Float(t),
+            Self::Int(t) => HandleKind::Int(t),
+            Self::Bool(t) => HandleKind::Bool(t),
+        }
+    }
 }
 
 impl<B: Backend> InnerTensor<B> {

@@ -6,7 +6,7 @@ use super::super::plan::Kernel;
 use super::super::view::View;
 use super::Lowering;
 use crate::kernels::chain::{Elementwise, Program};
-use bgz_passes::ir::{Expr, Node, Op};
+use bgz_passes::ir::{DType, Expr, Node, Op};
 
 /// A chain over operands with strides.
 struct Chain {
@@ -39,6 +39,11 @@ fn expression(op: &Op) -> Option<Expr> {
         Op::Fused(e) => e.clone(),
         _ => return None,
     })
+}
+
+/// Whether an elementwise op has a kernel for operands of these dtypes.
+pub(crate) fn has_kernel(op: &Op, dtypes: &[DType]) -> bool {
+    expression(op).is_some_and(|e| Program::compile(&e, dtypes).is_ok())
 }
 
 impl Lowering<'_> {

@@ -3,7 +3,7 @@
 use super::super::ExecError;
 use super::super::arena::{Reads, Writes};
 use super::super::plan::Kernel;
-use super::super::view::View;
+use super::super::view::{View, row_major};
 use super::Lowering;
 use bgz_passes::ir::{Node, Op, ValueId};
 use rayon::prelude::*;
@@ -135,6 +135,13 @@ impl Lowering<'_> {
 
     fn batch_matmul(&mut self, node: &Node, trans_w: bool, bias: Option<ValueId>) -> Result<(), ExecError> {
         let mut a = self.dense_matrix(node.inputs[0])?;
+        if matches!(node.op, Op::Linear { .. }) && a.shape.len() > 2 {
+            // All rows of all batches meet the same weights: one product.
+            a = self.contiguous(node.inputs[0])?;
+            let k = a.shape[a.shape.len() - 1];
+            let rows = a.shape[..a.shape.len() - 1].iter().product();
+            a = View { strides: row_major(&[rows, k]), shape: vec![rows, k], ..a };
+        }
         let mut b = self.dense_matrix(node.inputs[1])?;
         if a.shape.is_empty() || b.shape.is_empty() {
             return Err(self.fail(node, "matrix product of a scalar"));

@@ -3,17 +3,20 @@
 
 mod attention;
 mod elementwise;
+mod foreign;
 mod index;
 mod inner;
 mod linear;
 mod movement;
 mod rows;
 
+pub(crate) use elementwise::has_kernel;
+pub(crate) use foreign::FOREIGN;
 pub(crate) use inner::{InnerOp, inner_kernel};
 
 use super::inner::InnerBackend;
 use super::packed::ConstantBytes;
-use super::plan::{Kernel, Step};
+use super::plan::{Kernel, Step, Work};
 use super::view::{Slot, View};
 use super::{ExecError, PackedWeights};
 use bgz_passes::ir::{Constant, DType, Def, Graph, Node, NodeId, ValueId};
@@ -28,7 +31,26 @@ pub(crate) struct Lowering<'a> {
     buffers: Vec<usize>,
     constants: Vec<ConstantBytes>,
     constant_slots: HashMap<(ValueId, bool), usize>,
+    foreign: Vec<ForeignResult>,
     inner: InnerBackend,
+}
+
+/// Where a [`Slot::Foreign`] comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ForeignResult {
+    /// The number of the op.
+    pub op: usize,
+    /// Which of its results.
+    pub result: usize,
+}
+
+/// What lowering makes of a graph.
+pub(crate) struct Lowered {
+    pub steps: Vec<Step>,
+    /// Bytes of each buffer.
+    pub buffers: Vec<usize>,
+    pub constants: Vec<ConstantBytes>,
+    pub foreign: Vec<ForeignResult>,
 }
 
 impl<'a> Lowering<'a> {
@@ -41,6 +63,7 @@ impl<'a> Lowering<'a> {
             buffers: Vec::new(),
             constants: Vec::new(),
             constant_slots: HashMap::new(),
+            foreign: Vec::new(),
             inner,
         };
         for (i, &v) in graph.inputs().iter().enumerate() {
@@ -50,9 +73,8 @@ impl<'a> Lowering<'a> {
         Ok(lowering)
     }
 
-    /// Steps, bytes of each buffer, constants.
-    pub fn finish(self) -> (Vec<Step>, Vec<usize>, Vec<ConstantBytes>) {
-        (self.steps, self.buffers, self.constants)
+    pub fn finish(self) -> Lowered {
+        Lowered { steps: self.steps, buffers: self.buffers, constants: self.constants, foreign: self.foreign }
     }
 
     /// Lowers one node; its operands have been lowered before.
@@ -64,7 +86,8 @@ impl<'a> Lowering<'a> {
             || self.linear(node)?
             || self.attention(node)?
             || self.rows(node)?
-            || self.elementwise(node)?;
+            || self.elementwise(node)?
+            || self.foreign(node)?;
         if !done {
             self.inner(node)?;
         }
@@ -177,14 +200,13 @@ impl<'a> Lowering<'a> {
         reads: &[&View],
         writes: &[&View],
     ) {
-        let span = |v: &&View| (v.slot, v.offset * v.dtype.size(), v.span() * v.dtype.size());
         self.steps.push(Step {
             node: node.into(),
             op: op.into(),
             kernel_name,
-            kernel,
-            reads: reads.iter().map(span).collect(),
-            writes: writes.iter().map(span).collect(),
+            work: Work::Kernel(kernel),
+            reads: reads.iter().map(|v| v.bytes()).collect(),
+            writes: writes.iter().map(|v| v.bytes()).collect(),
         });
     }
 

@@ -1,0 +1,64 @@
+//! Ops that Burn records as one: embedding, linear, attention.
+
+use super::{Lift, Lifting, NotLifted};
+use bgz_passes::ir::{Attention, DType, Float, MaskKind, Op, Scores};
+use burn_ir::{AttentionOpIr, ModuleOperationIr};
+
+impl Lifting<'_> {
+    pub(super) fn module(&mut self, op: &ModuleOperationIr) -> Lift<()> {
+        match op {
+            ModuleOperationIr::Embedding(o) => {
+                let (weights, indices) = (self.get(&o.weights)?, self.get(&o.indices)?);
+                self.lifted(&o.out, Op::Gather { axis: 0 }, &[weights, indices])
+            }
+            ModuleOperationIr::Linear(o) => {
+                let mut inputs = vec![self.get(&o.x)?, self.get(&o.weight)?];
+                if let Some(bias) = &o.bias {
+                    inputs.push(self.get(bias)?);
+                }
+                if inputs.iter().any(|&v| self.dtype(v) != DType::F32) {
+                    return Err(NotLifted::Opaque);
+                }
+                self.lifted(&o.out, Op::Linear { trans_w: false }, &inputs)
+            }
+            ModuleOperationIr::Attention(o) => self.attention(o),
+            _ => Err(NotLifted::Opaque),
+        }
+    }
+
+    /// `[batch, heads, seq, d]` each. A mask or a bias may hide every key from a query; Burn's result is then zero,
+    /// the graph's is not defined, so that these are left to the backend.
+    fn attention(&mut self, o: &AttentionOpIr) -> Lift<()> {
+        let shapes = [&o.query, &o.key, &o.value].map(|t| self.shape(t));
+        let [Ok(q), Ok(k), Ok(v)] = shapes else { return Err(NotLifted::Opaque) };
+        let (&[_, heads, seq_q, d_head], &[_, kv_heads, seq_k, _]) = (&q[..], &k[..]) else {
+            return Err(NotLifted::Opaque);
+        };
+        let hides_all = o.options.is_causal && seq_q > seq_k;
+        if o.mask.is_some() || o.attn_bias.is_some() || o.options.softcap.is_some() || hides_all {
+            return Err(NotLifted::Opaque);
+        }
+        if kv_heads != heads || v.get(1) != Some(&heads) || d_head == 0 {
+            return Err(NotLifted::Opaque);
+        }
+        let scale = match o.options.scale {
+            Some(s) => self.number(s)?,
+            None => 1.0 / (d_head as f64).sqrt(),
+        };
+        let op = Op::Attention(Attention {
+            heads,
+            kv_heads,
+            d_head,
+            scale: Float(scale as f32),
+            merged: false,
+            mask: MaskKind::None,
+            causal: o.options.is_causal,
+            scores: Scores::Exact,
+        });
+        let inputs = [self.get(&o.query)?, self.get(&o.key)?, self.get(&o.value)?];
+        if inputs.iter().any(|&v| self.dtype(v) != DType::F32) {
+            return Err(NotLifted::Opaque);
+        }
+        self.lifted(&o.out, op, &inputs)
+    }
+}

@@ -1,0 +1,65 @@
+//! A Burn model's ops, recorded by burn-fusion, made into the same graph that
+//! an ONNX file becomes, rewritten by the same passes and run by the same plan.
+//!
+//! burn-fusion records ops without doing them until a value is read, or until
+//! as many wait as a fuser takes. [`fuser`] takes them all; what it took is lifted
+//! ([`lift`]) once the extents and scalars of a run are known, rewritten, made
+//! a plan ([`cache`] keeps it) and run ([`run`]). An op that the graph has no
+//! word for stays opaque, and is done by the inner backend as Burn recorded it,
+//! at its place between the steps of the plan.
+//!
+//! What was rewritten can be seen, and snapshot-tested, with [`capture`].
+
+mod cache;
+mod capture;
+mod fuser;
+mod lift;
+mod optimization;
+mod run;
+
+pub use capture::{Capture, Region, capture};
+pub use fuser::MAX_OPS;
+pub use optimization::TraceOptimization;
+
+use crate::backend::Local;
+use crate::exec::inner::Inner;
+use burn_backend::{Backend, DType};
+use burn_fusion::{FusionBackend, FusionRuntime, OperationFuser};
+use burn_ir::OperationIr;
+use std::marker::PhantomData;
+
+/// What burn-fusion needs to know to run [`crate::BgzFusion`] over `B`.
+pub struct Runtime<B>(PhantomData<fn() -> B>);
+
+impl<B> std::fmt::Debug for Runtime<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Runtime")
+    }
+}
+
+impl<B: Inner> FusionRuntime for Runtime<B> {
+    type OptimizationState = Vec<OperationIr>;
+    type Optimization = TraceOptimization<B>;
+    type FusionHandle = B::Handle;
+    type FusionDevice = B::Device;
+
+    fn fusers(device: B::Device) -> Vec<Box<dyn OperationFuser<TraceOptimization<B>>>> {
+        capture::note_device::<B>(&device);
+        vec![Box::new(fuser::TraceFuser::<B>::new())]
+    }
+}
+
+impl<B: Inner> FusionBackend for Local<B> {
+    type FusionRuntime = Runtime<B>;
+    type FullPrecisionBackend = Self;
+
+    fn cast_float(tensor: B::FloatTensorPrimitive, dtype: DType) -> B::Handle {
+        B::float_tensor_handle(B::float_cast(tensor, dtype.into()))
+    }
+}
+
+/// Does what is still waiting on a device.
+fn sync<B: Inner>(device: &B::Device) {
+    // An error here is an error of the inner backend, which its next reader meets.
+    let _ = <crate::BgzFusion<B> as Backend>::sync(device);
+}

@@ -1,0 +1,88 @@
+//! The same code on several backends, with the same numbers.
+
+use bgz_fusion::{BgzFusion, Flex, NdArray};
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Int, Tensor, TensorData, Tolerance};
+
+/// Code that is run on any backend; equal numbers must come out.
+pub trait Case {
+    /// What it computes.
+    fn run<B: Backend>(&self) -> Vec<TensorData>;
+}
+
+/// Runs a case bare and rewritten, three times over: the second time, weights become constants of the graph, the
+/// third time a plan is met again.
+#[track_caller]
+pub fn check(case: &impl Case, tolerance: f32) {
+    check_flex(case, tolerance);
+    same("NdArray", &case.run::<NdArray>(), &case.run::<BgzFusion<NdArray>>(), tolerance);
+}
+
+/// [`check`] on Flex alone.
+#[track_caller]
+pub fn check_flex(case: &impl Case, tolerance: f32) {
+    let want = case.run::<Flex>();
+    for _ in 0..3 {
+        same("Flex", &want, &case.run::<BgzFusion<Flex>>(), tolerance);
+    }
+}
+
+#[track_caller]
+fn same(backend: &str, want: &[TensorData], got: &[TensorData], tolerance: f32) {
+    assert_eq!(want.len(), got.len());
+    for (i, (want, got)) in want.iter().zip(got).enumerate() {
+        assert_eq!(want.shape, got.shape, "result {i} on {backend}");
+        assert_eq!(want.dtype, got.dtype, "result {i} on {backend}");
+        if want.dtype.is_float() {
+            want.assert_approx_eq::<f32>(got, Tolerance::rel_abs(tolerance, tolerance));
+        } else {
+            want.assert_eq(got, true);
+        }
+    }
+}
+
+/// Numbers in -1..1 that look like none in particular, and never repeat between seeds.
+pub fn numbers(seed: u64, n: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1);
+    let mut next = || {
+        // splitmix64 (Steele, Lea and Flood, 2014).
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    (0..n).map(|_| next()).collect()
+}
+
+/// A tensor of such numbers.
+pub fn floats<B: Backend, const D: usize>(seed: u64, shape: [usize; D]) -> Tensor<B, D> {
+    Tensor::from_data(TensorData::new(numbers(seed, shape.iter().product()), shape), &B::Device::default())
+}
+
+/// A tensor of indices below `end`.
+pub fn indices<B: Backend, const D: usize>(seed: u64, shape: [usize; D], end: usize) -> Tensor<B, D, Int> {
+    let values: Vec<i64> = numbers(seed, shape.iter().product())
+        .into_iter()
+        .map(|x| ((x + 1.0) / 2.0 * end as f32).min(end as f32 - 1.0) as i64)
+        .collect();
+    Tensor::from_data(TensorData::new(values, shape), &B::Device::default())
+}
+
+/// A module with the same numbers on every backend, scaled by the root of the fan-in.
+pub fn filled<B: Backend, M: Module<B>>(module: M) -> M {
+    struct Fill(u64);
+    impl<B: Backend> ModuleMapper<B> for Fill {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+            let seed = self.0;
+            self.0 += 1;
+            param.map(|t| {
+                let shape: [usize; D] = t.dims();
+                let fan_in = if D > 1 { shape[0] as f32 } else { 4.0 };
+                floats::<B, D>(seed, shape).div_scalar(fan_in.sqrt()).set_require_grad(t.is_require_grad())
+            })
+        }
+    }
+    module.map(&mut Fill(100))
+}
