@@ -1,14 +1,26 @@
 //! The models that `bgz-fusion` is tested, measured and shown with.
 //!
-//! - [`char_lm`] makes the default model, a small character language model whose file
-//!   (`models/default/char_lm.onnx`) is kept in the repository and embedded in the `bgz` binary.
+//! - [`decoder`] is a character language model and [`encoder`] a sentence encoder, Burn modules generic over the
+//!   backend. [`training`] trains the former on [`text`], [`export`] writes it as ONNX and
+//!   [`import`] reads that back.
+//! - The default model, `models/default/char_lm.onnx`, is such a language model, trained and written by
+//!   `examples/train_char_lm.rs`, kept in the repository and embedded in the `bgz` binary.
+//! - `generated`, behind the feature of that name, is the default model as the code that burn-import makes of it.
 //! - [`FETCHED`] names the public models that `models/fetch.sh` downloads; `models/MANIFEST.toml` says where each
 //!   comes from, what it hashes to and under which licence it stands.
 //! - [`fetched`] and [`fixture`] find both for a test.
 
 pub mod builder;
-pub mod char_lm;
+pub mod decoder;
+pub mod encoder;
+pub mod export;
+#[cfg(feature = "generated")]
+pub mod generated;
+pub mod import;
+mod init;
 pub mod rng;
+pub mod text;
+pub mod training;
 
 use std::path::{Path, PathBuf};
 
@@ -68,7 +80,7 @@ pub fn fetched(name: &str) -> Option<PathBuf> {
 }
 
 /// The repository: the folder above this crate's.
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     let models = Path::new(env!("CARGO_MANIFEST_DIR"));
     models.parent().unwrap_or(models)
 }

@@ -1,4 +1,4 @@
-//! The generator of seeded weights.
+//! The generator of seeded weights, batches and samples.
 
 /// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", OOPSLA 2014).
 #[derive(Debug, Clone)]
@@ -28,10 +28,22 @@ impl SplitMix64 {
         z ^ (z >> 31)
     }
 
+    /// A value in `0..bound`; 0 when `bound` is 0.
+    ///
+    /// Taken from the high half of a product, whose bias is below `bound / 2^64`.
+    pub fn below(&mut self, bound: usize) -> usize {
+        ((u128::from(self.next_u64()) * bound as u128) >> 64) as usize
+    }
+
+    /// A value in `0.0..1.0`, in steps of `2^-53`.
+    pub fn next_unit(&mut self) -> f64 {
+        (self.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
     /// A value of mean 0 and variance 1, near to normal: the sum of twelve uniform values, less six.
     ///
     /// The sum is made in integers because a logarithm or a cosine may differ in its last bit from one platform's
-    /// maths library to the next, and the model file has to come out the same everywhere.
+    /// maths library to the next, and initial weights have to be the same everywhere.
     pub fn next_normal(&mut self) -> f64 {
         let mut sum: u64 = 0;
         for _ in 0..6 {
@@ -64,6 +76,18 @@ mod tests {
         let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
         assert!(mean.abs() < 0.01, "mean {mean}");
         assert!((variance - 1.0).abs() < 0.02, "variance {variance}");
+    }
+
+    #[test]
+    fn values_stay_below_their_bound() {
+        let mut rng = SplitMix64::new(2);
+        let mut seen = [0; 5];
+        for _ in 0..1000 {
+            seen[rng.below(5)] += 1;
+            assert!((0.0..1.0).contains(&rng.next_unit()));
+        }
+        assert!(seen.iter().all(|&n| n > 150), "{seen:?}");
+        assert_eq!(rng.below(0), 0);
     }
 
     #[test]

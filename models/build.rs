@@ -1,0 +1,23 @@
+//! With the feature `generated`, writes the default model as Rust code; without it, does nothing.
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    #[cfg(feature = "generated")]
+    generate();
+}
+
+// burn-import 0.21 is burn-onnx under its former name, and says so in a deprecation.
+#[cfg(feature = "generated")]
+#[allow(deprecated)]
+fn generate() {
+    use burn_import::onnx::{LoadStrategy, ModelGen};
+
+    let model = "default/char_lm.onnx";
+    println!("cargo::rerun-if-changed={model}");
+    ModelGen::new()
+        .input(model)
+        .out_dir("model/")
+        .load_strategy(LoadStrategy::Embedded)
+        .simplify(false)
+        .run_from_script();
+}
