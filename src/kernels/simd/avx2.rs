@@ -96,6 +96,31 @@ impl Simd for Avx2 {
         unsafe { _mm256_maskstore_ps(p, self.imask(n), v) }
     }
     #[inline(always)]
+    unsafe fn load_u16(self, p: *const u16) -> __m256i {
+        // SAFETY: the caller promises 16 bytes; the token the instructions.
+        unsafe { _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn store_u16(self, p: *mut u16, v: __m256i) {
+        // SAFETY: the caller promises room for 16 bytes; the token the instructions.
+        unsafe {
+            // Without the upper halves nothing saturates. Each 128 bits are packed into their own lower half.
+            let v = _mm256_and_si256(v, _mm256_set1_epi32(0xffff));
+            let v = _mm256_permute4x64_epi64::<0b10_00>(_mm256_packus_epi32(v, v));
+            _mm_storeu_si128(p.cast(), _mm256_castsi256_si128(v));
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_f16(self, p: *const u16) -> __m256 {
+        // SAFETY: the caller promises 16 bytes; the token the instructions.
+        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(p.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn store_f16(self, p: *mut u16, v: __m256) {
+        // SAFETY: the caller promises room for 16 bytes; the token the instructions.
+        unsafe { _mm_storeu_si128(p.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v)) }
+    }
+    #[inline(always)]
     fn lookup(self, table: &[f32; 32], i: __m256i) -> __m256 {
         // SAFETY: the token proves the instruction; five bits are an index of the table.
         unsafe { _mm256_i32gather_ps::<4>(table.as_ptr(), _mm256_and_si256(i, _mm256_set1_epi32(31))) }

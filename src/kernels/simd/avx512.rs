@@ -88,6 +88,26 @@ impl Simd for Avx512 {
         unsafe { _mm512_mask_storeu_ps(p, mask(n), v) }
     }
     #[inline(always)]
+    unsafe fn load_u16(self, p: *const u16) -> __m512i {
+        // SAFETY: the caller promises 32 bytes; the token the instructions.
+        unsafe { _mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn store_u16(self, p: *mut u16, v: __m512i) {
+        // SAFETY: the caller promises room for 32 bytes; the token the instructions.
+        unsafe { _mm256_storeu_si256(p.cast(), _mm512_cvtepi32_epi16(v)) }
+    }
+    #[inline(always)]
+    unsafe fn load_f16(self, p: *const u16) -> __m512 {
+        // SAFETY: the caller promises 32 bytes; the token the instructions.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(p.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn store_f16(self, p: *mut u16, v: __m512) {
+        // SAFETY: the caller promises room for 32 bytes; the token the instructions.
+        unsafe { _mm256_storeu_si256(p.cast(), _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v)) }
+    }
+    #[inline(always)]
     fn lookup(self, table: &[f32; 32], i: __m512i) -> __m512 {
         // SAFETY: the token proves the instruction; each half of the table has 16 floats.
         unsafe {

@@ -12,6 +12,7 @@ mod absent;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod half;
 mod scalar;
 
 #[cfg(not(target_arch = "x86_64"))]
@@ -64,6 +65,27 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `p` is valid for writing `n <= LANES` floats.
     unsafe fn store_partial(self, p: *mut f32, v: Self::F, n: usize);
+
+    /// Reads `LANES` numbers of 16 bits, the upper half of each lane zero.
+    ///
+    /// # Safety
+    /// `p` is valid for reading them; no alignment is needed.
+    unsafe fn load_u16(self, p: *const u16) -> Self::I;
+    /// Writes the lower halves of the lanes.
+    ///
+    /// # Safety
+    /// `p` is valid for writing `LANES` numbers; no alignment is needed.
+    unsafe fn store_u16(self, p: *mut u16, v: Self::I);
+    /// Reads `LANES` f16.
+    ///
+    /// # Safety
+    /// `p` is valid for reading them; no alignment is needed.
+    unsafe fn load_f16(self, p: *const u16) -> Self::F;
+    /// Writes each lane as the nearest f16, ties to even.
+    ///
+    /// # Safety
+    /// `p` is valid for writing `LANES` f16; no alignment is needed.
+    unsafe fn store_f16(self, p: *mut u16, v: Self::F);
 
     // ---- arithmetic
 

@@ -1,6 +1,6 @@
 //! One lane, on any target, without fused multiply-add: the same bits everywhere.
 
-use super::Simd;
+use super::{Simd, half};
 
 /// The token of the baseline.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +60,26 @@ impl Simd for Scalar {
             // SAFETY: the caller promises room for n = 1 float.
             unsafe { p.write_unaligned(v) }
         }
+    }
+    #[inline(always)]
+    unsafe fn load_u16(self, p: *const u16) -> i32 {
+        // SAFETY: the caller promises one number.
+        unsafe { p.read_unaligned() }.into()
+    }
+    #[inline(always)]
+    unsafe fn store_u16(self, p: *mut u16, v: i32) {
+        // SAFETY: the caller promises room for one number.
+        unsafe { p.write_unaligned(v as u16) }
+    }
+    #[inline(always)]
+    unsafe fn load_f16(self, p: *const u16) -> f32 {
+        // SAFETY: the caller promises one number.
+        half::f16_to_f32(unsafe { p.read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn store_f16(self, p: *mut u16, v: f32) {
+        // SAFETY: the caller promises room for one number.
+        unsafe { p.write_unaligned(half::f32_to_f16(v)) }
     }
     #[inline(always)]
     fn splat(self, x: f32) -> f32 {
