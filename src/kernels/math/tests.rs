@@ -25,7 +25,7 @@ fn edges() -> Vec<f32> {
         }
     }
     use std::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
-    let ends: [f32; 30] = [
+    let ends: [f32; 31] = [
         88.0,
         88.722_83,
         88.722_84,
@@ -53,9 +53,10 @@ fn edges() -> Vec<f32> {
         4096.0,
         32_768.0,
         120.0,
-        15.99,
         0.0625,
+        9.25,
         10.0,
+        10.2,
     ];
     for end in ends {
         for near in -40..=40 {
