@@ -20,7 +20,7 @@ pub(super) fn tanh<S: Simd>(s: S, x: S::F) -> S::F {
     let d = s.sub(a, s.lookup(&POINT, i));
     let mut y = s.lookup(&C[0], i);
     for c in &C[1..] {
-        y = s.mul_add(y, d, s.lookup(c, i));
+        y = s.in_step(s.mul_add(y, d, s.lookup(c, i)));
     }
     s.xor_sign(y, s.sign_bit(x))
 }

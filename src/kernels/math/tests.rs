@@ -1,7 +1,8 @@
 //! Accuracy of every function on every instruction set of the host, against
 //! `Unary::eval` and `Binary::eval`, which compute in f64.
 
-use crate::kernels::chain::{Elementwise, Program};
+use crate::kernels::chain::{Elementwise, Program, unary_tile};
+use crate::kernels::simd::{Tile, TileFn};
 use crate::kernels::{Isa, sweep, ulp};
 use bgz_passes::ir::{Binary, DType, Expr, Scalar, Unary};
 
@@ -90,6 +91,36 @@ fn every_function_keeps_its_bound() {
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// `xs` through a function, `n` at a time.
+fn in_pieces(f: TileFn, xs: &[f32], n: usize) -> Vec<u32> {
+    let mut y = vec![0.0f32; xs.len()];
+    for (xs, y) in xs.chunks(n).zip(y.chunks_mut(n)) {
+        let none = std::ptr::null();
+        let t = Tile { out: y.as_mut_ptr().cast(), a: xs.as_ptr().cast(), b: none, c: none, n: xs.len() };
+        // SAFETY: both hold that many floats, and the function has one operand.
+        unsafe { f(&t) };
+    }
+    y.into_iter().map(f32::to_bits).collect()
+}
+
+#[test]
+fn the_length_does_not_change_a_bit() {
+    // Neighbours of all kinds, so that branches for a whole vector are taken for some of its lanes.
+    let mut xs = edges();
+    xs.extend((0..xs.len()).map(|i| xs[i * 7919 % xs.len()]).collect::<Vec<_>>());
+    for isa in isas() {
+        for &f in Unary::ALL {
+            let Some(tile) = unary_tile(isa, f) else { continue };
+            let want = in_pieces(tile, &xs, 1);
+            for n in [xs.len(), 7, 67] {
+                let got = in_pieces(tile, &xs, n);
+                let differs = got.iter().zip(&want).position(|(a, b)| a != b);
+                assert_eq!(differs.map(|i| xs[i]), None, "{} on {isa}, {n} at a time", f.name());
+            }
+        }
+    }
 }
 
 fn binary(isa: Isa, f: Binary, a: &[f32], b: &[f32]) -> Vec<f32> {

@@ -67,6 +67,26 @@ impl Avx2 {
     }
 }
 
+/// The four vectors, to the compiler the results of one instruction: it then keeps the
+/// steps of four chains next to each other. Left alone it puts one chain after the
+/// other wherever registers are short.
+#[inline]
+#[target_feature(enable = "avx")]
+fn together([mut a, mut b, mut c, mut d]: [__m256; 4]) -> [__m256; 4] {
+    // SAFETY: a comment, no instruction.
+    unsafe {
+        std::arch::asm!(
+            "/* {0} {1} {2} {3} */",
+            inout(ymm_reg) a,
+            inout(ymm_reg) b,
+            inout(ymm_reg) c,
+            inout(ymm_reg) d,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    [a, b, c, d]
+}
+
 impl Simd for Avx2 {
     type F = __m256;
     type I = __m256i;
@@ -124,6 +144,11 @@ impl Simd for Avx2 {
     fn lookup(self, table: &[f32; 32], i: __m256i) -> __m256 {
         // SAFETY: the token proves the instruction; five bits are an index of the table.
         unsafe { _mm256_i32gather_ps::<4>(table.as_ptr(), _mm256_and_si256(i, _mm256_set1_epi32(31))) }
+    }
+    #[inline(always)]
+    fn together(self, a: [__m256; 4]) -> [__m256; 4] {
+        // SAFETY: the token proves that the CPU has the registers.
+        unsafe { together(a) }
     }
     #[inline(always)]
     fn scale2(self, a: __m256, n: __m256) -> __m256 {

@@ -59,6 +59,26 @@ fn mask(n: usize) -> __mmask16 {
     ((1u32 << n) - 1) as __mmask16
 }
 
+/// The four vectors, to the compiler the results of one instruction: it then keeps the
+/// steps of four chains next to each other. Left alone it puts one chain after the
+/// other wherever registers are short.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn together([mut a, mut b, mut c, mut d]: [__m512; 4]) -> [__m512; 4] {
+    // SAFETY: a comment, no instruction.
+    unsafe {
+        std::arch::asm!(
+            "/* {0} {1} {2} {3} */",
+            inout(zmm_reg) a,
+            inout(zmm_reg) b,
+            inout(zmm_reg) c,
+            inout(zmm_reg) d,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    [a, b, c, d]
+}
+
 impl Simd for Avx512 {
     type F = __m512;
     type I = __m512i;
@@ -106,6 +126,11 @@ impl Simd for Avx512 {
     unsafe fn store_f16(self, p: *mut u16, v: __m512) {
         // SAFETY: the caller promises room for 32 bytes; the token the instructions.
         unsafe { _mm256_storeu_si256(p.cast(), _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v)) }
+    }
+    #[inline(always)]
+    fn together(self, a: [__m512; 4]) -> [__m512; 4] {
+        // SAFETY: the token proves that the CPU has the registers.
+        unsafe { together(a) }
     }
     #[inline(always)]
     fn lookup(self, table: &[f32; 32], i: __m512i) -> __m512 {

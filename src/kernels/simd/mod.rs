@@ -14,6 +14,7 @@ mod avx2;
 mod avx512;
 mod half;
 mod scalar;
+mod wide;
 
 #[cfg(not(target_arch = "x86_64"))]
 pub use absent::{Avx2, Avx512};
@@ -22,6 +23,7 @@ pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512;
 pub use scalar::Scalar;
+pub use wide::Wide;
 
 use super::Isa;
 
@@ -166,6 +168,22 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn reduce_add(self, a: Self::F) -> f32;
     /// The greatest lane, for lanes without NaN.
     fn reduce_max(self, a: Self::F) -> f32;
+
+    // ---- order
+
+    /// The same vectors, after which a compiler cannot pull the steps of one of the
+    /// four ahead of those of the others. It has no effect on results.
+    #[inline(always)]
+    fn together(self, a: [Self::F; 4]) -> [Self::F; 4] {
+        a
+    }
+
+    /// [`Simd::together`] for the vectors of [`Wide`], else nothing: for use between
+    /// the steps of a long dependent chain.
+    #[inline(always)]
+    fn in_step(self, a: Self::F) -> Self::F {
+        a
+    }
 
     // ---- built from the above
 
