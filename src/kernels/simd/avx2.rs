@@ -59,12 +59,6 @@ impl Avx2 {
             _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), lane)
         }
     }
-
-    #[inline(always)]
-    fn power_of_two(self, n: __m256i) -> __m256 {
-        // SAFETY: the token proves that the CPU has these instructions.
-        unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(n, _mm256_set1_epi32(127)))) }
-    }
 }
 
 /// The four vectors, to the compiler the results of one instruction: it then keeps the
@@ -94,6 +88,7 @@ impl Simd for Avx2 {
 
     const LANES: usize = 8;
     const FAST_LOOKUP: bool = false;
+    const FAST_SCALE: bool = false;
 
     #[inline(always)]
     unsafe fn load(self, p: *const f32) -> __m256 {
@@ -151,19 +146,19 @@ impl Simd for Avx2 {
         unsafe { together(a) }
     }
     #[inline(always)]
-    fn scale2(self, a: __m256, n: __m256) -> __m256 {
+    fn scale2(self, a: __m256, t: __m256) -> __m256 {
         // SAFETY: the token proves that the CPU has these instructions.
         unsafe {
-            let n = _mm256_cvtps_epi32(n);
-            let half = _mm256_srai_epi32::<1>(n);
-            let rest = _mm256_sub_epi32(n, half);
-            _mm256_mul_ps(_mm256_mul_ps(a, self.power_of_two(half)), self.power_of_two(rest))
+            // n in two halves, in the low bits of each: the first goes into the exponent of `a`, which stays
+            // normal, and the second makes a factor.
+            let t = _mm256_castps_si256(t);
+            let half = _mm256_srai_epi32::<1>(t);
+            let rest = _mm256_slli_epi32::<23>(_mm256_sub_epi32(t, half));
+            let factor = _mm256_castsi256_ps(_mm256_add_epi32(rest, _mm256_set1_epi32(0x3f80_0000)));
+            let scaled = _mm256_add_epi32(_mm256_castps_si256(a), _mm256_slli_epi32::<23>(half));
+            // The difference is 0, or the NaN that the addition has spoilt.
+            _mm256_fmadd_ps(_mm256_castsi256_ps(scaled), factor, _mm256_sub_ps(a, a))
         }
-    }
-    #[inline(always)]
-    fn scale2_normal(self, a: __m256, n: __m256) -> __m256 {
-        // SAFETY: the token proves that the CPU has these instructions.
-        unsafe { _mm256_mul_ps(a, self.power_of_two(_mm256_cvtps_epi32(n))) }
     }
     #[inline(always)]
     fn first(self, n: usize) -> __m256 {
@@ -206,6 +201,7 @@ impl Simd for Avx2 {
         mask_or(a: __m256, b: __m256) -> __m256 = _mm256_or_ps(a, b);
         mask_not(a: __m256) -> __m256 = _mm256_xor_ps(a, _mm256_castsi256_ps(_mm256_set1_epi32(-1)));
         any(m: __m256) -> bool = _mm256_movemask_ps(m) != 0;
+        all(m: __m256) -> bool = _mm256_movemask_ps(m) == 0xff;
         bits(a: __m256) -> __m256i = _mm256_castps_si256(a);
         as_float(a: __m256i) -> __m256 = _mm256_castsi256_ps(a);
         isplat(x: i32) -> __m256i = _mm256_set1_epi32(x);

@@ -45,6 +45,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Whether [`Simd::lookup`] takes about as long as an addition.
     const FAST_LOOKUP: bool;
 
+    /// Whether [`Simd::scale2`] takes about as long as two additions.
+    const FAST_SCALE: bool;
+
     // ---- memory
 
     /// Reads a vector.
@@ -113,12 +116,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Nearest integer, ties to even.
     fn round(self, a: Self::F) -> Self::F;
     fn trunc(self, a: Self::F) -> Self::F;
-    /// `a * 2^n` with one rounding, for an integral `n` of at most 240 either
-    /// way and `|a|` in `[2^-6, 2^7]`, or `a` zero or NaN.
-    fn scale2(self, a: Self::F, n: Self::F) -> Self::F;
-
-    /// [`Simd::scale2`] where `2^n` and the result are normal numbers.
-    fn scale2_normal(self, a: Self::F, n: Self::F) -> Self::F;
+    /// `a * 2^n` with one rounding, for `t = n + 1.5 * 2^23`, an integral `n` of at most 240
+    /// either way and `|a|` in `[2^-6, 2^8)`, or any `a` if `n` is 0; NaN if `a` is.
+    fn scale2(self, a: Self::F, t: Self::F) -> Self::F;
 
     // ---- comparison and choice
 
@@ -136,6 +136,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn mask_or(self, a: Self::M, b: Self::M) -> Self::M;
     fn mask_not(self, a: Self::M) -> Self::M;
     fn any(self, m: Self::M) -> bool;
+    fn all(self, m: Self::M) -> bool;
     /// True in the first `n` lanes, `n <= LANES`.
     fn first(self, n: usize) -> Self::M;
 

@@ -35,6 +35,7 @@ impl Simd for Scalar {
 
     const LANES: usize = 1;
     const FAST_LOOKUP: bool = true;
+    const FAST_SCALE: bool = false;
 
     #[inline(always)]
     unsafe fn load(self, p: *const f32) -> f32 {
@@ -147,14 +148,10 @@ impl Simd for Scalar {
         a.trunc()
     }
     #[inline(always)]
-    fn scale2(self, a: f32, n: f32) -> f32 {
-        let n = n as i32;
+    fn scale2(self, a: f32, t: f32) -> f32 {
+        let n = (t - 12_582_912.0) as i32;
         let half = n >> 1;
         a * power_of_two(half) * power_of_two(n - half)
-    }
-    #[inline(always)]
-    fn scale2_normal(self, a: f32, n: f32) -> f32 {
-        a * power_of_two(n as i32)
     }
     #[inline(always)]
     fn lt(self, a: f32, b: f32) -> bool {
@@ -190,6 +187,10 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     fn any(self, m: bool) -> bool {
+        m
+    }
+    #[inline(always)]
+    fn all(self, m: bool) -> bool {
         m
     }
     #[inline(always)]

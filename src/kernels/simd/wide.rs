@@ -41,6 +41,7 @@ impl<S: Simd> Simd for Wide<S> {
 
     const LANES: usize = 4 * S::LANES;
     const FAST_LOOKUP: bool = S::FAST_LOOKUP;
+    const FAST_SCALE: bool = S::FAST_SCALE;
 
     #[inline(always)]
     unsafe fn load(self, p: *const f32) -> Self::F {
@@ -111,6 +112,11 @@ impl<S: Simd> Simd for Wide<S> {
         s.any(s.mask_or(s.mask_or(m[0], m[1]), s.mask_or(m[2], m[3])))
     }
     #[inline(always)]
+    fn all(self, m: Self::M) -> bool {
+        let s = self.0;
+        s.all(s.mask_and(s.mask_and(m[0], m[1]), s.mask_and(m[2], m[3])))
+    }
+    #[inline(always)]
     fn first(self, n: usize) -> Self::M {
         let first = |k| self.0.first(Self::lanes(n, k));
         [first(0), first(1), first(2), first(3)]
@@ -160,8 +166,7 @@ impl<S: Simd> Simd for Wide<S> {
         ceil(a: F) -> F;
         round(a: F) -> F;
         trunc(a: F) -> F;
-        scale2(a: F, n: F) -> F;
-        scale2_normal(a: F, n: F) -> F;
+        scale2(a: F, t: F) -> F;
         lt(a: F, b: F) -> M;
         le(a: F, b: F) -> M;
         eq(a: F, b: F) -> M;
