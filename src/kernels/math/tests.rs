@@ -115,6 +115,10 @@ fn the_length_does_not_change_a_bit() {
     // Neighbours of all kinds, so that branches for a whole vector are taken for some of its lanes.
     let mut xs = edges();
     xs.extend((0..xs.len()).map(|i| xs[i * 7919 % xs.len()]).collect::<Vec<_>>());
+    // NaNs in every lane: a compiler may swap operands in one of them.
+    for bits in [0x7fc0_0001, 0xffc0_0001, 0x7f80_0001, 0xff80_000c] {
+        xs.extend([f32::from_bits(bits); 131]);
+    }
     for isa in isas() {
         for &f in Unary::ALL {
             let Some(tile) = unary_tile(isa, f) else { continue };
