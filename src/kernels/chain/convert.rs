@@ -3,7 +3,8 @@
 
 use super::integer::{Each1, Loop1};
 use crate::kernels::Isa;
-use crate::kernels::simd::{TileFn, tile_fn};
+use crate::kernels::simd::{Simd, Tile, TileFn, TileOp, tile_fn};
+use std::marker::PhantomData;
 
 /// How elements are held while a chain runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,57 +35,132 @@ macro_rules! convert {
     }};
 }
 
-/// f16 bits to f32, by integer steps alone so that a vector of them is easy.
-#[inline(always)]
-fn f16_to_f32(h: u16) -> f32 {
-    // The exponent is rebiased by a multiplication, which also normalizes
-    // subnormals (F. Giesen, "half to float, done quick", variant 4).
-    let sign = (u32::from(h) & 0x8000) << 16;
-    let shifted = (u32::from(h) & 0x7fff) << 13;
-    let scaled = f32::from_bits(shifted) * f32::from_bits((254 - 15) << 23);
-    let top = if scaled >= 65_536.0 { 0xff << 23 } else { 0 };
-    f32::from_bits(scaled.to_bits() | top | sign)
+/// Numbers of 16 bits in memory, f32 in a vector.
+trait Short {
+    /// # Safety
+    /// `p` is valid for reading `LANES` elements.
+    unsafe fn load<S: Simd>(s: S, p: *const u16) -> S::F;
+    /// To nearest even.
+    ///
+    /// # Safety
+    /// `p` is valid for writing `LANES` elements.
+    unsafe fn store<S: Simd>(s: S, p: *mut u16, v: S::F);
 }
 
-#[inline(always)]
-fn bf16_to_f32(b: u16) -> f32 {
-    f32::from_bits(u32::from(b) << 16)
+struct F16;
+
+impl Short for F16 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(s: S, p: *const u16) -> S::F {
+        // SAFETY: the caller's promise.
+        unsafe { s.load_f16(p) }
+    }
+    #[inline(always)]
+    unsafe fn store<S: Simd>(s: S, p: *mut u16, v: S::F) {
+        // SAFETY: the caller's promise.
+        unsafe { s.store_f16(p, v) }
+    }
 }
 
-/// f32 to f16 bits, to nearest even.
-#[inline(always)]
-fn f32_to_f16(x: f32) -> u16 {
-    // F. Giesen, "float_to_half_fast3_rtne".
-    let bits = x.to_bits();
-    let sign = ((bits >> 16) & 0x8000) as u16;
-    let a = bits & 0x7fff_ffff;
-    // Subnormal: adding a magic number aligns and rounds the significand.
-    const MAGIC: u32 = ((127 - 15) + (23 - 10) + 1) << 23;
-    let subnormal = (f32::from_bits(a) + f32::from_bits(MAGIC)).to_bits().wrapping_sub(MAGIC) as u16;
-    let odd = (a >> 13) & 1;
-    let normal = (a.wrapping_sub(112 << 23).wrapping_add(0xfff).wrapping_add(odd) >> 13) as u16;
-    let nan_or_inf = if a > 0x7f80_0000 { 0x7e00 | ((a >> 13) & 0x3ff) as u16 } else { 0x7c00 };
-    let y = if a < (113 << 23) { subnormal } else { normal };
-    let y = if a >= (143 << 23) { nan_or_inf } else { y };
-    y | sign
+/// The upper half of an f32.
+struct Bf16;
+
+impl Short for Bf16 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(s: S, p: *const u16) -> S::F {
+        // SAFETY: the caller's promise.
+        s.as_float(s.ishl::<16>(unsafe { s.load_u16(p) }))
+    }
+    #[inline(always)]
+    unsafe fn store<S: Simd>(s: S, p: *mut u16, v: S::F) {
+        let bits = s.bits(v);
+        let odd = s.iand(s.ishr::<16>(bits), s.isplat(1));
+        let rounded = s.iadd(bits, s.iadd(odd, s.isplat(0x7fff)));
+        // A NaN whose set bits are all in the lower half would become an infinity.
+        let nan = s.ior(bits, s.isplat(0x40_0000));
+        let y = s.iselect(s.unordered(v, v), nan, rounded);
+        // SAFETY: the caller's promise.
+        unsafe { s.store_u16(p, s.ishr::<16>(y)) }
+    }
 }
 
-/// f32 to bf16 bits, to nearest even.
-#[inline(always)]
-fn f32_to_bf16(x: f32) -> u16 {
-    let bits = x.to_bits();
-    let rounded = (bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16) as u16;
-    if x.is_nan() { (bits >> 16) as u16 | 0x40 } else { rounded }
+/// Lanes of the widest vector.
+const MOST: usize = 16;
+
+struct Load<K>(PhantomData<K>);
+struct Store<K>(PhantomData<K>);
+struct RoundTo<K>(PhantomData<K>);
+
+impl<K: Short> TileOp for Load<K> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(s: S, t: &Tile) {
+        const { assert!(S::LANES <= MOST) }
+        let (a, out) = (t.a.cast::<u16>(), t.out.cast::<f32>());
+        let mut i = 0;
+        while i + S::LANES <= t.n {
+            // SAFETY: i + LANES <= n, which the caller promises for both.
+            unsafe { s.store(out.add(i), K::load(s, a.add(i))) };
+            i += S::LANES;
+        }
+        if i < t.n {
+            let mut rest = [0u16; MOST];
+            // SAFETY: the rest of n elements, fewer than LANES, for which the array has room.
+            unsafe {
+                std::ptr::copy_nonoverlapping(t.a.add(2 * i), rest.as_mut_ptr().cast(), 2 * (t.n - i));
+                s.store_partial(out.add(i), K::load(s, rest.as_ptr()), t.n - i);
+            }
+        }
+    }
+}
+
+impl<K: Short> TileOp for Store<K> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(s: S, t: &Tile) {
+        const { assert!(S::LANES <= MOST) }
+        let (a, out) = (t.a.cast::<f32>(), t.out.cast::<u16>());
+        let mut i = 0;
+        while i + S::LANES <= t.n {
+            // SAFETY: i + LANES <= n, which the caller promises for both.
+            unsafe { K::store(s, out.add(i), s.load(a.add(i))) };
+            i += S::LANES;
+        }
+        if i < t.n {
+            let mut rest = [0u16; MOST];
+            // SAFETY: the rest of n elements, fewer than LANES, for which the array has room.
+            unsafe {
+                K::store(s, rest.as_mut_ptr(), s.load_partial(a.add(i), t.n - i));
+                std::ptr::copy_nonoverlapping(rest.as_ptr().cast(), t.out.add(2 * i), 2 * (t.n - i));
+            }
+        }
+    }
+}
+
+impl<K: Short> TileOp for RoundTo<K> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(s: S, t: &Tile) {
+        const { assert!(S::LANES <= MOST) }
+        let (a, out) = (t.a.cast::<f32>(), t.out.cast::<f32>());
+        let mut short = [0u16; MOST];
+        let mut i = 0;
+        while i < t.n {
+            // SAFETY: the rest of n elements; the array has room for LANES.
+            unsafe {
+                K::store(s, short.as_mut_ptr(), s.load_upto(a.add(i), t.n - i));
+                s.store_upto(out.add(i), K::load(s, short.as_ptr()), t.n - i);
+            }
+            i += S::LANES;
+        }
+    }
 }
 
 /// Reads f16 as f32 lanes.
 pub(super) fn load_f16(isa: Isa) -> TileFn {
-    convert!(isa, u16 => f32, |x| f16_to_f32(x))
+    tile_fn::<Load<F16>>(isa)
 }
 
 /// Reads bf16 as f32 lanes.
 pub(super) fn load_bf16(isa: Isa) -> TileFn {
-    convert!(isa, u16 => f32, |x| bf16_to_f32(x))
+    tile_fn::<Load<Bf16>>(isa)
 }
 
 /// Reads bools, a byte each, as truth values.
@@ -94,12 +170,12 @@ pub(super) fn load_bool(isa: Isa) -> TileFn {
 
 /// Writes f32 lanes as f16.
 pub(super) fn store_f16(isa: Isa) -> TileFn {
-    convert!(isa, f32 => u16, |x| f32_to_f16(x))
+    tile_fn::<Store<F16>>(isa)
 }
 
 /// Writes f32 lanes as bf16.
 pub(super) fn store_bf16(isa: Isa) -> TileFn {
-    convert!(isa, f32 => u16, |x| f32_to_bf16(x))
+    tile_fn::<Store<Bf16>>(isa)
 }
 
 /// Writes truth values as bytes.
@@ -109,12 +185,12 @@ pub(super) fn store_bool(isa: Isa) -> TileFn {
 
 /// Rounds f32 lanes to what an f16 can hold.
 pub(super) fn round_f16(isa: Isa) -> TileFn {
-    convert!(isa, f32 => f32, |x| f16_to_f32(f32_to_f16(x)))
+    tile_fn::<RoundTo<F16>>(isa)
 }
 
 /// Rounds f32 lanes to what a bf16 can hold.
 pub(super) fn round_bf16(isa: Isa) -> TileFn {
-    convert!(isa, f32 => f32, |x| bf16_to_f32(f32_to_bf16(x)))
+    tile_fn::<RoundTo<Bf16>>(isa)
 }
 
 /// Copies lanes.
@@ -144,25 +220,77 @@ mod tests {
     use super::*;
     use half::{bf16, f16};
 
+    /// `x` through a step, in pieces of many lengths.
+    fn through<A: Copy, Y: Copy + Default>(f: TileFn, x: &[A]) -> Vec<Y> {
+        let mut y = vec![Y::default(); x.len()];
+        let (mut i, mut n) = (0, 1);
+        while i < x.len() {
+            n = (n % 97 + 1).min(x.len() - i);
+            let none = std::ptr::null();
+            let t = Tile { out: y[i..].as_mut_ptr().cast(), a: x[i..].as_ptr().cast(), b: none, c: none, n };
+            // SAFETY: both have n elements from i on.
+            unsafe { f(&t) };
+            i += n;
+        }
+        y
+    }
+
+    /// Every 251st float (the step is odd and no multiple of a power of two), and
+    /// all that are halfway between two f16 or two bf16, with their neighbours.
+    fn floats() -> Vec<f32> {
+        let mut x: Vec<u32> = (0..=u32::MAX).step_by(251).collect();
+        for h in 0..=u16::MAX {
+            for middle in [f16::from_bits(h).to_f32().to_bits() + 0x1000, u32::from(h) << 16 | 0x8000] {
+                x.extend([middle - 1, middle, middle + 1]);
+            }
+        }
+        // Halfway between subnormal f16.
+        x.extend((0..1025).flat_map(|k| {
+            let middle = ((k as f32 + 0.5) * 2f32.powi(-24)).to_bits();
+            [middle - 1, middle, middle + 1]
+        }));
+        // NaNs that are not quiet, and NaNs without a bit in the upper half.
+        x.extend([0x7f80_0001, 0xff80_0001, 0x7f80_ffff, 0x7fbf_ffff, 0x7fff_ffff]);
+        x.into_iter().map(f32::from_bits).collect()
+    }
+
+    fn same(got: f32, want: f32) -> bool {
+        got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan()
+    }
+
+    fn isas() -> impl Iterator<Item = Isa> {
+        Isa::available().iter().copied()
+    }
+
     #[test]
     fn every_f16_and_bf16_reads_as_the_half_crate_reads_it() {
-        for h in 0..=u16::MAX {
-            let (want, got) = (f16::from_bits(h).to_f32(), f16_to_f32(h));
-            assert!(want.to_bits() == got.to_bits() || want.is_nan() && got.is_nan(), "{h:#06x}: {want} {got}");
-            let (want, got) = (bf16::from_bits(h).to_f32(), bf16_to_f32(h));
-            assert!(want.to_bits() == got.to_bits() || want.is_nan() && got.is_nan(), "{h:#06x}: {want} {got}");
+        let all: Vec<u16> = (0..=u16::MAX).collect();
+        for isa in isas() {
+            for (h, got) in through::<u16, f32>(load_f16(isa), &all).into_iter().enumerate() {
+                let want = f16::from_bits(h as u16).to_f32();
+                assert!(same(got, want), "{h:#06x} on {isa}: {want} {got}");
+            }
+            for (h, got) in through::<u16, f32>(load_bf16(isa), &all).into_iter().enumerate() {
+                let want = bf16::from_bits(h as u16).to_f32();
+                assert!(same(got, want), "{h:#06x} on {isa}: {want} {got}");
+            }
         }
     }
 
     #[test]
     fn f32_rounds_to_f16_and_bf16_as_in_the_half_crate() {
-        // Every 251st float: the step is odd and no multiple of a power of two.
-        for bits in (0..=u32::MAX).step_by(251) {
-            let x = f32::from_bits(bits);
-            let (want, got) = (f16::from_f32(x), f16::from_bits(f32_to_f16(x)));
-            assert!(want.to_bits() == got.to_bits() || want.is_nan() && got.is_nan(), "{x:e}: {want} {got}");
-            let (want, got) = (bf16::from_f32(x), bf16::from_bits(f32_to_bf16(x)));
-            assert!(want.to_bits() == got.to_bits() || want.is_nan() && got.is_nan(), "{x:e}: {want} {got}");
+        let x = floats();
+        for isa in isas() {
+            let rounded = through::<f32, f32>(round_f16(isa), &x);
+            for ((x, got), rounded) in x.iter().zip(through::<f32, u16>(store_f16(isa), &x)).zip(rounded) {
+                let (want, got) = (f16::from_f32(*x).to_f32(), f16::from_bits(got).to_f32());
+                assert!(same(got, want) && same(rounded, want), "{x:e} on {isa}: {want} {got} {rounded}");
+            }
+            let rounded = through::<f32, f32>(round_bf16(isa), &x);
+            for ((x, got), rounded) in x.iter().zip(through::<f32, u16>(store_bf16(isa), &x)).zip(rounded) {
+                let (want, got) = (bf16::from_f32(*x).to_f32(), bf16::from_bits(got).to_f32());
+                assert!(same(got, want) && same(rounded, want), "{x:e} on {isa}: {want} {got} {rounded}");
+            }
         }
     }
 }

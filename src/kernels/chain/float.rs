@@ -2,7 +2,7 @@
 
 use crate::kernels::Isa;
 use crate::kernels::math;
-use crate::kernels::simd::{Simd, Tile, TileFn, TileOp, tile_fn};
+use crate::kernels::simd::{Simd, Tile, TileFn, TileOp, Wide, tile_fn};
 use bgz_passes::ir::{Binary, Unary};
 use std::marker::PhantomData;
 
@@ -26,18 +26,11 @@ impl<M: Map1> TileOp for Step1<M> {
     #[inline(always)]
     unsafe fn run<S: Simd>(s: S, t: &Tile) {
         let (a, out) = (t.a.cast::<f32>(), t.out.cast::<f32>());
-        let mut i = 0;
-        while S::LANES > 1 && i + TOGETHER * S::LANES <= t.n {
-            let mut v = [s.splat(0.0); TOGETHER];
-            for (k, v) in v.iter_mut().enumerate() {
-                // SAFETY: i + TOGETHER * LANES <= n, which the caller promises.
-                *v = M::map(s, unsafe { s.load(a.add(i + k * S::LANES)) });
-            }
-            for (k, v) in v.iter().enumerate() {
-                // SAFETY: as above.
-                unsafe { s.store(out.add(i + k * S::LANES), *v) };
-            }
-            i += TOGETHER * S::LANES;
+        let (wide, mut i) = (Wide(s), 0);
+        while S::LANES > 1 && i + Wide::<S>::LANES <= t.n {
+            // SAFETY: i and the lanes after it are within n, which the caller promises.
+            unsafe { wide.store(out.add(i), M::map(wide, wide.load(a.add(i)))) };
+            i += Wide::<S>::LANES;
         }
         while i < t.n {
             // SAFETY: the rest of n elements.

@@ -1,7 +1,7 @@
 //! Activation functions.
 
-use super::exp::{exp_not_positive, parts};
-use super::{log, poly};
+use super::exp::{exp_not_positive, exp_not_positive_or_zero, parts};
+use super::{horner, log};
 use crate::kernels::simd::Simd;
 
 /// `max(x, 0)`. Exact; -0 stays.
@@ -10,19 +10,19 @@ pub fn relu<S: Simd>(s: S, x: S::F) -> S::F {
     s.max(s.splat(0.0), x)
 }
 
-/// The numerator `1` or `e^-|x|` and the denominator `1 + e^-|x|` of the logistic function.
-#[inline(always)]
-fn logistic<S: Simd>(s: S, x: S::F) -> (S::F, S::F) {
-    let one = s.splat(1.0);
-    let e = exp_not_positive(s, s.neg(s.abs(x)));
-    (s.select(s.lt(x, s.splat(0.0)), e, one), s.add(one, e))
-}
-
 /// `1 / (1 + exp(-x))`. 2 ULP.
+///
+/// With `exp(-x) = p * 2^n` it is `2^-n / (2^-n + p)`. The numerator is taken
+/// 2^24 times as large, which keeps it a normal number; only the result may not be one.
 #[inline(always)]
 pub fn sigmoid<S: Simd>(s: S, x: S::F) -> S::F {
-    let (n, d) = logistic(s, x);
-    s.div(n, d)
+    // From 17 on it is 1 to the last bit, and below -104 it is 0; in this order a NaN stays.
+    let x = s.max(s.splat(-104.0), s.min(s.splat(18.0), x));
+    let (p, t) = parts(s, s.neg(x));
+    // 2^(24 - n), n of -26 to 150
+    let large = s.as_float(s.isub(s.isplat((127 + 24) << 23), s.ishl::<23>(s.bits(t))));
+    let small = s.splat(1.0 / 16_777_216.0);
+    s.mul(s.div(large, s.mul_add(large, small, p)), small)
 }
 
 /// `x * sigmoid(x)`. 3 ULP.
@@ -30,12 +30,12 @@ pub fn sigmoid<S: Simd>(s: S, x: S::F) -> S::F {
 pub fn silu<S: Simd>(s: S, x: S::F) -> S::F {
     // Below -120 the result is zero, and -inf * 0 would be NaN.
     let x = s.max(s.splat(-120.0), x);
-    let (p, n) = parts(s, s.max(s.splat(-120.0), s.neg(s.abs(x))));
-    let d = s.add(s.splat(1.0), s.scale2(p, n));
+    let (p, t) = parts(s, s.max(s.splat(-120.0), s.neg(s.abs(x))));
+    let d = s.add(s.splat(1.0), s.scale2(p, t));
     // The power of two comes last: the exponential alone may be subnormal.
     let negative = s.lt(x, s.splat(0.0));
     let y = s.div(s.select(negative, s.mul(x, p), x), d);
-    s.select(negative, s.scale2(y, n), y)
+    s.select(negative, s.scale2(y, t), y)
 }
 
 /// `log(1 + exp(x))`. 2 ULP.
@@ -70,10 +70,10 @@ const ERFCX: [f32; 9] = [
 #[inline(always)]
 pub fn gelu_erf<S: Simd>(s: S, x: S::F) -> S::F {
     let a = s.abs(x);
-    let q = poly(s, s.min(s.splat(5.6), a), ERFCX);
+    let q = horner(s, s.min(s.splat(5.6), a), ERFCX);
     // -a^2/2 stays outside of the clamp, so that h vanishes; 20^2/2 is enough for that.
     let c = s.min(s.splat(20.0), a);
-    let e = exp_not_positive(s, s.mul(c, s.nmul_add(c, s.splat(0.5), q)));
+    let e = exp_not_positive_or_zero(s, s.mul(c, s.nmul_add(c, s.splat(0.5), q)));
     let h = s.mul(s.mul(c, s.splat(0.5)), e);
     s.sub(s.max(s.splat(0.0), x), h)
 }
@@ -88,7 +88,7 @@ pub fn gelu_tanh<S: Simd>(s: S, x: S::F) -> S::F {
     // Past 20 the exponential is zero or the result is x.
     let a = s.min(s.splat(20.0), s.abs(x));
     let y = s.mul(a, s.mul_add(s.mul(a, a), s.splat(CUBIC), s.splat(LINEAR)));
-    let e = exp_not_positive(s, s.neg(y));
+    let e = exp_not_positive_or_zero(s, s.neg(y));
     let d = s.add(s.splat(1.0), e);
     // Not |x|: at -inf it must stay finite beside a zero exponential.
     let x = s.max(s.splat(-20.0), x);

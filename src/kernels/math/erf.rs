@@ -1,6 +1,6 @@
 //! The error function.
 
-use super::exp::m1_parts;
+use super::exp::{m1_parts, pow2};
 use super::poly;
 use crate::kernels::simd::Simd;
 
@@ -24,9 +24,9 @@ pub fn erf<S: Simd>(s: S, x: S::F) -> S::F {
     let small = s.mul_add(x, poly(s, s.mul(x, x), SMALL), x);
     // erf(4) is 1 to the last bit.
     let c = s.min(s.splat(4.0), a);
-    let (m, n) = m1_parts(s, s.mul(c, poly(s, c, LARGE)));
+    let (m, t) = m1_parts(s, s.mul(c, poly(s, c, LARGE)));
     // 1 - (m 2^n + 2^n)
-    let scale = s.scale2_normal(s.splat(1.0), n);
+    let scale = pow2(s, t);
     let large = s.nmul_add(m, scale, s.sub(s.splat(1.0), scale));
     s.select(s.le(a, s.splat(0.93)), small, s.copysign(large, x))
 }

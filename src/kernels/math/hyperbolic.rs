@@ -1,11 +1,9 @@
 //! Hyperbolic functions and their inverses.
 
-use super::exp::{LN2_HI, LN2_LO, parts};
-use super::{log, log1p, poly, tanh_table};
+use super::exp::{LN2_HI, LN2_LO, LOG2_E, ROUNDER, TAIL, parts, pow2};
+use super::{horner, log, log1p, poly, tanh_table};
 use crate::kernels::simd::Simd;
-
-/// `(tanh(x) / x - 1) / x^2` in `x^2` for `|x| < 0.625` (Cephes, `tanhf.c`).
-const TANH: [f32; 5] = [-5.704_988_7e-3, 2.063_909e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328e-1];
+use std::f32::consts::LN_2;
 
 /// Hyperbolic tangent. 2 ULP.
 #[inline(always)]
@@ -13,23 +11,25 @@ pub fn tanh<S: Simd>(s: S, x: S::F) -> S::F {
     if S::FAST_LOOKUP {
         return tanh_table::tanh(s, x);
     }
-    let one = s.splat(1.0);
-    let z = s.mul(x, x);
-    let small = s.mul_add(s.mul(z, poly(s, z, TANH)), x, x);
-    // 1 - 2 / (exp(2|x|) + 1); from 9.02 on it is 1 to the last bit.
+    // 1 - 2 / (e + 2) = e / (e + 2) for e = exp(2|x|) - 1; from 9.02 on it is 1 to the last bit.
     let a = s.min(s.splat(9.1), s.abs(x));
-    let (p, n) = parts(s, s.add(a, a));
-    let e = s.scale2_normal(p, n);
-    let large = s.sub(one, s.div(s.splat(2.0), s.add(e, one)));
-    // The sign last: the small branch turns -0 into 0.
-    s.copysign(s.select(s.lt(s.abs(x), s.splat(0.625)), small, large), x)
+    let twice = s.add(a, a);
+    let rounder = s.splat(ROUNDER);
+    let t = s.mul_add(twice, s.splat(LOG2_E), rounder);
+    // One part of ln 2 suffices: the error grows with n, and what comes of it shrinks with 2^n.
+    let r = s.nmul_add(s.sub(t, rounder), s.splat(LN_2), twice);
+    let m = s.mul_add(s.mul(r, r), horner(s, r, TAIL), r);
+    // Nothing cancels: r is not below 0 where n is 0, and above -0.35 elsewhere.
+    let scale = pow2(s, t);
+    let e = s.mul_add(m, scale, s.sub(scale, s.splat(1.0)));
+    s.xor_sign(s.div(e, s.add(e, s.splat(2.0))), s.sign_bit(x))
 }
 
 /// `exp(x) / 2` for `x >= 0`, infinite only where that is.
 #[inline(always)]
 fn half_exp<S: Simd>(s: S, x: S::F) -> S::F {
-    let (p, n) = parts(s, s.min(s.splat(90.0), x));
-    s.scale2(p, s.sub(n, s.splat(1.0)))
+    let (p, t) = parts(s, s.min(s.splat(90.0), x));
+    s.scale2(p, s.sub(t, s.splat(1.0)))
 }
 
 /// `(sinh(x) / x - 1) / x^2` in `x^2` for `|x| <= 1`: Remez-type fit of degree 3

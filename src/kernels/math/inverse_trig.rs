@@ -36,7 +36,8 @@ pub fn asin<S: Simd>(s: S, x: S::F) -> S::F {
 pub fn acos<S: Simd>(s: S, x: S::F) -> S::F {
     let a = s.abs(x);
     let outer = s.lt(s.splat(0.5), a);
-    let z = s.select(outer, s.nmul_add(a, s.splat(0.5), s.splat(0.5)), s.mul(a, a));
+    // Not a * a: NaNs of two signs would meet, and which one stays is up to the compiler.
+    let z = s.select(outer, s.nmul_add(a, s.splat(0.5), s.splat(0.5)), s.mul(x, x));
     let r = s.select(outer, s.sqrt(z), x);
     let tail = small(s, r, z);
     // |x| <= 1/2: pi/2 - asin(x)

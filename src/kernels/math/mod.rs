@@ -32,6 +32,17 @@ pub use trig::{cos, sin, tan};
 
 use super::simd::Simd;
 
+/// The polynomial with coefficients `c`, highest power first: Horner's rule, the fewest
+/// steps, each of which waits for the one before.
+#[inline(always)]
+fn horner<S: Simd, const N: usize>(s: S, x: S::F, c: [f32; N]) -> S::F {
+    let mut sum = s.splat(c[0]);
+    for &c in &c[1..] {
+        sum = s.in_step(s.mul_add(sum, x, s.splat(c)));
+    }
+    sum
+}
+
 /// The polynomial with coefficients `c`, highest power first: Horner's rule in `x^2`
 /// over pairs, which halves the chain of dependent steps.
 #[inline(always)]

@@ -61,10 +61,10 @@ pub fn pow<S: Simd>(s: S, a: S::F, b: S::F) -> S::F {
     let p = s.max(s.neg(over), s.min(over, p));
     let p_lo = s.select(inside, p_lo, zero);
     let rounder = s.splat(ROUNDER);
-    let n = s.sub(s.add(p, rounder), rounder);
-    let r = s.add(s.sub(p, n), p_lo);
+    let t = s.add(p, rounder);
+    let r = s.add(s.sub(p, s.sub(t, rounder)), p_lo);
     let y = s.mul_add(r, poly(s, r, EXP2), one);
-    let y = s.scale2(y, n);
+    let y = s.scale2(y, t);
 
     // Bases 0 and infinity: y = base^±1 by the sign of the exponent.
     let edge = s.mask_or(s.eq(base, zero), s.eq(base, inf));

@@ -35,7 +35,8 @@ pub(super) fn reduce<S: Simd>(s: S, x: S::F) -> (S::F, S::F, S::I) {
 /// The lanes of `large` anew, one by one.
 #[inline(always)]
 fn reduce_lanes<S: Simd>(s: S, x: S::F, large: S::M, small: (S::F, S::F, S::I)) -> (S::F, S::F, S::I) {
-    const MOST: usize = 16;
+    // Lanes of the widest token: four vectors of 16.
+    const MOST: usize = 64;
     const { assert!(S::LANES <= MOST) }
     let (mut xs, mut los, mut qs) = ([0.0; MOST], [0.0; MOST], [0.0; MOST]);
     // Zero stands for the lanes that are done.

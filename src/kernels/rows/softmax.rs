@@ -2,7 +2,7 @@
 
 use super::{Ends, Isa, RowError, RowFn, check, each_row, rows_of};
 use crate::kernels::math;
-use crate::kernels::simd::Simd;
+use crate::kernels::simd::{Simd, Wide};
 
 /// The greatest of `scale * x` over a row of `n > 0`; a NaN may get lost.
 ///
@@ -37,21 +37,18 @@ pub(crate) unsafe fn max_row<S: Simd>(s: S, x: *const f32, n: usize, scale: S::F
 /// the same or do not overlap.
 #[inline(always)]
 pub(crate) unsafe fn exp_row<S: Simd>(s: S, x: *const f32, out: *mut f32, n: usize, scale: S::F, max: f32) -> f32 {
-    let minus_max = s.splat(-max);
-    let zero = s.splat(0.0);
+    let (wide, mut i) = (Wide(s), 0);
+    let (minus_max, zero) = (s.splat(-max), s.splat(0.0));
     let mut sum = [zero; 4];
-    let mut i = 0;
-    while i + 4 * S::LANES <= n {
-        for (k, sum) in sum.iter_mut().enumerate() {
-            // SAFETY: i + 4 * LANES <= n.
-            unsafe {
-                let at = i + k * S::LANES;
-                let e = math::exp_not_positive(s, s.mul_add(s.load(x.add(at)), scale, minus_max));
-                s.store(out.add(at), e);
-                *sum = s.add(*sum, e);
-            }
+    while i + Wide::<S>::LANES <= n {
+        // SAFETY: i and the lanes after it are within n.
+        unsafe {
+            let v = wide.mul_add(wide.load(x.add(i)), [scale; 4], [minus_max; 4]);
+            let e = math::exp_not_positive(wide, v);
+            wide.store(out.add(i), e);
+            sum = wide.add(sum, e);
         }
-        i += 4 * S::LANES;
+        i += Wide::<S>::LANES;
     }
     while i < n {
         let rest = n - i;

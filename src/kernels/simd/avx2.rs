@@ -59,12 +59,26 @@ impl Avx2 {
             _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), lane)
         }
     }
+}
 
-    #[inline(always)]
-    fn power_of_two(self, n: __m256i) -> __m256 {
-        // SAFETY: the token proves that the CPU has these instructions.
-        unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(n, _mm256_set1_epi32(127)))) }
+/// The four vectors, to the compiler the results of one instruction: it then keeps the
+/// steps of four chains next to each other. Left alone it puts one chain after the
+/// other wherever registers are short.
+#[inline]
+#[target_feature(enable = "avx")]
+fn together([mut a, mut b, mut c, mut d]: [__m256; 4]) -> [__m256; 4] {
+    // SAFETY: a comment, no instruction.
+    unsafe {
+        std::arch::asm!(
+            "/* {0} {1} {2} {3} */",
+            inout(ymm_reg) a,
+            inout(ymm_reg) b,
+            inout(ymm_reg) c,
+            inout(ymm_reg) d,
+            options(pure, nomem, nostack, preserves_flags)
+        );
     }
+    [a, b, c, d]
 }
 
 impl Simd for Avx2 {
@@ -74,6 +88,7 @@ impl Simd for Avx2 {
 
     const LANES: usize = 8;
     const FAST_LOOKUP: bool = false;
+    const FAST_SCALE: bool = false;
 
     #[inline(always)]
     unsafe fn load(self, p: *const f32) -> __m256 {
@@ -96,24 +111,54 @@ impl Simd for Avx2 {
         unsafe { _mm256_maskstore_ps(p, self.imask(n), v) }
     }
     #[inline(always)]
+    unsafe fn load_u16(self, p: *const u16) -> __m256i {
+        // SAFETY: the caller promises 16 bytes; the token the instructions.
+        unsafe { _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn store_u16(self, p: *mut u16, v: __m256i) {
+        // SAFETY: the caller promises room for 16 bytes; the token the instructions.
+        unsafe {
+            // Without the upper halves nothing saturates. Each 128 bits are packed into their own lower half.
+            let v = _mm256_and_si256(v, _mm256_set1_epi32(0xffff));
+            let v = _mm256_permute4x64_epi64::<0b10_00>(_mm256_packus_epi32(v, v));
+            _mm_storeu_si128(p.cast(), _mm256_castsi256_si128(v));
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_f16(self, p: *const u16) -> __m256 {
+        // SAFETY: the caller promises 16 bytes; the token the instructions.
+        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(p.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn store_f16(self, p: *mut u16, v: __m256) {
+        // SAFETY: the caller promises room for 16 bytes; the token the instructions.
+        unsafe { _mm_storeu_si128(p.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v)) }
+    }
+    #[inline(always)]
     fn lookup(self, table: &[f32; 32], i: __m256i) -> __m256 {
         // SAFETY: the token proves the instruction; five bits are an index of the table.
         unsafe { _mm256_i32gather_ps::<4>(table.as_ptr(), _mm256_and_si256(i, _mm256_set1_epi32(31))) }
     }
     #[inline(always)]
-    fn scale2(self, a: __m256, n: __m256) -> __m256 {
-        // SAFETY: the token proves that the CPU has these instructions.
-        unsafe {
-            let n = _mm256_cvtps_epi32(n);
-            let half = _mm256_srai_epi32::<1>(n);
-            let rest = _mm256_sub_epi32(n, half);
-            _mm256_mul_ps(_mm256_mul_ps(a, self.power_of_two(half)), self.power_of_two(rest))
-        }
+    fn together(self, a: [__m256; 4]) -> [__m256; 4] {
+        // SAFETY: the token proves that the CPU has the registers.
+        unsafe { together(a) }
     }
     #[inline(always)]
-    fn scale2_normal(self, a: __m256, n: __m256) -> __m256 {
+    fn scale2(self, a: __m256, t: __m256) -> __m256 {
         // SAFETY: the token proves that the CPU has these instructions.
-        unsafe { _mm256_mul_ps(a, self.power_of_two(_mm256_cvtps_epi32(n))) }
+        unsafe {
+            // n in two halves, in the low bits of each: the first goes into the exponent of `a`, which stays
+            // normal, and the second makes a factor.
+            let t = _mm256_castps_si256(t);
+            let half = _mm256_srai_epi32::<1>(t);
+            let rest = _mm256_slli_epi32::<23>(_mm256_sub_epi32(t, half));
+            let factor = _mm256_castsi256_ps(_mm256_add_epi32(rest, _mm256_set1_epi32(0x3f80_0000)));
+            let scaled = _mm256_add_epi32(_mm256_castps_si256(a), _mm256_slli_epi32::<23>(half));
+            // The difference is 0, or the NaN that the addition has spoilt.
+            _mm256_fmadd_ps(_mm256_castsi256_ps(scaled), factor, _mm256_sub_ps(a, a))
+        }
     }
     #[inline(always)]
     fn first(self, n: usize) -> __m256 {
@@ -156,6 +201,7 @@ impl Simd for Avx2 {
         mask_or(a: __m256, b: __m256) -> __m256 = _mm256_or_ps(a, b);
         mask_not(a: __m256) -> __m256 = _mm256_xor_ps(a, _mm256_castsi256_ps(_mm256_set1_epi32(-1)));
         any(m: __m256) -> bool = _mm256_movemask_ps(m) != 0;
+        all(m: __m256) -> bool = _mm256_movemask_ps(m) == 0xff;
         bits(a: __m256) -> __m256i = _mm256_castps_si256(a);
         as_float(a: __m256i) -> __m256 = _mm256_castsi256_ps(a);
         isplat(x: i32) -> __m256i = _mm256_set1_epi32(x);

@@ -12,7 +12,9 @@ mod absent;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod half;
 mod scalar;
+mod wide;
 
 #[cfg(not(target_arch = "x86_64"))]
 pub use absent::{Avx2, Avx512};
@@ -21,6 +23,7 @@ pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512;
 pub use scalar::Scalar;
+pub use wide::Wide;
 
 use super::Isa;
 
@@ -41,6 +44,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     const LANES: usize;
     /// Whether [`Simd::lookup`] takes about as long as an addition.
     const FAST_LOOKUP: bool;
+
+    /// Whether [`Simd::scale2`] takes about as long as two additions.
+    const FAST_SCALE: bool;
 
     // ---- memory
 
@@ -64,6 +70,27 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `p` is valid for writing `n <= LANES` floats.
     unsafe fn store_partial(self, p: *mut f32, v: Self::F, n: usize);
+
+    /// Reads `LANES` numbers of 16 bits, the upper half of each lane zero.
+    ///
+    /// # Safety
+    /// `p` is valid for reading them; no alignment is needed.
+    unsafe fn load_u16(self, p: *const u16) -> Self::I;
+    /// Writes the lower halves of the lanes.
+    ///
+    /// # Safety
+    /// `p` is valid for writing `LANES` numbers; no alignment is needed.
+    unsafe fn store_u16(self, p: *mut u16, v: Self::I);
+    /// Reads `LANES` f16.
+    ///
+    /// # Safety
+    /// `p` is valid for reading them; no alignment is needed.
+    unsafe fn load_f16(self, p: *const u16) -> Self::F;
+    /// Writes each lane as the nearest f16, ties to even.
+    ///
+    /// # Safety
+    /// `p` is valid for writing `LANES` f16; no alignment is needed.
+    unsafe fn store_f16(self, p: *mut u16, v: Self::F);
 
     // ---- arithmetic
 
@@ -89,12 +116,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Nearest integer, ties to even.
     fn round(self, a: Self::F) -> Self::F;
     fn trunc(self, a: Self::F) -> Self::F;
-    /// `a * 2^n` with one rounding, for an integral `n` of at most 240 either
-    /// way and `|a|` in `[2^-6, 2^7]`, or `a` zero or NaN.
-    fn scale2(self, a: Self::F, n: Self::F) -> Self::F;
-
-    /// [`Simd::scale2`] where `2^n` and the result are normal numbers.
-    fn scale2_normal(self, a: Self::F, n: Self::F) -> Self::F;
+    /// `a * 2^n` with one rounding, for `t = n + 1.5 * 2^23`, an integral `n` of at most 240
+    /// either way and `|a|` in `[2^-6, 2^8)`, or any `a` if `n` is 0; NaN if `a` is.
+    fn scale2(self, a: Self::F, t: Self::F) -> Self::F;
 
     // ---- comparison and choice
 
@@ -112,6 +136,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn mask_or(self, a: Self::M, b: Self::M) -> Self::M;
     fn mask_not(self, a: Self::M) -> Self::M;
     fn any(self, m: Self::M) -> bool;
+    fn all(self, m: Self::M) -> bool;
     /// True in the first `n` lanes, `n <= LANES`.
     fn first(self, n: usize) -> Self::M;
 
@@ -144,6 +169,22 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn reduce_add(self, a: Self::F) -> f32;
     /// The greatest lane, for lanes without NaN.
     fn reduce_max(self, a: Self::F) -> f32;
+
+    // ---- order
+
+    /// The same vectors, after which a compiler cannot pull the steps of one of the
+    /// four ahead of those of the others. It has no effect on results.
+    #[inline(always)]
+    fn together(self, a: [Self::F; 4]) -> [Self::F; 4] {
+        a
+    }
+
+    /// [`Simd::together`] for the vectors of [`Wide`], else nothing: for use between
+    /// the steps of a long dependent chain.
+    #[inline(always)]
+    fn in_step(self, a: Self::F) -> Self::F {
+        a
+    }
 
     // ---- built from the above
 

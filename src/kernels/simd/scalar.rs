@@ -1,6 +1,6 @@
 //! One lane, on any target, without fused multiply-add: the same bits everywhere.
 
-use super::Simd;
+use super::{Simd, half};
 
 /// The token of the baseline.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +35,7 @@ impl Simd for Scalar {
 
     const LANES: usize = 1;
     const FAST_LOOKUP: bool = true;
+    const FAST_SCALE: bool = false;
 
     #[inline(always)]
     unsafe fn load(self, p: *const f32) -> f32 {
@@ -60,6 +61,26 @@ impl Simd for Scalar {
             // SAFETY: the caller promises room for n = 1 float.
             unsafe { p.write_unaligned(v) }
         }
+    }
+    #[inline(always)]
+    unsafe fn load_u16(self, p: *const u16) -> i32 {
+        // SAFETY: the caller promises one number.
+        unsafe { p.read_unaligned() }.into()
+    }
+    #[inline(always)]
+    unsafe fn store_u16(self, p: *mut u16, v: i32) {
+        // SAFETY: the caller promises room for one number.
+        unsafe { p.write_unaligned(v as u16) }
+    }
+    #[inline(always)]
+    unsafe fn load_f16(self, p: *const u16) -> f32 {
+        // SAFETY: the caller promises one number.
+        half::f16_to_f32(unsafe { p.read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn store_f16(self, p: *mut u16, v: f32) {
+        // SAFETY: the caller promises room for one number.
+        unsafe { p.write_unaligned(half::f32_to_f16(v)) }
     }
     #[inline(always)]
     fn splat(self, x: f32) -> f32 {
@@ -127,14 +148,10 @@ impl Simd for Scalar {
         a.trunc()
     }
     #[inline(always)]
-    fn scale2(self, a: f32, n: f32) -> f32 {
-        let n = n as i32;
+    fn scale2(self, a: f32, t: f32) -> f32 {
+        let n = (t - 12_582_912.0) as i32;
         let half = n >> 1;
         a * power_of_two(half) * power_of_two(n - half)
-    }
-    #[inline(always)]
-    fn scale2_normal(self, a: f32, n: f32) -> f32 {
-        a * power_of_two(n as i32)
     }
     #[inline(always)]
     fn lt(self, a: f32, b: f32) -> bool {
@@ -170,6 +187,10 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     fn any(self, m: bool) -> bool {
+        m
+    }
+    #[inline(always)]
+    fn all(self, m: bool) -> bool {
         m
     }
     #[inline(always)]
