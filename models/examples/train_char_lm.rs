@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use bgz_fusion::{BgzFusion, Flex};
 use bgz_models::decoder::{CharLm, CharLmConfig, Sampling};
 use bgz_models::rng::SplitMix64;
 use bgz_models::text::{Corpus, decode, encode};
@@ -12,12 +13,11 @@ use bgz_models::{default_model, export, root};
 use burn::backend::Autodiff;
 use burn::module::AutodiffModule;
 use burn::tensor::backend::AutodiffBackend;
-use burn_flex::Flex;
 use clap::Parser;
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 /// What the model is trained on.
-type TrainingBackend = Autodiff<Flex>;
+type TrainingBackend = Autodiff<BgzFusion<Flex>>;
 
 /// Trains the default model, a character language model, on the README, ARCHITECTURE and Rust sources of this
 /// repository, and writes it as ONNX.

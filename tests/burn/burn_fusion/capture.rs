@@ -29,7 +29,7 @@ fn count(text: &str, op: &str) -> usize {
 
 fn snapshot(name: &str, seen: &Capture) {
     let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path("../../snapshots");
+    settings.set_snapshot_path("../../../snapshots");
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     let text = format!("// before\n{}\n// after\n{}", seen.before(), seen.after());

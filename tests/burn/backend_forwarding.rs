@@ -12,7 +12,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::module::{conv2d, embedding, max_pool2d_with_indices};
 use burn::tensor::ops::{ConvOptions, DeformConvOptions, FloatTensor, IntTensor};
 use burn::tensor::quantization::{QuantScheme, QuantStore, QuantValue, QuantizationParameters};
-use burn::tensor::{ElementConversion, Int, Shape, Tensor, TensorData, TensorPrimitive, Transaction};
+use burn::tensor::{DType, ElementConversion, Int, Shape, Tensor, TensorData, TensorPrimitive, Tolerance, Transaction};
 use burn_ir::{BackendIr, TensorHandle};
 
 /// A trait, the package and file it is in, and the file that forwards it.
@@ -38,7 +38,7 @@ fn every_method_of_the_traits_is_forwarded() -> Result<(), Box<dyn Error>> {
         }
         Err(why) => return Err(why),
     };
-    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/backend");
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../src/backend");
     for (name, package, declared, forwarded) in TRAITS {
         let folder = &sources.iter().find(|(of, _)| of == package).ok_or(*package)?.1;
         let burn = std::fs::read_to_string(folder.join(declared))?;
@@ -127,7 +127,13 @@ fn assert_same<B: BackendIr>() {
     let (bare, local) = (results::<B>(), results::<Local<B>>());
     assert_eq!(bare.len(), local.len());
     for ((name, bare), (_, local)) in bare.into_iter().zip(local) {
-        assert_eq!(bare, local, "{name}");
+        assert_eq!(bare.shape, local.shape, "{name}");
+        if bare.dtype == DType::F32 {
+            // Not bit for bit: NdArray's backward of a deformable convolution adds from several threads.
+            local.assert_approx_eq::<f32>(&bare, Tolerance::rel_abs(1e-6, 1e-6));
+        } else {
+            assert_eq!(bare, local, "{name}");
+        }
     }
     let device = B::Device::default();
     assert_eq!(B::name(&device), Local::<B>::name(&device));
