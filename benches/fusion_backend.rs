@@ -7,9 +7,11 @@
 //!
 //! `encoder layer/<backend>/<seq>`: one burn-nn encoder layer, d_model 384, 12 heads, d_ff 1536, batch 1, from host
 //! data to host data. `overhead/<backend>/<ops>`: that many additions to a tensor of 8 numbers; the difference to the
-//! bare backend over the number of ops is what recording, planning and running cost an op.
+//! bare backend over the number of ops is what recording, planning and running cost an op. `language model/<how>/<seq>`:
+//! the default model as its ONNX file (`onnx`) and as a Burn module with the same weights.
 
-use bgz_fusion::{BgzFusion, Flex, NdArray};
+use bgz_fusion::{BgzFusion, Flex, NdArray, OnnxModel, Pipeline};
+use bgz_models::decoder::{CharLmConfig, token_tensor};
 use burn::nn::transformer::{TransformerEncoderConfig, TransformerEncoderInput};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
@@ -55,6 +57,38 @@ fn additions<B: Backend>(group: &mut Group<'_>, backend: &str) {
     }
 }
 
+/// Tokens that look like none in particular.
+fn tokens(seq: usize) -> Vec<u8> {
+    (0..seq).map(|i| (i * 31 % 90) as u8).collect()
+}
+
+const SEQUENCES: [usize; 3] = [16, 64, 256];
+
+fn language_model<B: Backend>(group: &mut Group<'_>, backend: &str) {
+    let device = B::Device::default();
+    let bytes = std::fs::read(bgz_models::default_model()).expect("the default model is in the repository");
+    let model = bgz_models::import::from_bytes::<B>(&CharLmConfig::default(), &bytes, &device).expect("its weights");
+    for seq in SEQUENCES {
+        let tokens = tokens(seq);
+        let forward = || model.forward(token_tensor(black_box(&tokens), [1, seq], &device)).into_data();
+        (0..3).for_each(|_| drop(forward()));
+        group.bench_function(BenchmarkId::new(backend, seq), |b| b.iter(forward));
+    }
+}
+
+fn language_model_file(group: &mut Group<'_>) {
+    let mut model: OnnxModel = OnnxModel::load(bgz_models::default_model()).expect("the default model is ONNX");
+    model.rewrite(&Pipeline::exact()).expect("it is rewritten in every test run");
+    let name = model.graph().name(model.graph().inputs()[0]).to_owned();
+    for seq in SEQUENCES {
+        let tokens: Vec<i64> = tokens(seq).into_iter().map(i64::from).collect();
+        let tokens = bgz_fusion::Tensor::new(&[1, seq], &tokens).expect("as many as the shape says");
+        group.bench_function(BenchmarkId::new("onnx", seq), |b| {
+            b.iter(|| model.run(&[(&name, black_box(tokens.clone()))]).expect("its shape fits"));
+        });
+    }
+}
+
 fn benches(c: &mut Criterion) {
     let mut group = c.benchmark_group("encoder layer");
     group.sample_size(30).measurement_time(Duration::from_secs(3)).warm_up_time(Duration::from_secs(1));
@@ -62,6 +96,12 @@ fn benches(c: &mut Criterion) {
     layer::<Flex>(&mut group, "flex");
     layer::<BgzFusion<NdArray>>(&mut group, "bgz-ndarray");
     layer::<NdArray>(&mut group, "ndarray");
+    group.finish();
+    let mut group = c.benchmark_group("language model");
+    group.sample_size(30).measurement_time(Duration::from_secs(3)).warm_up_time(Duration::from_secs(1));
+    language_model_file(&mut group);
+    language_model::<BgzFusion<Flex>>(&mut group, "bgz-flex");
+    language_model::<Flex>(&mut group, "flex");
     group.finish();
     let mut group = c.benchmark_group("overhead");
     group.sample_size(30).measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_secs(1));

@@ -29,13 +29,21 @@ fn every_form() {
          %exp5 = exp(%neg5) : f32[n]
          %d5 = add(%exp5, @one) : f32[n]
          %sigmoid = div(@one, %d5) : f32[n]
+         %neg6 = neg(%x) : f32[n]
+         %exp6 = exp(%neg6) : f32[n]
+         %d6 = add(%exp6, @one) : f32[n]
+         %log6 = log(%d6) : f32[n]
+         %minus6 = neg(%log6) : f32[n]
+         %s6 = exp(%minus6) : f32[n]
+         %y6 = mul(%x, %s6) : f32[n]
          out %y1
          out %y2
          out %y3
          out %y4
-         out %sigmoid",
+         out %sigmoid
+         out %y6",
     );
-    assert_eq!(case.ops(), ["sigmoid", "silu", "silu", "silu", "silu"]);
+    assert_eq!(case.ops(), ["sigmoid", "silu", "silu", "silu", "silu", "silu"]);
 }
 
 #[test]

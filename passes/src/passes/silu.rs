@@ -14,6 +14,11 @@ fn denominator() -> Pattern {
     unary(Unary::Exp, negated(any("x"))) + 1.0
 }
 
+/// `sigmoid(x)` from its parts; by way of its logarithm as Burn computes it
+fn logistic() -> Pattern {
+    one_of([recip(denominator()), unary(Unary::Exp, negated(unary(Unary::Log, denominator())))])
+}
+
 fn patch(graph: &Graph, m: &Match, f: Unary) -> Result<Patch, Skip> {
     same_type(graph, m.root, m["x"])?;
     let mut patch = Patch::new();
@@ -32,7 +37,7 @@ impl Rule for Silu {
     }
 
     fn pattern(&self) -> Pattern {
-        one_of([any("x") * unary(Unary::Sigmoid, any("x")), any("x") / denominator(), any("x") * recip(denominator())])
+        one_of([any("x") * unary(Unary::Sigmoid, any("x")), any("x") / denominator(), any("x") * logistic()])
     }
 
     fn rewrite(&self, graph: &Graph, m: &Match) -> Result<Patch, Skip> {
@@ -40,7 +45,7 @@ impl Rule for Silu {
     }
 }
 
-/// `1 / (1 + exp(-x)) => sigmoid(x)`
+/// `1 / (1 + exp(-x)) => sigmoid(x)` and `exp(-log(1 + exp(-x))) => sigmoid(x)`
 struct Sigmoid;
 
 impl Rule for Sigmoid {
@@ -49,7 +54,7 @@ impl Rule for Sigmoid {
     }
 
     fn pattern(&self) -> Pattern {
-        recip(denominator())
+        logistic()
     }
 
     fn rewrite(&self, graph: &Graph, m: &Match) -> Result<Patch, Skip> {

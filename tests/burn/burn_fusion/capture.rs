@@ -3,8 +3,12 @@
 use crate::support::{filled, floats};
 use bgz_fusion::trace::{Capture, capture};
 use bgz_fusion::{BgzFusion, Flex};
-use burn::nn::attention::generate_padding_mask;
+use burn::nn::attention::{generate_autoregressive_mask, generate_padding_mask};
 use burn::nn::transformer::{TransformerEncoder, TransformerEncoderConfig, TransformerEncoderInput};
+use burn::nn::{LinearConfig, RmsNormConfig};
+use burn::tensor::activation;
+use burn::tensor::module::attention;
+use burn::tensor::ops::AttentionModuleOptions;
 
 type B = BgzFusion<Flex>;
 
@@ -61,6 +65,70 @@ fn one_encoder_layer_with_padding() {
     assert_eq!(count(&after, "attention"), 1, "{after}");
     assert_eq!(count(&after, "softmax"), 0, "{after}");
     assert_eq!(count(&after, "layer_norm"), 2, "{after}");
+}
+
+#[test]
+fn one_encoder_layer_with_padding_and_a_causal_mask() {
+    let device = Default::default();
+    let seen = forward(&layer(), || {
+        let padding = generate_padding_mask::<B>(0, vec![vec![1, 2, 3, 4, 5, 6], vec![6, 7, 8]], None, &device);
+        TransformerEncoderInput::new(floats(1, [2, 6, 64]))
+            .mask_pad(padding.mask)
+            .mask_attn(generate_autoregressive_mask(2, 6, &device))
+    });
+    let after = seen.after();
+    assert_eq!(count(&after, "attention"), 1, "{after}");
+}
+
+/// A deep model is one graph, however its parts depend on each other.
+#[test]
+fn twelve_encoder_layers() {
+    let config = TransformerEncoderConfig::new(16, 32, 2, 12).with_norm_first(true).with_quiet_softmax(false);
+    let model = filled(config.init(&Default::default()));
+    let seen = forward(&model, || TransformerEncoderInput::new(floats(1, [1, 3, 16])));
+    assert_eq!(seen.regions.len(), 1);
+    let after = seen.after();
+    for (op, times) in [("attention", 12), ("layer_norm", 24), ("gelu_erf", 12), ("linear", 72)] {
+        assert_eq!(count(&after, op), times, "{op} in\n{after}");
+    }
+}
+
+/// What burn-nn and burn's functions are taken apart into is put together again.
+#[test]
+fn what_burn_emits_is_recognised() {
+    let x = || floats::<B, 3>(1, [2, 4, 8]);
+    let device = Default::default();
+    let norm = filled(RmsNormConfig::new(8).init::<B>(&device));
+    let linear = filled(LinearConfig::new(8, 6).init::<B>(&device));
+    let q = || floats::<B, 4>(2, [1, 2, 4, 8]);
+    type Case<'a> = (&'a str, Box<dyn Fn() + 'a>);
+    let cases: [Case; 10] = [
+        ("softmax", Box::new(|| drop(activation::softmax(x(), 2).into_data()))),
+        ("log_softmax", Box::new(|| drop(activation::log_softmax(x(), 2).into_data()))),
+        ("gelu_erf", Box::new(|| drop(activation::gelu(x()).into_data()))),
+        ("gelu_tanh", Box::new(|| drop(activation::gelu_approximate(x()).into_data()))),
+        ("silu", Box::new(|| drop(activation::silu(x()).into_data()))),
+        ("sigmoid", Box::new(|| drop(activation::sigmoid(x()).into_data()))),
+        ("rms_norm", Box::new(|| drop(norm.forward(x()).into_data()))),
+        ("linear", Box::new(|| drop(linear.forward(x()).into_data()))),
+        (
+            "attention",
+            Box::new(|| {
+                drop(activation::softmax(q().matmul(q().transpose()) / 8f32.sqrt(), 3).matmul(q()).into_data())
+            }),
+        ),
+        (
+            "attention",
+            Box::new(|| drop(attention(q(), q(), q(), None, None, AttentionModuleOptions::default()).into_data())),
+        ),
+    ];
+    for (op, case) in cases {
+        case();
+        let ((), seen) = capture(case);
+        let after = seen.after();
+        assert_eq!(count(&after, op), 1, "{op} in\n{}\n{after}", seen.before());
+        assert_eq!(after.lines().filter(|l| l.starts_with("  %")).count(), 1, "{op} alone in\n{after}");
+    }
 }
 
 #[test]
