@@ -63,6 +63,23 @@ case!(slices_of_one_shape_at_other_places, 1e-6, |B| {
     (0..5).map(|i| (x.clone().slice([i..i + 2]) * 3.0).abs().into_data()).collect()
 });
 
+// One pattern of ops, other numbers in it.
+case!(scalars_and_extents_change, 1e-6, |B| {
+    (0..6)
+        .map(|i| {
+            let x = floats::<B, 2>(i, [1 + i as usize % 2, 2 + i as usize / 4]);
+            (x.clone() * i as f32 + 0.5).clamp(-(i as f32), 1.0).mask_fill(x.lower_elem(0.0), i as f32).into_data()
+        })
+        .collect()
+});
+
+// One pattern of ops, other weights in it, and the first again.
+case!(weights_change, 1e-6, |B| {
+    let weights: Vec<_> = (0..3).map(|i| floats::<B, 2>(i, [4, 3])).collect();
+    let x = floats::<B, 2>(9, [2, 4]);
+    [0, 0, 1, 1, 0, 2, 1, 0].map(|i| x.clone().matmul(weights[i].clone()).into_data()).to_vec()
+});
+
 case!(a_cache_grows_in_place, 1e-6, |B| {
     let mut cache = Tensor::<B, 3>::zeros([1, 8, 4], &B::Device::default());
     let mut out = Vec::new();
