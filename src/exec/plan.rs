@@ -194,10 +194,10 @@ impl Plan {
         for (i, step) in self.steps.iter().enumerate() {
             let start = times.is_some().then(Instant::now);
             let done = match &step.work {
-                // SAFETY: `Layout::new` checked that buffers alive in one step do
-                // not overlap, and `lifetimes` that all reads and writes of a step
-                // are within their buffers' lives and writes are to distinct ones.
                 Work::Kernel(kernel) => {
+                    // SAFETY: `Layout::new` checked that buffers alive in one step do
+                    // not overlap, and `lifetimes` that all reads and writes of a step
+                    // are within their buffers' lives and writes are to distinct ones.
                     unsafe { memory.step(&step.reads, &step.writes, pointers, |r, w| kernel.run(r, w)) }?
                 }
                 Work::Foreign(op) => memory.foreign(*op, &step.reads, pointers)?,

@@ -21,7 +21,7 @@ pub(super) enum Prepared {
         /// Why.
         reason: String,
         /// The graph, if there is one.
-        before: Option<Graph>,
+        before: Option<Box<Graph>>,
     },
 }
 
@@ -60,7 +60,7 @@ impl Prepared {
                 fallback: None,
             },
             Prepared::AsRecorded { reason, before } => {
-                let text = before.as_ref().map(Graph::to_string).unwrap_or_default();
+                let text = before.as_ref().map(|g| g.to_string()).unwrap_or_default();
                 Region { before: text.clone(), after: text, report: Report::default(), fallback: Some(reason.clone()) }
             }
         }
@@ -77,7 +77,7 @@ pub(super) fn prepare(
 ) -> Prepared {
     match planned(&before, inputs, ops, analysis, inner) {
         Ok(planned) => Prepared::Graph(Box::new(planned)),
-        Err(e) => Prepared::AsRecorded { reason: e.to_string(), before: Some(before) },
+        Err(e) => Prepared::AsRecorded { reason: e.to_string(), before: Some(Box::new(before)) },
     }
 }
 

@@ -160,7 +160,7 @@ impl<B: Backend> Machine<B> {
                     1 => x.reshape([n, m]),
                     2 if m == 1 => x.expand([3, n]),
                     3 => x.flip([0]),
-                    _ => x.repeat_dim(0, 2).slice([0..m]),
+                    _ => x.repeat_dim(0, 2).slice(0..m),
                 }
             }
             Step::Slice(a, start, len) => {
@@ -204,7 +204,7 @@ impl<B: Backend> Machine<B> {
             Step::Select(a, i) => {
                 let (x, i) = (f(a), pick(&self.ints, i));
                 let rows = x.dims()[0] as i64;
-                x.select(0, i.clamp(0, rows - 1).slice([0..1]).flatten::<1>(0, 1))
+                x.select(0, i.clamp(0, rows - 1).slice(0..1).flatten::<1>(0, 1))
             }
             Step::ToFloat(k, a) => match k {
                 0 => pick(&self.ints, a).float(),

@@ -60,7 +60,7 @@ case!(slices_are_read_and_assigned, 1e-6, |B| {
 
 case!(slices_of_one_shape_at_other_places, 1e-6, |B| {
     let x = floats::<B, 2>(1, [6, 4]);
-    (0..5).map(|i| (x.clone().slice([i..i + 2]) * 3.0).abs().into_data()).collect()
+    (0..5).map(|i| (x.clone().slice(i..i + 2) * 3.0).abs().into_data()).collect()
 });
 
 // One pattern of ops, other numbers in it.
@@ -100,7 +100,7 @@ case!(views_are_results, 1e-6, |B| {
         y.clone().swap_dims(0, 2).into_data(),
         y.clone().reshape([6, 4]).into_data(),
         y.clone().permute([2, 0, 1]).into_data(),
-        y.slice([0..1]).expand([5, 3, 4]).into_data(),
+        y.slice(0..1).expand([5, 3, 4]).into_data(),
         // Of an input, with nothing done to it.
         x.clone().reshape([24]).into_data(),
         x.transpose().into_data(),
