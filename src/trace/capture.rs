@@ -61,10 +61,10 @@ impl fmt::Display for Capture {
 /// use burn::tensor::{Tensor, activation};
 ///
 /// type B = BgzFusion<Flex>;
-/// let x = Tensor::<B, 2>::ones([2, 4], &Default::default());
+/// let x = Tensor::<B, 2>::from_floats([[-1.0, 0.5, 2.0]], &Default::default());
 /// let (y, seen) = trace::capture(|| activation::gelu(x));
 /// assert!(seen.after().contains("gelu_erf"), "{seen}");
-/// assert_eq!(y.dims(), [2, 4]);
+/// assert_eq!(y.dims(), [1, 3]);
 /// ```
 pub fn capture<R>(f: impl FnOnce() -> R) -> (R, Capture) {
     sync_all();

@@ -2,9 +2,9 @@
 //! an ONNX file becomes, rewritten by the same passes and run by the same plan.
 //!
 //! burn-fusion records ops without doing them until a value is read, or until
-//! as many wait as a fuser takes. [`fuser`] takes them all; what it took is lifted
-//! ([`lift`]) once the extents and scalars of a run are known, rewritten, made
-//! a plan ([`cache`] keeps it) and run ([`run`]). An op that the graph has no
+//! as many wait as a fuser takes. A fuser (`fuser.rs`) takes them all; what it took is lifted
+//! (`lift.rs`) once the extents and scalars of a run are known, rewritten, made
+//! a plan (`cache.rs` keeps it) and run (`run.rs`). An op that the graph has no
 //! word for stays opaque, and is done by the inner backend as Burn recorded it,
 //! at its place between the steps of the plan.
 //!
