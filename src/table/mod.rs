@@ -3,8 +3,9 @@
 //! - [`AttentionTable`]: a [`PaletteTable`] (256 x 256 dot products, both sides coded) or a [`ProductTable`] (keys coded
 //!   in subspaces, queries exact), built from [`Samples`] and measured on those held out;
 //! - [`Fidelity`]: what it does to attention, which decides whether it may be used;
+//! - [`compare()`]: every method, and int8 dot products, on the same held-out samples;
 //! - [`TableRegistry`]: the tables there are, by head dimension and site;
-//! - [`file`]: sets of tables as safetensors;
+//! - [`mod@file`]: sets of tables as safetensors;
 //! - [`KMeans`], [`Base17`], [`DistancePalette`]: what tables are made of, or compared with.
 //!
 //! Scores are less than `q . k` by a number that is the same for all keys of a query, because keys are coded less
@@ -12,6 +13,7 @@
 
 mod attention_table;
 mod base17;
+mod compare;
 mod distance_palette;
 mod eigen;
 mod encoder;
@@ -30,6 +32,7 @@ mod tests;
 
 pub use attention_table::{AttentionTable, BuildOptions, Method, Record};
 pub use base17::{Base17, Real};
+pub use compare::{Compared, compare};
 pub use distance_palette::DistancePalette;
 pub use encoder::Encoder;
 pub use error::TableError;

@@ -55,17 +55,26 @@ fn the_global_registry_answers() {
     assert!(!has_attention_table(12));
 }
 
-/// Eight threads register, clear, look up and take snapshots. Two tables registered together are always seen
+/// Eight threads register, clear, look up and take snapshots. Tables registered together are always seen
 /// together, one registered after another never without it, and a lookup gives what its key says.
 #[test]
 fn eight_threads_get_right_answers() {
     let r = TableRegistry::new();
     let stop = AtomicBool::new(false);
     let start = Instant::now();
-    let pair = |mark| [marked(8, Some("x"), mark), marked(16, Some("y"), mark)];
+    // Enough of them that two writers would mix if they could.
+    let sites: Vec<String> = (0..64).map(|i| format!("layer{i}")).collect();
+    let chain: Vec<String> = (0..64).map(|i| format!("chain{i}")).collect();
+    let made: Vec<AttentionTable> = sites.iter().map(|site| marked(8, Some(site), 0)).collect();
+    let together = |mark| {
+        made.iter().cloned().map(move |t| match t {
+            AttentionTable::Product(t, record) => AttentionTable::Product(t, Record { samples: mark, ..record }),
+            AttentionTable::Palette(..) => unreachable!("product tables were made"),
+        })
+    };
     std::thread::scope(|scope| {
         for t in 0..8u64 {
-            let (r, stop) = (&r, &stop);
+            let (r, stop, sites, chain, made, together) = (&r, &stop, &sites, &chain, &made, &together);
             scope.spawn(move || {
                 let mut last = 0;
                 for i in 0u64.. {
@@ -74,15 +83,18 @@ fn eight_threads_get_right_answers() {
                         return;
                     }
                     match t {
-                        0 | 1 => r.register_all(pair(t << 32 | i)),
+                        0 | 1 => r.register_all(together(t << 32 | i)),
                         2 => {
-                            r.register_at("first", marked(8, None, i));
-                            r.register_at("second", marked(16, None, i));
+                            for (site, table) in chain.iter().zip(made) {
+                                let AttentionTable::Product(t, _) = table else { continue };
+                                let record = Record { samples: i, ..Record::default() };
+                                r.register_at(site, AttentionTable::Product(t.clone(), record));
+                            }
                         }
                         3 => r.clear(),
                         4 => drop(r.register(24, marked(24, None, i)).unwrap()),
                         5 => {
-                            for (d, site) in [(8, Some("x")), (24, None), (16, Some("second"))] {
+                            for (d, site) in [(8, Some("layer5")), (24, None), (8, Some("chain9"))] {
                                 if let Some(t) = r.get(d, site) {
                                     assert_eq!(t.d_head(), d);
                                 }
@@ -91,11 +103,10 @@ fn eight_threads_get_right_answers() {
                         _ => {
                             let s = r.snapshot();
                             let mark = |d, site| s.get(d, Some(site)).map(|t| t.record().samples);
-                            assert_eq!(mark(8, "x"), mark(16, "y"));
-                            // A clear may come between the two, never after a second that was seen alone.
-                            if let (Some(first), Some(second)) = (mark(8, "first"), mark(16, "second")) {
-                                assert!(first >= second, "{first} {second}");
-                            }
+                            assert!(sites.iter().all(|site| mark(8, site) == mark(8, "layer0")));
+                            // Whatever was cleared in between, none is newer than one registered before it.
+                            let marks: Vec<u64> = chain.iter().filter_map(|site| mark(8, site)).collect();
+                            assert!(marks.is_sorted_by(|a, b| a >= b), "{marks:?}");
                             assert!(s.generation() >= last);
                             last = s.generation();
                         }

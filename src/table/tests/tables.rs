@@ -130,35 +130,28 @@ fn the_compiled_table_holds_dot_products() {
     assert_eq!(row[usize::from(kc[0])], t.score(qc[0], kc[0]));
 }
 
-/// The order that real attention showed: more subspaces are better, exact queries are better than coded ones, and dot
-/// products are better than distances.
+/// The order that real attention showed: more subspaces are better, exact queries are better than coded ones, dot
+/// products are better than distances, and int8 is better than all of them.
 #[test]
 fn methods_rank_as_on_real_attention() {
     // As soft as attention mostly is: the largest weight of a row far from 1.
     let s = Samples { scale: 0.03, ..samples(16, 200) };
-    let build = |o: &BuildOptions| AttentionTable::build(&s, o).unwrap().fidelity().clone();
-    let palette = build(&BuildOptions { method: Method::Palette { seed: 1 }, ..Default::default() });
-    let one = build(&product(1, Rotary::None, Weighting::Full));
-    let eight = build(&product(8, Rotary::None, Weighting::Full));
-    let split = s.split(0.25).unwrap();
-    let rows = |f: fn(&Window) -> &Vec<f32>| split.train.iter().flat_map(|w| f(w).clone()).collect::<Vec<f32>>();
-    let distance = DistancePalette::learn(&rows(|w| &w.q), &rows(|w| &w.k), 16, 1).unwrap();
-    let base17 = s
-        .measure(&split.held_out, |w| {
-            let keys: Vec<u8> = w.k.chunks(16).map(|k| distance.encode_row(k)).collect();
-            let distance = &distance;
-            Ok(Box::new(move |i, out: &mut [f32]| {
-                let q = distance.encode_row(&w.q[i * 16..][..16]);
-                out.iter_mut().zip(&keys).for_each(|(o, &k)| *o = distance.score(q, k));
-            }))
-        })
-        .unwrap();
-    let errors = [&eight, &one, &palette, &base17].map(|f| f.output_error.mean);
+    let all = compare(&s, &product(8, Rotary::None, Weighting::Full)).unwrap();
+    let of = |name: &str| &all.iter().find(|c| c.method.starts_with(name)).unwrap().fidelity;
+    let ranked = [
+        of("int8"),
+        of("product table, exact"),
+        of("product table, both"),
+        of("key palette"),
+        of("palette of dot"),
+        of("Base17"),
+    ];
+    let errors = ranked.map(|f| f.output_error.mean);
     assert!(errors.windows(2).all(|w| 1.05 * w[0] < w[1]), "{errors:?}");
-    let ranks = [&eight, &one, &palette, &base17].map(|f| f.spearman.mean);
+    let ranks = ranked.map(|f| f.spearman.mean);
     assert!(ranks.windows(2).all(|w| w[0] > w[1]), "{ranks:?}");
-    assert!(eight.spearman.mean > 0.95, "{eight}");
-    assert_eq!(eight.heads, 2);
+    assert!(errors[0] < 0.02 && ranks[1] > 0.95, "{errors:?} {ranks:?}");
+    assert_eq!(all.iter().map(|c| c.bytes_per_key).collect::<Vec<_>>(), [1, 1, 1, 8, 8, 20]);
 }
 
 /// Softmax cannot see a constant in a row, so a shift of all keys must not change what the table is worth.
@@ -225,4 +218,25 @@ fn samples_that_cannot_be_used_are_errors() {
     assert_eq!(build(&few), Err(TableError::TooFewRows { given: 80, needed: 128 }));
     let cut = AttentionTable::build(&good, &product(3, Rotary::None, Weighting::Full));
     assert_eq!(cut, Err(TableError::Subspaces { d_head: 8, subspaces: 3, pairs: false }));
+}
+
+#[test]
+fn a_split_leaves_windows_on_both_sides() {
+    let s = samples(8, 4);
+    for (share, held_out) in [(0.0, 2), (0.5, 6), (1.0, 10), (f64::NAN, 2), (-1.0, 2), (9.0, 10)] {
+        let split = s.split(share).unwrap();
+        assert_eq!((split.train.len(), split.held_out.len()), (12 - held_out, held_out), "{share}");
+    }
+}
+
+/// Directions spread over a circle: near ones have the larger dot product, so the fit must turn distances around.
+#[test]
+fn distances_are_fitted_to_dot_products() {
+    let rows: Vec<f32> = (0..512).flat_map(|i| [(i as f32 / 81.5).cos(), (i as f32 / 81.5).sin()]).collect();
+    let table = DistancePalette::learn(&rows, &rows, 2, 1).unwrap();
+    let score =
+        |i: usize, j: usize| table.score(table.encode_row(&rows[2 * i..][..2]), table.encode_row(&rows[2 * j..][..2]));
+    assert!(score(0, 1) > 0.5 && score(0, 256) < -0.2, "{} {}", score(0, 1), score(0, 256));
+    assert!(DistancePalette::learn(&rows[..9], &rows, 2, 1).is_err());
+    assert!(DistancePalette::learn(&[], &[], 0, 1).is_err());
 }
