@@ -5,6 +5,9 @@
 //!
 //! Start with [`OnnxModel`]; `ARCHITECTURE.md` in the repository shows how a
 //! model flows through the folders.
+//!
+//! [`table`] has what attention needs to take its scores from lookups instead:
+//! compiled tables with their measured fidelity, files of them, and a registry.
 
 pub mod backend;
 mod error;
@@ -13,6 +16,7 @@ pub mod kernels;
 mod model;
 pub mod onnx;
 pub mod snapshot;
+pub mod table;
 mod tensor;
 pub mod trace;
 

@@ -1,0 +1,116 @@
+//! Every way of scoring, measured on the same held-out samples.
+
+use super::attention_table::{AttentionTable, BuildOptions, Method};
+use super::distance_palette::DistancePalette;
+use super::error::TableError;
+use super::fidelity::Fidelity;
+use super::product::{ProductOptions, ProductTable, Weighting};
+use super::samples::{RowScores, Samples, Window, gather};
+
+/// A way of scoring, and how good it was.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Compared {
+    /// What it is, in words.
+    pub method: &'static str,
+    /// Bytes of a coded key.
+    pub bytes_per_key: usize,
+    /// What it does to attention on the held-out samples.
+    pub fidelity: Fidelity,
+}
+
+/// Measures distances of Base17 codes, tables of each kind and int8 dot products, from the least to the most bytes a
+/// key. `options.method` says how product tables are cut; palettes take the seed from it.
+///
+/// # Errors
+/// As [`AttentionTable::build`].
+pub fn compare(samples: &Samples, options: &BuildOptions) -> Result<Vec<Compared>, TableError> {
+    samples.check()?;
+    let (d, split) = (samples.d_head, samples.split(options.held_out)?);
+    let cut = match options.method {
+        Method::Product(how) => how,
+        Method::Palette { seed } => ProductOptions { seed, ..ProductOptions::default() },
+    };
+    let queries = gather(&split.train, |w| &w.q, d, options.max_rows);
+    let keys = gather(&split.train, |w| &w.k, d, options.max_rows);
+    let mut all = Vec::new();
+    let mut add = |method, bytes_per_key, fidelity| all.push(Compared { method, bytes_per_key, fidelity });
+
+    let distance = DistancePalette::learn(&queries, &keys, d, cut.seed)?;
+    let scores = |w| Ok(distance_scores(&distance, d, w));
+    add("Base17 distance palette, both coded", 1, samples.measure(&split.held_out, scores)?);
+
+    let one = ProductOptions { subspaces: 1, ..cut };
+    let built = [
+        ("palette of dot products, both coded", Method::Palette { seed: cut.seed }),
+        ("key palette, exact query", Method::Product(one)),
+        ("product table, exact query", Method::Product(cut)),
+    ];
+    for (name, method) in built {
+        let table = AttentionTable::build(samples, &BuildOptions { method, ..options.clone() })?;
+        add(name, table.bytes_per_key(), table.fidelity().clone());
+    }
+
+    // Weights from second moments made codes of both sides worse.
+    let plain = ProductOptions { weighting: Weighting::Plain, ..cut };
+    let (query, key) =
+        (ProductTable::learn(&keys, &queries, d, &plain)?, ProductTable::learn(&queries, &keys, d, &plain)?);
+    let scores = |w| both_coded_scores(&query, &key, w);
+    add("product table, both coded", cut.subspaces, samples.measure(&split.held_out, scores)?);
+
+    // A code a dim, and an f32 scale.
+    add("int8 dot products", d + 4, samples.measure(&split.held_out, |w| Ok(int8_scores(d, w)))?);
+    all.sort_by_key(|c| c.bytes_per_key);
+    Ok(all)
+}
+
+fn distance_scores<'a>(table: &'a DistancePalette, d: usize, w: &'a Window) -> RowScores<'a> {
+    let keys: Vec<u8> = w.k.chunks_exact(d).map(|k| table.encode_row(k)).collect();
+    Box::new(move |i, out| {
+        let q = table.encode_row(&w.q[i * d..][..d]);
+        out.iter_mut().zip(&keys).for_each(|(o, &k)| *o = table.score(q, k));
+    })
+}
+
+fn both_coded_scores<'a>(query: &ProductTable, key: &ProductTable, w: &'a Window) -> Result<RowScores<'a>, TableError> {
+    let d = key.d_head();
+    let decoded = |table: &ProductTable, rows: &[f32]| {
+        let mut codes = vec![0; rows.len() / d * table.subspaces()];
+        let mut out = vec![0.0; rows.len()];
+        table.encode(rows, &mut codes)?;
+        table.decode(&codes, &mut out)?;
+        Ok::<_, TableError>(out)
+    };
+    let (mut q, k) = (decoded(query, &w.q)?, decoded(key, &w.k)?);
+    // Unlike that of the keys, the mean of the queries tells keys apart.
+    for row in q.chunks_exact_mut(d) {
+        row.iter_mut().zip(&query.parts().mean).for_each(|(x, m)| *x += m);
+    }
+    Ok(Box::new(move |i, out| {
+        let q = &q[i * d..][..d];
+        for (o, k) in out.iter_mut().zip(k.chunks_exact(d)) {
+            *o = q.iter().zip(k).map(|(a, b)| a * b).sum();
+        }
+    }))
+}
+
+/// Rows as i8 with one scale each.
+fn int8_rows(rows: &[f32], d: usize) -> Vec<(Vec<i8>, f32)> {
+    let row = |x: &[f32]| {
+        let scale = x.iter().fold(0.0_f32, |m, v| m.max(v.abs())) / 127.0;
+        let unit = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+        // The cast saturates.
+        (x.iter().map(|v| (v * unit).round() as i8).collect(), scale)
+    };
+    rows.chunks_exact(d).map(row).collect()
+}
+
+fn int8_scores<'a>(d: usize, w: &'a Window) -> RowScores<'a> {
+    let (queries, keys) = (int8_rows(&w.q, d), int8_rows(&w.k, d));
+    Box::new(move |i, out| {
+        let (q, q_scale) = &queries[i];
+        for (o, (k, k_scale)) in out.iter_mut().zip(&keys) {
+            let sum: i32 = q.iter().zip(k).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum();
+            *o = sum as f32 * q_scale * k_scale;
+        }
+    })
+}
