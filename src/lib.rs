@@ -1,13 +1,13 @@
 //! `bgz-fusion` makes transformer models fast on a CPU by rewriting their
-//! graph: an ONNX file is loaded at run time, what its primitive ops mean is
-//! recognised, and the result runs through kernels of this crate, with a Burn
-//! backend for everything else.
+//! graph: an ONNX file is loaded at run time, or a Burn model's ops are recorded
+//! under way, what the primitive ops mean is recognised, and the result runs
+//! through kernels of this crate, with a Burn backend for everything else.
 //!
-//! Start with [`OnnxModel`]; `ARCHITECTURE.md` in the repository shows how a
-//! model flows through the folders.
+//! Start with [`OnnxModel`] or [`BgzFusion`]; `ARCHITECTURE.md` in the repository
+//! shows how a model flows through the folders.
 //!
-//! [`table`] has what attention needs to take its scores from lookups instead:
-//! compiled tables with their measured fidelity, files of them, and a registry.
+//! [`table`] compiles tables from which attention could take its scores, with
+//! their measured fidelity; nothing is lowered to one yet.
 
 pub mod backend;
 mod error;
