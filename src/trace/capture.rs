@@ -1,14 +1,14 @@
 //! Seeing what was rewritten.
 
 use super::sync;
-use crate::exec::inner::Inner;
 use bgz_passes::pipeline::Report;
 use burn_backend::StreamId;
-use std::any::TypeId;
+use burn_flex::Flex;
+use burn_ndarray::NdArray;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 /// What ran on [`crate::BgzFusion`] while something was captured.
 #[derive(Clone, Debug, Default)]
@@ -49,8 +49,8 @@ impl fmt::Display for Capture {
 }
 
 /// Runs `f` and returns the graphs, before and after rewriting, of everything
-/// that it did on [`crate::BgzFusion`] in this thread, whatever the inner
-/// backend, with its result. Ops that wait when it starts are done first, those
+/// that it did on [`crate::BgzFusion`] over Flex or NdArray in this thread,
+/// with its result. Ops that wait when it starts are done first, those
 /// that wait when `f` returns are done before this does.
 ///
 /// The text is the same on every machine, so that it can be a snapshot of
@@ -118,21 +118,8 @@ pub(super) fn show(region: impl FnOnce() -> Region) {
     }
 }
 
-type Syncs = HashMap<(TypeId, String), Arc<dyn Fn() + Send + Sync>>;
-
-/// How to wait for each device that has been used.
-static DEVICES: LazyLock<Mutex<Syncs>> = LazyLock::new(Mutex::default);
-
-/// Notes a device of a backend as used.
-pub(super) fn note_device<B: Inner>(device: &B::Device) {
-    let key = (TypeId::of::<B>(), format!("{device:?}"));
-    let device = device.clone();
-    lock(&DEVICES).entry(key).or_insert_with(|| Arc::new(move || sync::<B>(&device)));
-}
-
-/// Does everything of this thread that waits on any device.
+/// Does everything of this thread that waits on a device of either backend; a backend that was never used has nothing.
 fn sync_all() {
-    // Not under the lock: what runs now may use a device for the first time.
-    let syncs: Vec<_> = lock(&DEVICES).values().cloned().collect();
-    syncs.iter().for_each(|sync| sync());
+    sync::<Flex>(&Default::default());
+    sync::<NdArray>(&Default::default());
 }

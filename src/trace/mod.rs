@@ -43,8 +43,7 @@ impl<B: Inner> FusionRuntime for Runtime<B> {
     type FusionHandle = B::Handle;
     type FusionDevice = B::Device;
 
-    fn fusers(device: B::Device) -> Vec<Box<dyn OperationFuser<TraceOptimization<B>>>> {
-        capture::note_device::<B>(&device);
+    fn fusers(_device: B::Device) -> Vec<Box<dyn OperationFuser<TraceOptimization<B>>>> {
         vec![Box::new(fuser::TraceFuser::<B>::new())]
     }
 }
