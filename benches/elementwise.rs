@@ -8,7 +8,7 @@
 //! python benches/elementwise_numpy.py            # numpy, one thread
 //! ```
 
-use bgz_fusion::kernels::attention::{Exact, Layout, Mask};
+use bgz_fusion::kernels::attention::{Attention, Layout, Mask};
 use bgz_fusion::kernels::chain::{Elementwise, Program, broadcast_strides};
 use bgz_fusion::kernels::{Isa, rows};
 use bgz_passes::ir::{Binary, DType, Expr, Scalar, Unary};
@@ -158,7 +158,7 @@ fn attention(c: &mut Criterion) {
     let mut group = c.benchmark_group("attention, 12 heads of 32");
     for (batch, seq) in [(1, 16), (1, 128), (8, 128), (1, 512)] {
         let layout = Layout::merged(12, seq, 32);
-        let a = Exact {
+        let a = Attention {
             batch,
             heads: 12,
             kv_heads: 12,

@@ -1,7 +1,7 @@
 //! The table behind `bgz kernels`.
 
 use super::Isa;
-use super::attention::{Exact, Layout, Mask};
+use super::attention::{Attention, Layout, Mask};
 use super::chain::{Elementwise, Program};
 use super::rows::{self, Reduction};
 use bgz_passes::ir::{Binary, DType, Expr, Unary};
@@ -131,7 +131,7 @@ fn row_kernel(kernel: Rows, x: &[f32], out: &mut [f32]) {
 fn attention(x: &[f32], out: &mut [f32]) -> f64 {
     let (seq, d) = (128, 32);
     let layout = Layout::heads_first(1, seq, d);
-    let exact = Exact {
+    let exact = Attention {
         batch: 1,
         heads: 1,
         kv_heads: 1,

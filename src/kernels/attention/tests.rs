@@ -8,7 +8,7 @@ fn data(n: usize, seed: usize) -> Vec<f32> {
 
 /// The operands of a case, as large as its layouts reach.
 struct Case {
-    a: Exact,
+    a: Attention,
     q: Vec<f32>,
     k: Vec<f32>,
     v: Vec<f32>,
@@ -19,7 +19,7 @@ impl Case {
     /// Contiguous heads first; `shape` is batch, heads, kv_heads, seq_q, seq_k, d, d_v.
     fn new(shape: [usize; 7], causal: bool) -> Self {
         let [batch, heads, kv_heads, seq_q, seq_k, d, d_v] = shape;
-        let a = Exact {
+        let a = Attention {
             batch,
             heads,
             kv_heads,
@@ -202,6 +202,53 @@ fn masks() {
     }
 }
 
+/// More keys than a block, so that sums and outputs are corrected under way.
+#[test]
+fn several_blocks_of_keys() {
+    Case::new([1, 1, 1, 3, 513, 8, 8], false).check();
+    Case::new([1, 2, 1, 30, 1100, 8, 40], false).merged().check();
+    Case::new([1, 1, 1, 700, 700, 4, 4], true).check();
+    Case::new([1, 1, 1, 20, 1100, 4, 4], true).check();
+    Case::new([1, 1, 1, 5, 1030, 8, 8], false).additive().check();
+    Case::new([2, 1, 1, 5, 1030, 8, 8], false).hidden_keys(true).merged().check();
+    Case::new([1, 1, 1, 9, 600, 8, 8], false).per_query().inner_strided().check();
+}
+
+/// A block in which every key is hidden, before one that is seen and behind it.
+#[test]
+fn blocks_without_a_visible_key() {
+    let mut case = Case::new([1, 1, 1, 4, 1536, 8, 8], false);
+    case.a.mask = Mask::Additive { strides: [0, 0, 0, 1] };
+    let visible = |j: usize| (512..1024).contains(&j);
+    case.mask = (0..1536).flat_map(|j| if visible(j) { 0.5f32 } else { f32::NEG_INFINITY }.to_ne_bytes()).collect();
+    case.check();
+    // Nowhere: NaN.
+    let mut case = Case::new([1, 1, 1, 4, 1536, 8, 8], false);
+    case.a.mask = Mask::Additive { strides: [0, 0, 0, 1] };
+    case.mask = (0..1536).flat_map(|_| f32::NEG_INFINITY.to_ne_bytes()).collect();
+    case.check();
+}
+
+/// Greater scores from block to block, each of which takes the weight from those before.
+#[test]
+fn scores_that_rise_and_fall_over_blocks() {
+    for sign in [1.0, -1.0] {
+        let mut case = Case::new([1, 1, 1, 14, 1300, 4, 4], false);
+        case.a.mask = Mask::Additive { strides: [0, 0, 0, 1] };
+        case.mask = (0..1300).flat_map(|j| (sign * j as f32 / 8.0).to_ne_bytes()).collect();
+        case.check();
+    }
+}
+
+#[test]
+fn a_nan_reaches_the_output_of_its_query_from_any_block() {
+    for key in [3, 700, 1200] {
+        let mut case = Case::new([1, 1, 1, 3, 1300, 4, 4], false);
+        case.k[key * 4] = f32::NAN;
+        case.check();
+    }
+}
+
 #[test]
 fn empty() {
     Case::new([0, 2, 2, 4, 4, 8, 8], false).check();
@@ -226,10 +273,11 @@ fn heads_that_cannot_be_shared_are_refused() {
 
 #[test]
 fn threads_do_not_change_a_bit() {
-    let case = Case::new([1, 3, 3, 200, 200, 32, 32], true).merged();
-    let outputs = [1, 2, 5].map(|threads| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| case.run(Isa::current()))
-    });
-    assert!(outputs[0] == outputs[1] && outputs[0] == outputs[2]);
+    for case in [Case::new([1, 3, 3, 200, 200, 32, 32], true).merged(), Case::new([1, 1, 1, 700, 1100, 16, 16], true)] {
+        let outputs = [1, 2, 5].map(|threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| case.run(Isa::current()))
+        });
+        assert!(outputs[0] == outputs[1] && outputs[0] == outputs[2]);
+    }
 }
