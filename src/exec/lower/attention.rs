@@ -5,7 +5,7 @@ use super::super::arena::{Reads, Writes};
 use super::super::plan::Kernel;
 use super::super::view::View;
 use super::Lowering;
-use crate::kernels::attention::{self, Layout, Mask};
+use crate::kernels::attention::{self, Layout, Mask, Operands, Scoring};
 use bgz_passes::ir::{Attention, DType, MaskKind, Node, Op, Scores};
 
 /// The kernel, its shapes checked.
@@ -22,7 +22,7 @@ impl Kernel for Heads {
         // from the first element of its view to behind the last, the layouts
         // are the strides of those views, and the result is a buffer of the
         // output's size that overlaps no operand.
-        unsafe { self.exact.run(q, k, v, mask, out) };
+        unsafe { self.exact.run(Scoring::Exact, Operands { q, k, v, mask, out }) };
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use super::mask::{Row, masked};
 use super::tile::{PANEL, Product, product, tile_rows};
-use super::{Attention, Memory, Tasks};
+use super::{Attention, Operands, Tasks};
 use crate::kernels::math;
 use crate::kernels::rows::{exp_row, max_row};
 use crate::kernels::simd::Simd;
@@ -14,12 +14,12 @@ pub(super) const MOST_ROWS: usize = 24;
 /// Tiles of queries that go through a block of keys before the next is read.
 const GROUP_TILES: usize = 8;
 
-/// Memory that scores from one source need.
+/// Operands that scores from one source need.
 pub(super) trait Needs {
     /// Bytes of the prepared keys of a head, for vectors of `lanes`.
     fn key_bytes(&self, a: &Attention, lanes: usize) -> usize;
-    /// Bytes of a prepared query.
-    fn query_bytes(&self, a: &Attention) -> usize;
+    /// Bytes of `n` prepared queries.
+    fn query_bytes(&self, a: &Attention, n: usize) -> usize;
 }
 
 /// Scores of some queries with a block of keys.
@@ -27,6 +27,8 @@ pub(super) trait Needs {
 pub(super) struct Block {
     /// What [`Scorer::queries`] has made of a group of queries.
     pub queries: *const u8,
+    /// How many those are.
+    pub group: usize,
     /// The first of the queries, within the group, and how many.
     pub first: usize,
     pub n: usize,
@@ -48,10 +50,10 @@ pub(super) trait Scorer<S: Simd>: Needs + Copy {
     /// `k` is one head as [`Attention::run`] promises; `to` has [`Needs::key_bytes`], at a multiple of 64.
     unsafe fn keys(&self, s: S, a: &Attention, k: *const f32, to: *mut u8);
 
-    /// Prepares `n` queries.
+    /// Prepares a group of `n` queries.
     ///
     /// # Safety
-    /// `q` is the first of n queries as [`Attention::run`] promises; `to` has n times [`Needs::query_bytes`], at a
+    /// `q` is the first of n queries as [`Attention::run`] promises; `to` has [`Needs::query_bytes`] for them, at a
     /// multiple of 64.
     unsafe fn queries(&self, s: S, a: &Attention, q: *const f32, n: usize, to: *mut u8);
 
@@ -97,7 +99,7 @@ impl Room {
         Self {
             keys: lines(needs.key_bytes(a, lanes)),
             values: floats(width * a.seq_k),
-            queries: lines(group * needs.query_bytes(a)),
+            queries: lines(needs.query_bytes(a, group)),
             scores: floats(rows * row),
             tile: floats(rows * panel),
             acc: floats(group * width),
@@ -117,7 +119,7 @@ impl Room {
 /// Some tasks of an attention with scores from one source.
 pub(super) struct Dense<'a, K> {
     pub shape: &'a Attention,
-    pub memory: Memory,
+    pub operands: Operands,
     pub scorer: K,
     pub scratch: *mut u8,
     pub room: Room,
@@ -142,6 +144,15 @@ struct Head {
     sum: *mut f32,
 }
 
+/// Queries that are taken together: `i..i + n` of the group from query `first` on.
+#[derive(Clone, Copy)]
+struct Rows {
+    first: usize,
+    group: usize,
+    i: usize,
+    n: usize,
+}
+
 impl<K> Dense<'_, K> {
     /// Runs every task of the range.
     #[inline(always)]
@@ -163,7 +174,7 @@ impl<K> Dense<'_, K> {
     where
         K: Scorer<S>,
     {
-        let (a, m, room) = (self.shape, self.memory, self.room);
+        let (a, m, room) = (self.shape, self.operands, self.room);
         let kv = head / (a.heads / a.kv_heads);
         // SAFETY: the parts lie within the scratch memory; operands are as promised.
         unsafe {
@@ -205,7 +216,7 @@ impl<K> Dense<'_, K> {
     where
         K: Scorer<S>,
     {
-        let (a, m, room) = (self.shape, self.memory, self.room);
+        let (a, m, room) = (self.shape, self.operands, self.room);
         // SAFETY: n queries of the shape, which the scratch parts have room for.
         unsafe {
             self.scorer.queries(s, a, m.q.offset(a.q.at(h.batch, h.head, first)), n, h.queries);
@@ -218,7 +229,7 @@ impl<K> Dense<'_, K> {
                     let seen = a.seen(first + i + rows - 1).min(from + KEY_BLOCK);
                     // The first block of a query also starts its sums, even if it sees no key.
                     if seen > from || from == 0 {
-                        self.block(s, h, first, i, rows, from, seen - from);
+                        self.block(s, h, Rows { first, group: n, i, n: rows }, from, seen - from);
                     }
                     i += rows;
                 }
@@ -233,24 +244,24 @@ impl<K> Dense<'_, K> {
         }
     }
 
-    /// Queries `first + i..first + i + n` with keys `from..from + len`.
+    /// Some queries with keys `from..from + len`.
     ///
     /// # Safety
     /// That of [`Dense::group`]; n is at most the rows taken together, `from` is a multiple of [`KEY_BLOCK`], and len
     /// at most that.
     #[inline(always)]
-    #[allow(clippy::too_many_arguments)]
-    unsafe fn block<S: Simd>(&self, s: S, h: Head, first: usize, i: usize, n: usize, from: usize, len: usize)
+    unsafe fn block<S: Simd>(&self, s: S, h: Head, rows: Rows, from: usize, len: usize)
     where
         K: Scorer<S>,
     {
-        let (a, m, room) = (self.shape, self.memory, self.room);
+        let Rows { first, group, i, n } = rows;
+        let (a, m, room) = (self.shape, self.operands, self.room);
         let width = PANEL * S::LANES;
         let mut factors = [1.0f32; MOST_ROWS];
         // SAFETY: the parts have room for the rows; keys are within the shape.
         unsafe {
             let block =
-                Block { queries: h.queries, first: i, n, keys: h.keys, from, len, out: h.scores, row: room.row };
+                Block { queries: h.queries, group, first: i, n, keys: h.keys, from, len, out: h.scores, row: room.row };
             self.scorer.scores(s, a, block);
             for (r, factor) in factors.iter_mut().enumerate().take(n) {
                 let seen = a.seen(first + i + r).saturating_sub(from).min(len);
@@ -314,7 +325,7 @@ impl<K> Dense<'_, K> {
         // SAFETY: row i of the group, and the output row of a query of the shape.
         unsafe {
             let from = h.acc.add(i * self.room.width);
-            let to = self.memory.out.offset(a.out.at(h.batch, h.head, first + i));
+            let to = self.operands.out.offset(a.out.at(h.batch, h.head, first + i));
             let factor = 1.0 / *h.sum.add(i);
             if a.out.inner == 1 {
                 let factor = s.splat(factor);

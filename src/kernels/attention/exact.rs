@@ -14,8 +14,8 @@ impl Needs for Exact {
         a.seq_k.next_multiple_of(PANEL * lanes) * a.d * size_of::<f32>()
     }
 
-    fn query_bytes(&self, a: &Attention) -> usize {
-        a.d * size_of::<f32>()
+    fn query_bytes(&self, a: &Attention, n: usize) -> usize {
+        n * a.d * size_of::<f32>()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Masks on rows of scores.
 
-use super::{Attention, Mask, Memory};
+use super::{Attention, Mask, Operands};
 use crate::kernels::simd::Simd;
 
 /// One row of scores: a query and a run of keys.
@@ -20,7 +20,7 @@ pub(super) struct Row {
 /// # Safety
 /// The row has n scores; the mask is as [`Attention::run`] promises.
 #[inline(always)]
-pub(super) unsafe fn masked<S: Simd>(s: S, a: &Attention, m: Memory, row: Row, scores: *mut f32) -> S::F {
+pub(super) unsafe fn masked<S: Simd>(s: S, a: &Attention, m: Operands, row: Row, scores: *mut f32) -> S::F {
     let n = row.n;
     // Offset of the mask's element for the first of the keys.
     let at = |strides: [isize; 4]| {

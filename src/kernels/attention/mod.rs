@@ -10,15 +10,16 @@
 //! instead of one per score. Scores never take more room than a few queries
 //! times a block.
 //!
-//! Where scores come from is a [`Scorer`]: `exact.rs` multiplies in f32.
+//! Where scores come from is a `Scorer`: `exact.rs` multiplies in f32, `int8.rs` in i8.
 
 mod dense;
 mod exact;
+mod int8;
 mod mask;
 mod tile;
 
-use super::simd;
-use super::{Isa, parallel, scratch};
+use super::simd::{self, run_bytes};
+use super::{ByteIsa, parallel, scratch};
 use dense::{Dense, Room};
 
 /// Strides of an operand in elements.
@@ -107,6 +108,15 @@ pub struct Attention {
     pub out: Layout,
 }
 
+/// Where scores come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scoring {
+    /// Products in f32.
+    Exact,
+    /// Products of queries and keys coded in i8 with a scale a row; approximate.
+    Int8,
+}
+
 /// Shapes that are no attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AttentionError {
@@ -157,26 +167,32 @@ impl Attention {
     ///
     /// # Safety
     /// - [`Attention::check`] returned `Ok`.
-    /// - Each pointer is to the element of index 0 of its operand, and every
-    ///   element its layout reaches is valid: for reading in `q`, `k`, `v` and
-    ///   `mask` (f32, or bytes; not used for [`Mask::None`]), for writing in `out`.
-    /// - `out` overlaps none of the others, and no two of its elements coincide.
-    /// - No other thread writes any of it meanwhile.
-    pub unsafe fn run(&self, q: *const f32, k: *const f32, v: *const f32, mask: *const u8, out: *mut f32) {
+    /// - The operands are valid as [`Operands`] says.
+    /// - No other thread writes any of them meanwhile, or reads the output.
+    pub unsafe fn run(&self, scoring: Scoring, operands: Operands) {
         // SAFETY: the caller's promise.
-        unsafe { self.run_on(Isa::current(), q, k, v, mask, out) }
+        unsafe { self.run_on(ByteIsa::current(), scoring, operands) }
     }
 
     /// [`Attention::run`] on a given instruction set (the baseline if the host lacks it).
     ///
     /// # Safety
     /// That of [`Attention::run`].
-    pub unsafe fn run_on(&self, isa: Isa, q: *const f32, k: *const f32, v: *const f32, mask: *const u8, out: *mut f32) {
-        let memory = Memory { q, k, v, mask, out };
-        let room = Room::new(self, isa.lanes(), &exact::Exact);
-        self.tasks(room.bytes(), |tasks, scratch| {
-            simd::run(isa, Dense { shape: self, memory, scorer: exact::Exact, scratch, room, tasks });
-        });
+    pub unsafe fn run_on(&self, isa: ByteIsa, scoring: Scoring, operands: Operands) {
+        match scoring {
+            Scoring::Exact => {
+                let room = Room::new(self, isa.lanes(), &exact::Exact);
+                self.tasks(room.bytes(), |tasks, scratch| {
+                    simd::run(isa.isa(), Dense { shape: self, operands, scorer: exact::Exact, scratch, room, tasks });
+                });
+            }
+            Scoring::Int8 => {
+                let room = Room::new(self, isa.lanes(), &int8::Int8);
+                self.tasks(room.bytes(), |tasks, scratch| {
+                    run_bytes(isa, Dense { shape: self, operands, scorer: int8::Int8, scratch, room, tasks });
+                });
+            }
+        }
     }
 
     /// Cuts the work into tasks and runs them, each range of them with scratch memory of `bytes`.
@@ -219,20 +235,27 @@ impl Tasks {
     }
 }
 
-#[derive(Clone, Copy)]
-struct Memory {
-    q: *const f32,
-    k: *const f32,
-    v: *const f32,
-    mask: *const u8,
-    out: *mut f32,
+/// The memory an attention works on. Each pointer is to the element of index 0, and every element that the layout of
+/// the operand reaches is valid.
+#[derive(Clone, Copy, Debug)]
+pub struct Operands {
+    /// Queries, for reading.
+    pub q: *const f32,
+    /// Keys, for reading.
+    pub k: *const f32,
+    /// Values, for reading.
+    pub v: *const f32,
+    /// The mask, f32 or bytes, for reading; not used for [`Mask::None`].
+    pub mask: *const u8,
+    /// The output, for writing. It overlaps no other operand, and no two of its elements coincide.
+    pub out: *mut f32,
 }
 
 // SAFETY: the caller of `run` promises that inputs may be read and the output
 // written from any thread; tasks write disjoint parts.
-unsafe impl Sync for Memory {}
+unsafe impl Sync for Operands {}
 // SAFETY: as above.
-unsafe impl Send for Memory {}
+unsafe impl Send for Operands {}
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,8 @@
 //! Attention against plain f64 loops, on every instruction set of the host.
 
 use super::*;
+use crate::kernels::Isa;
+use crate::kernels::isa::forced;
 
 fn data(n: usize, seed: usize) -> Vec<f32> {
     (0..n).map(|i| (((i + seed) * 7919 % 2017) as f32 / 1000.0) - 1.0).collect()
@@ -135,13 +137,13 @@ impl Case {
         want
     }
 
-    fn run(&self, isa: Isa) -> Vec<f32> {
+    fn run(&self, isa: ByteIsa, scoring: Scoring) -> Vec<f32> {
         let a = &self.a;
         a.check().unwrap();
         let mut out = vec![f32::MAX; a.batch * a.heads * a.seq_q * a.d_v];
-        let (q, k, v) = (self.q.as_ptr(), self.k.as_ptr(), self.v.as_ptr());
+        let (q, k, v, mask) = (self.q.as_ptr(), self.k.as_ptr(), self.v.as_ptr(), self.mask.as_ptr());
         // SAFETY: the operands are as large as the layouts reach.
-        unsafe { a.run_on(isa, q, k, v, self.mask.as_ptr(), out.as_mut_ptr()) };
+        unsafe { a.run_on(isa, scoring, Operands { q, k, v, mask, out: out.as_mut_ptr() }) };
         out
     }
 
@@ -152,17 +154,20 @@ impl Case {
                 println!("SKIPPED {isa}: this CPU lacks it");
                 continue;
             }
-            let out = self.run(isa);
-            assert_eq!(out.len(), want.len());
-            for &(at, w) in &want {
-                let g = f64::from(out[at]);
-                assert!(
-                    (g - w).abs() < 1e-5 || g.is_nan() && w.is_nan(),
-                    "{:?} at {at} on {isa}: {g}, not {w}",
-                    self.a
-                );
-            }
+            close(&self.run(ByteIsa::within(isa), Scoring::Exact), &want, 1e-5, &self.a, isa.name());
         }
+        // Codes of 7 bits and a sign: the largest error is of scores that are large.
+        forced::on_each_level(|isa| {
+            close(&self.run(isa, Scoring::Int8), &want, 0.03, &self.a, isa.name());
+        });
+    }
+}
+
+fn close(out: &[f32], want: &[(usize, f64)], within: f64, a: &Attention, isa: &str) {
+    assert_eq!(out.len(), want.len());
+    for &(at, w) in want {
+        let g = f64::from(out[at]);
+        assert!((g - w).abs() < within || g.is_nan() && w.is_nan(), "{a:?} at {at} on {isa}: {g}, not {w}");
     }
 }
 
@@ -276,7 +281,7 @@ fn threads_do_not_change_a_bit() {
     for case in [Case::new([1, 3, 3, 200, 200, 32, 32], true).merged(), Case::new([1, 1, 1, 700, 1100, 16, 16], true)] {
         let outputs = [1, 2, 5].map(|threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| case.run(Isa::current()))
+            pool.install(|| case.run(ByteIsa::current(), Scoring::Exact))
         });
         assert!(outputs[0] == outputs[1] && outputs[0] == outputs[2]);
     }

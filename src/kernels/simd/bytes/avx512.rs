@@ -191,14 +191,10 @@ impl<L: ByteLevel> ByteSimd for Avx512<L> {
             }
             for j in 0..4 {
                 // Quarters 0 and 1, then 2 and 3, of two groups of rows each.
-                let low = [
-                    _mm512_shuffle_f32x4::<0x44>(a[j], a[j + 4]),
-                    _mm512_shuffle_f32x4::<0x44>(a[j + 8], a[j + 12]),
-                ];
-                let high = [
-                    _mm512_shuffle_f32x4::<0xee>(a[j], a[j + 4]),
-                    _mm512_shuffle_f32x4::<0xee>(a[j + 8], a[j + 12]),
-                ];
+                let low =
+                    [_mm512_shuffle_f32x4::<0x44>(a[j], a[j + 4]), _mm512_shuffle_f32x4::<0x44>(a[j + 8], a[j + 12])];
+                let high =
+                    [_mm512_shuffle_f32x4::<0xee>(a[j], a[j + 4]), _mm512_shuffle_f32x4::<0xee>(a[j + 8], a[j + 12])];
                 _mm512_storeu_ps(to.add(j * to_row), _mm512_shuffle_f32x4::<0x88>(low[0], low[1]));
                 _mm512_storeu_ps(to.add((4 + j) * to_row), _mm512_shuffle_f32x4::<0xdd>(low[0], low[1]));
                 _mm512_storeu_ps(to.add((8 + j) * to_row), _mm512_shuffle_f32x4::<0x88>(high[0], high[1]));
@@ -254,7 +250,8 @@ impl<L: ByteLevel> ByteSimd for Avx512<L> {
                 let high = self.lookup128(table.add(128), i);
                 return _mm512_mask_blend_epi8(_mm512_movepi8_mask(i), low, high);
             }
-            let even = words128(table.cast(), _mm512_srli_epi16::<1>(i), _mm512_test_epi16_mask(i, _mm512_set1_epi16(0x80)));
+            let even =
+                words128(table.cast(), _mm512_srli_epi16::<1>(i), _mm512_test_epi16_mask(i, _mm512_set1_epi16(0x80)));
             let odd = words128(table.cast(), _mm512_srli_epi16::<9>(i), _mm512_movepi16_mask(i));
             pick(even, odd, i)
         }
@@ -262,9 +259,7 @@ impl<L: ByteLevel> ByteSimd for Avx512<L> {
     #[inline(always)]
     unsafe fn lookup256_words(self, table: *const u16, i: __m512i) -> [__m512i; 2] {
         // SAFETY: the caller promises the table; the token the instructions.
-        unsafe {
-            [words256(table, i), words256(table, _mm512_srli_epi16::<8>(i))]
-        }
+        unsafe { [words256(table, i), words256(table, _mm512_srli_epi16::<8>(i))] }
     }
 
     #[inline(always)]

@@ -44,7 +44,8 @@ impl ByteSimd for Scalar {
     }
     #[inline(always)]
     fn dot4(self, acc: i32, keys: i32, x: i32) -> i32 {
-        let products = keys.to_le_bytes().into_iter().zip(x.to_le_bytes()).map(|(k, x)| i32::from(k as i8) * i32::from(x as i8));
+        let products =
+            keys.to_le_bytes().into_iter().zip(x.to_le_bytes()).map(|(k, x)| i32::from(k as i8) * i32::from(x as i8));
         acc.wrapping_add(products.sum())
     }
     #[inline(always)]
