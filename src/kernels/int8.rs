@@ -95,14 +95,7 @@ impl Queries {
 /// # Safety
 /// The rows are valid for reading; `to` for writing `n * 4 * groups(d)` bytes, `scales` and `starts` for n numbers.
 #[inline(always)]
-pub unsafe fn pack_queries<S: ByteSimd>(
-    s: S,
-    rows: Rows,
-    n: usize,
-    to: *mut i8,
-    scales: *mut f32,
-    starts: *mut i32,
-) {
+pub unsafe fn pack_queries<S: ByteSimd>(s: S, rows: Rows, n: usize, to: *mut i8, scales: *mut f32, starts: *mut i32) {
     let width = 4 * groups(rows.d);
     for i in 0..n {
         // SAFETY: row i < n on both sides.

@@ -65,7 +65,14 @@ impl ByteKernel for All<'_> {
         };
         // SAFETY: buffers of the sizes asked for.
         unsafe {
-            pack_queries(s, rows(self.q, m, std::ptr::null()), m, q.as_mut_ptr(), scales.as_mut_ptr(), starts.as_mut_ptr());
+            pack_queries(
+                s,
+                rows(self.q, m, std::ptr::null()),
+                m,
+                q.as_mut_ptr(),
+                scales.as_mut_ptr(),
+                starts.as_mut_ptr(),
+            );
             pack_keys(s, rows(self.k, n, self.mean), n, keys.as_mut_ptr(), key_scales.as_mut_ptr());
             let q = Queries { rows: q.as_ptr(), scales: scales.as_ptr(), starts: starts.as_ptr() };
             for panel in 0..padded / width {

@@ -12,6 +12,7 @@ macro_rules! entries {
         ///
         /// # Safety
         /// The CPU has the features, which holding a token proves.
+        #[inline(never)]
         #[target_feature(enable = $features)]
         pub(super) unsafe fn $name<K: ByteKernel>(token: Avx512<$level>, kernel: K) -> K::Out {
             kernel.run(token)
@@ -38,6 +39,9 @@ pub trait ByteLevel: Level {
     /// Whether there is [`ByteLevel::permute128`].
     const PERMUTES: bool;
 
+    /// Runs `kernel` compiled for the level.
+    unsafe fn enter<K: ByteKernel>(token: Avx512<Self>, kernel: K) -> K::Out;
+
     /// [`ByteSimd::dot4`].
     unsafe fn dot4(acc: __m512i, keys: __m512i, x: __m512i) -> __m512i;
 
@@ -52,6 +56,11 @@ impl ByteLevel for Base {
     const KEY_BIAS: u8 = 0;
     const PERMUTES: bool = false;
 
+    #[inline(always)]
+    unsafe fn enter<K: ByteKernel>(token: Avx512<Self>, kernel: K) -> K::Out {
+        // SAFETY: the CPU has the level.
+        unsafe { base(token, kernel) }
+    }
     #[inline(always)]
     unsafe fn dot4(acc: __m512i, keys: __m512i, x: __m512i) -> __m512i {
         // SAFETY: the CPU has the level.
@@ -69,6 +78,11 @@ impl ByteLevel for Vnni {
     const PERMUTES: bool = false;
 
     #[inline(always)]
+    unsafe fn enter<K: ByteKernel>(token: Avx512<Self>, kernel: K) -> K::Out {
+        // SAFETY: the CPU has the level.
+        unsafe { vnni(token, kernel) }
+    }
+    #[inline(always)]
     unsafe fn dot4(acc: __m512i, keys: __m512i, x: __m512i) -> __m512i {
         // SAFETY: the CPU has the level.
         unsafe { _mm512_dpbusd_epi32(acc, keys, x) }
@@ -79,6 +93,11 @@ impl ByteLevel for Vbmi {
     const KEY_BIAS: u8 = 128;
     const PERMUTES: bool = true;
 
+    #[inline(always)]
+    unsafe fn enter<K: ByteKernel>(token: Avx512<Self>, kernel: K) -> K::Out {
+        // SAFETY: the CPU has the level.
+        unsafe { vbmi(token, kernel) }
+    }
     #[inline(always)]
     unsafe fn dot4(acc: __m512i, keys: __m512i, x: __m512i) -> __m512i {
         // SAFETY: the CPU has the level.
@@ -155,6 +174,11 @@ impl<L: ByteLevel> ByteSimd for Avx512<L> {
     const DOT_ROWS: usize = 12;
 
     #[inline(always)]
+    fn call<K: ByteKernel>(self, kernel: K) -> K::Out {
+        // SAFETY: the token proves that the CPU has the level.
+        unsafe { L::enter(self, kernel) }
+    }
+    #[inline(always)]
     unsafe fn load_bytes(self, p: *const u8) -> __m512i {
         // SAFETY: the caller promises 64 bytes; the token the instruction.
         unsafe { _mm512_loadu_si512(p.cast()) }
@@ -191,14 +215,10 @@ impl<L: ByteLevel> ByteSimd for Avx512<L> {
             }
             for j in 0..4 {
                 // Quarters 0 and 1, then 2 and 3, of two groups of rows each.
-                let low = [
-                    _mm512_shuffle_f32x4::<0x44>(a[j], a[j + 4]),
-                    _mm512_shuffle_f32x4::<0x44>(a[j + 8], a[j + 12]),
-                ];
-                let high = [
-                    _mm512_shuffle_f32x4::<0xee>(a[j], a[j + 4]),
-                    _mm512_shuffle_f32x4::<0xee>(a[j + 8], a[j + 12]),
-                ];
+                let low =
+                    [_mm512_shuffle_f32x4::<0x44>(a[j], a[j + 4]), _mm512_shuffle_f32x4::<0x44>(a[j + 8], a[j + 12])];
+                let high =
+                    [_mm512_shuffle_f32x4::<0xee>(a[j], a[j + 4]), _mm512_shuffle_f32x4::<0xee>(a[j + 8], a[j + 12])];
                 _mm512_storeu_ps(to.add(j * to_row), _mm512_shuffle_f32x4::<0x88>(low[0], low[1]));
                 _mm512_storeu_ps(to.add((4 + j) * to_row), _mm512_shuffle_f32x4::<0xdd>(low[0], low[1]));
                 _mm512_storeu_ps(to.add((8 + j) * to_row), _mm512_shuffle_f32x4::<0x88>(high[0], high[1]));
@@ -254,7 +274,8 @@ impl<L: ByteLevel> ByteSimd for Avx512<L> {
                 let high = self.lookup128(table.add(128), i);
                 return _mm512_mask_blend_epi8(_mm512_movepi8_mask(i), low, high);
             }
-            let even = words128(table.cast(), _mm512_srli_epi16::<1>(i), _mm512_test_epi16_mask(i, _mm512_set1_epi16(0x80)));
+            let even =
+                words128(table.cast(), _mm512_srli_epi16::<1>(i), _mm512_test_epi16_mask(i, _mm512_set1_epi16(0x80)));
             let odd = words128(table.cast(), _mm512_srli_epi16::<9>(i), _mm512_movepi16_mask(i));
             pick(even, odd, i)
         }
@@ -262,9 +283,7 @@ impl<L: ByteLevel> ByteSimd for Avx512<L> {
     #[inline(always)]
     unsafe fn lookup256_words(self, table: *const u16, i: __m512i) -> [__m512i; 2] {
         // SAFETY: the caller promises the table; the token the instructions.
-        unsafe {
-            [words256(table, i), words256(table, _mm512_srli_epi16::<8>(i))]
-        }
+        unsafe { [words256(table, i), words256(table, _mm512_srli_epi16::<8>(i))] }
     }
 
     #[inline(always)]
@@ -303,6 +322,11 @@ pub mod emulated {
         const PERMUTES: bool = Vbmi::PERMUTES;
 
         #[inline(always)]
+        unsafe fn enter<K: ByteKernel>(token: Avx512<Self>, kernel: K) -> K::Out {
+            // SAFETY: the CPU has the level.
+            unsafe { entry(token, kernel) }
+        }
+        #[inline(always)]
         unsafe fn dot4(acc: __m512i, keys: __m512i, x: __m512i) -> __m512i {
             // SAFETY: the CPU has VNNI.
             unsafe { Vnni::dot4(acc, keys, x) }
@@ -328,6 +352,7 @@ pub mod emulated {
         Avx512::<EmulatedVbmi>::new().map(|token| unsafe { entry(token, kernel) })
     }
 
+    #[inline(never)]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
     unsafe fn entry<K: ByteKernel>(token: Avx512<EmulatedVbmi>, kernel: K) -> K::Out {
         kernel.run(token)
