@@ -8,6 +8,9 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
+#[cfg(all(test, target_arch = "x86_64"))]
+pub use avx512::emulated;
+
 #[cfg(target_arch = "x86_64")]
 use super::{Avx2, Avx512, Base, Vbmi, Vnni};
 use super::{Scalar, Simd};
@@ -26,6 +29,10 @@ pub trait ByteSimd: Simd {
     const KEY_BIAS: u8;
     /// Rows of a register tile of [`ByteSimd::dot4`] with two vectors each.
     const DOT_ROWS: usize;
+
+    /// Runs `kernel` as a function of its own, compiled for this instruction set: a body with many shapes would otherwise
+    /// be part of each that chooses among them.
+    fn call<K: ByteKernel>(self, kernel: K) -> K::Out;
 
     // ---- memory
 

@@ -39,6 +39,8 @@ pub use absent::{Avx2, Avx512, Base, Vbmi, Vnni};
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::{Avx512, Base, Vbmi, Vnni};
+#[cfg(all(test, target_arch = "x86_64"))]
+pub use bytes::emulated;
 pub use bytes::{ByteKernel, ByteSimd, run_bytes};
 pub use scalar::Scalar;
 pub use wide::Wide;

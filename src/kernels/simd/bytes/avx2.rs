@@ -8,6 +8,7 @@ use std::arch::x86_64::*;
 ///
 /// # Safety
 /// The CPU has the features, which holding a token proves.
+#[inline(never)]
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) unsafe fn entry<K: ByteKernel>(token: Avx2, kernel: K) -> K::Out {
     kernel.run(token)
@@ -19,6 +20,11 @@ impl ByteSimd for Avx2 {
     const KEY_BIAS: u8 = 0;
     const DOT_ROWS: usize = 4;
 
+    #[inline(always)]
+    fn call<K: ByteKernel>(self, kernel: K) -> K::Out {
+        // SAFETY: the token proves that the CPU has the features.
+        unsafe { entry(self, kernel) }
+    }
     #[inline(always)]
     unsafe fn load_bytes(self, p: *const u8) -> __m256i {
         // SAFETY: the caller promises 32 bytes; the token the instruction.

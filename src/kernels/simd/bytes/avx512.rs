@@ -12,6 +12,7 @@ macro_rules! entries {
         ///
         /// # Safety
         /// The CPU has the features, which holding a token proves.
+        #[inline(never)]
         #[target_feature(enable = $features)]
         pub(super) unsafe fn $name<K: ByteKernel>(token: Avx512<$level>, kernel: K) -> K::Out {
             kernel.run(token)
@@ -38,6 +39,9 @@ pub trait ByteLevel: Level {
     /// Whether there is [`ByteLevel::permute128`].
     const PERMUTES: bool;
 
+    /// Runs `kernel` compiled for the level.
+    unsafe fn enter<K: ByteKernel>(token: Avx512<Self>, kernel: K) -> K::Out;
+
     /// [`ByteSimd::dot4`].
     unsafe fn dot4(acc: __m512i, keys: __m512i, x: __m512i) -> __m512i;
 
@@ -52,6 +56,11 @@ impl ByteLevel for Base {
     const KEY_BIAS: u8 = 0;
     const PERMUTES: bool = false;
 
+    #[inline(always)]
+    unsafe fn enter<K: ByteKernel>(token: Avx512<Self>, kernel: K) -> K::Out {
+        // SAFETY: the CPU has the level.
+        unsafe { base(token, kernel) }
+    }
     #[inline(always)]
     unsafe fn dot4(acc: __m512i, keys: __m512i, x: __m512i) -> __m512i {
         // SAFETY: the CPU has the level.
@@ -69,6 +78,11 @@ impl ByteLevel for Vnni {
     const PERMUTES: bool = false;
 
     #[inline(always)]
+    unsafe fn enter<K: ByteKernel>(token: Avx512<Self>, kernel: K) -> K::Out {
+        // SAFETY: the CPU has the level.
+        unsafe { vnni(token, kernel) }
+    }
+    #[inline(always)]
     unsafe fn dot4(acc: __m512i, keys: __m512i, x: __m512i) -> __m512i {
         // SAFETY: the CPU has the level.
         unsafe { _mm512_dpbusd_epi32(acc, keys, x) }
@@ -79,6 +93,11 @@ impl ByteLevel for Vbmi {
     const KEY_BIAS: u8 = 128;
     const PERMUTES: bool = true;
 
+    #[inline(always)]
+    unsafe fn enter<K: ByteKernel>(token: Avx512<Self>, kernel: K) -> K::Out {
+        // SAFETY: the CPU has the level.
+        unsafe { vbmi(token, kernel) }
+    }
     #[inline(always)]
     unsafe fn dot4(acc: __m512i, keys: __m512i, x: __m512i) -> __m512i {
         // SAFETY: the CPU has the level.
@@ -154,6 +173,11 @@ impl<L: ByteLevel> ByteSimd for Avx512<L> {
     const KEY_BIAS: u8 = L::KEY_BIAS;
     const DOT_ROWS: usize = 12;
 
+    #[inline(always)]
+    fn call<K: ByteKernel>(self, kernel: K) -> K::Out {
+        // SAFETY: the token proves that the CPU has the level.
+        unsafe { L::enter(self, kernel) }
+    }
     #[inline(always)]
     unsafe fn load_bytes(self, p: *const u8) -> __m512i {
         // SAFETY: the caller promises 64 bytes; the token the instruction.
@@ -298,6 +322,11 @@ pub mod emulated {
         const PERMUTES: bool = Vbmi::PERMUTES;
 
         #[inline(always)]
+        unsafe fn enter<K: ByteKernel>(token: Avx512<Self>, kernel: K) -> K::Out {
+            // SAFETY: the CPU has the level.
+            unsafe { entry(token, kernel) }
+        }
+        #[inline(always)]
         unsafe fn dot4(acc: __m512i, keys: __m512i, x: __m512i) -> __m512i {
             // SAFETY: the CPU has VNNI.
             unsafe { Vnni::dot4(acc, keys, x) }
@@ -323,6 +352,7 @@ pub mod emulated {
         Avx512::<EmulatedVbmi>::new().map(|token| unsafe { entry(token, kernel) })
     }
 
+    #[inline(never)]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
     unsafe fn entry<K: ByteKernel>(token: Avx512<EmulatedVbmi>, kernel: K) -> K::Out {
         kernel.run(token)

@@ -1,6 +1,6 @@
 //! Four bytes, or two numbers of 16 bits, in one lane.
 
-use super::ByteSimd;
+use super::{ByteKernel, ByteSimd};
 use crate::kernels::simd::Scalar;
 
 /// `f` on each byte.
@@ -16,12 +16,22 @@ fn each16(a: i32, b: i32, f: impl Fn(u16, u16) -> u16) -> i32 {
     (u32::from(low) | u32::from(high) << 16) as i32
 }
 
+/// A function of its own for `kernel`.
+#[inline(never)]
+fn entry<K: ByteKernel>(token: Scalar, kernel: K) -> K::Out {
+    kernel.run(token)
+}
+
 impl ByteSimd for Scalar {
     type Table16 = [u8; 16];
 
     const KEY_BIAS: u8 = 0;
     const DOT_ROWS: usize = 4;
 
+    #[inline(always)]
+    fn call<K: ByteKernel>(self, kernel: K) -> K::Out {
+        entry(self, kernel)
+    }
     #[inline(always)]
     unsafe fn load_bytes(self, p: *const u8) -> i32 {
         // SAFETY: the caller promises four bytes.
