@@ -86,6 +86,15 @@ impl Book {
         })
     }
 
+    /// An error about this book unless `ok`.
+    ///
+    /// # Errors
+    /// If not.
+    pub fn ensure(&self, ok: bool, what: &'static str) -> Result<(), BookError> {
+        let Shape { subspaces, entries, .. } = self.shape;
+        if ok { Ok(()) } else { Err(BookError { subspaces, entries, d: self.d(), what }) }
+    }
+
     /// What codes and rows look like.
     pub fn shape(&self) -> Shape {
         self.shape
@@ -94,6 +103,11 @@ impl Book {
     /// Components of a row.
     pub fn d(&self) -> usize {
         self.permutation.len()
+    }
+
+    /// The product of a row, `[d]`, with the mean that keys are less.
+    pub fn product_with_mean(&self, row: &[f32]) -> f32 {
+        self.permutation.iter().zip(&self.mean).map(|(&i, m)| row[i as usize] * m).sum()
     }
 
     fn d_sub(&self) -> usize {

@@ -9,6 +9,8 @@ use crate::kernels::simd::Simd;
 
 /// Keys of a block: with their values they stay in the L2 cache, and the scores of a tile of queries in the L1.
 pub(super) const KEY_BLOCK: usize = 512;
+/// Rows of scores have room for whole multiples of it: panels, and blocks of codes.
+const ROW_GRAIN: usize = 64;
 /// Most queries that are taken together.
 pub(super) const MOST_ROWS: usize = 24;
 /// Tiles of queries that go through a block of keys before the next is read.
@@ -88,7 +90,7 @@ impl Room {
     pub fn new(a: &Attention, lanes: usize, needs: &impl Needs) -> Self {
         let panel = PANEL * lanes;
         // Rows a power of two apart would share few sets of the cache.
-        let row = a.seq_k.min(KEY_BLOCK).next_multiple_of(panel) + 16;
+        let row = a.seq_k.min(KEY_BLOCK).next_multiple_of(ROW_GRAIN) + 16;
         // The scores of the queries taken together should stay in the L1 cache.
         let tile = tile_rows(lanes);
         let rows = if 2 * tile * row <= 8192 { 2 * tile } else { tile };
@@ -239,7 +241,8 @@ impl<K> Dense<'_, K> {
                 }
             }
             for i in 0..n {
-                self.write(s, h, first, i);
+                let out = m.out.offset(a.out.at(h.batch, h.head, first + i));
+                write(s, h.acc.add(i * room.width), 1.0 / *h.sum.add(i), a, out);
             }
         }
     }
@@ -314,30 +317,23 @@ impl<K> Dense<'_, K> {
             }
         }
     }
+}
 
-    /// Writes the output of query `first + i`.
-    ///
-    /// # Safety
-    /// That of [`Dense::group`].
-    #[inline(always)]
-    unsafe fn write<S: Simd>(&self, s: S, h: Head, first: usize, i: usize) {
-        let a = self.shape;
-        // SAFETY: row i of the group, and the output row of a query of the shape.
-        unsafe {
-            let from = h.acc.add(i * self.room.width);
-            let to = self.operands.out.offset(a.out.at(h.batch, h.head, first + i));
-            let factor = 1.0 / *h.sum.add(i);
-            if a.out.inner == 1 {
-                let factor = s.splat(factor);
-                let mut c = 0;
-                while c < a.d_v {
-                    s.store_upto(to.add(c), s.mul(s.load(from.add(c)), factor), a.d_v - c);
-                    c += S::LANES;
-                }
-            } else {
-                for c in 0..a.d_v {
-                    *to.offset(a.out.inner * c as isize) = *from.add(c) * factor;
-                }
+/// Writes the output row of a query, each component times `factor`.
+///
+/// # Safety
+/// `from` has `d_v` components, rounded up to whole vectors; `to` is the output row of a query as [`Attention::run`] promises.
+#[inline(always)]
+pub(super) unsafe fn write<S: Simd>(s: S, from: *const f32, factor: f32, a: &Attention, to: *mut f32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if a.out.inner == 1 {
+            for c in (0..a.d_v).step_by(S::LANES) {
+                s.store_upto(to.add(c), s.mul(s.load(from.add(c)), s.splat(factor)), a.d_v - c);
+            }
+        } else {
+            for c in 0..a.d_v {
+                *to.offset(a.out.inner * c as isize) = *from.add(c) * factor;
             }
         }
     }
@@ -348,7 +344,7 @@ impl<K> Dense<'_, K> {
 /// # Safety
 /// `v` is one head as [`Attention::run`] promises; `to` has room for all panels.
 #[inline(always)]
-unsafe fn pack_values<S: Simd>(s: S, a: &Attention, v: *const f32, to: *mut f32, width: usize) {
+pub(super) unsafe fn pack_values<S: Simd>(s: S, a: &Attention, v: *const f32, to: *mut f32, width: usize) {
     for panel in 0..a.d_v.div_ceil(width) {
         let first = panel * width;
         let n = width.min(a.d_v - first);

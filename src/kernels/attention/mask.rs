@@ -15,6 +15,38 @@ pub(super) struct Row {
     pub n: usize,
 }
 
+impl Row {
+    /// The mask's element, in elements of it, for the first of the keys.
+    #[inline(always)]
+    fn at(self, strides: [isize; 4]) -> isize {
+        let [b, h, i, j] = [self.batch, self.head, self.query, self.key].map(|n| n as isize);
+        b * strides[0] + h * strides[1] + i * strides[2] + j * strides[3]
+    }
+}
+
+/// The scaled and masked score of the first key of a row, of the unscaled one.
+///
+/// # Safety
+/// The mask is as [`Attention::run`] promises.
+#[inline(always)]
+pub(super) unsafe fn masked_one(a: &Attention, m: Operands, row: Row, score: f32) -> f32 {
+    let y = score * a.scale;
+    // SAFETY: the caller's promise.
+    unsafe {
+        match a.mask {
+            Mask::None => y,
+            Mask::Additive { strides } => y + m.mask.cast::<f32>().offset(row.at(strides)).read_unaligned(),
+            Mask::Bool { strides, hides, fill } => {
+                if (*m.mask.offset(row.at(strides)) != 0) == hides {
+                    fill
+                } else {
+                    y
+                }
+            }
+        }
+    }
+}
+
 /// Applies the mask to a row of scores and returns the scale that is still due.
 ///
 /// # Safety
@@ -22,17 +54,12 @@ pub(super) struct Row {
 #[inline(always)]
 pub(super) unsafe fn masked<S: Simd>(s: S, a: &Attention, m: Operands, row: Row, scores: *mut f32) -> S::F {
     let n = row.n;
-    // Offset of the mask's element for the first of the keys.
-    let at = |strides: [isize; 4]| {
-        let [b, h, i, j] = [row.batch, row.head, row.query, row.key].map(|n| n as isize);
-        b * strides[0] + h * strides[1] + i * strides[2] + j * strides[3]
-    };
     match a.mask {
         Mask::None => return s.splat(a.scale),
         Mask::Additive { strides } => {
             // SAFETY: the caller's promise.
             unsafe {
-                let mask = m.mask.cast::<f32>().offset(at(strides));
+                let mask = m.mask.cast::<f32>().offset(row.at(strides));
                 if strides[3] == 1 {
                     let scale = s.splat(a.scale);
                     let mut j = 0;
@@ -57,7 +84,7 @@ pub(super) unsafe fn masked<S: Simd>(s: S, a: &Attention, m: Operands, row: Row,
         Mask::Bool { strides, hides, fill } => {
             // SAFETY: the caller's promise.
             unsafe {
-                let mask = m.mask.offset(at(strides));
+                let mask = m.mask.offset(row.at(strides));
                 for j in 0..n {
                     let hidden = (*mask.offset(strides[3] * j as isize) != 0) == hides;
                     let y = *scores.add(j) * a.scale;

@@ -10,17 +10,25 @@
 //! instead of one per score. Scores never take more room than a few queries
 //! times a block.
 //!
-//! Where scores come from is a `Scorer`: `exact.rs` multiplies in f32, `int8.rs` in i8.
+//! Where scores come from is a `Scorer`: `exact.rs` multiplies in f32, `int8.rs` in i8, `table.rs` looks up. Where a
+//! table only chooses the keys that count, most keys are left out, and it is done query by query (`refined.rs`).
 
+mod codebook;
 mod dense;
 mod exact;
 mod int8;
 mod mask;
+mod refined;
+mod table;
 mod tile;
 
 use super::simd::{self, run_bytes};
 use super::{ByteIsa, parallel, scratch};
 use dense::{Dense, Room};
+use refined::Refined;
+
+pub use codebook::{Codebook, Palette};
+pub use refined::{Refine, Rest};
 
 /// Strides of an operand in elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,12 +117,16 @@ pub struct Attention {
 }
 
 /// Where scores come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scoring {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Scoring<'a> {
     /// Products in f32.
     Exact,
     /// Products of queries and keys coded in i8 with a scale a row; approximate.
     Int8,
+    /// Lookups in a table for keys of this width; approximate.
+    Table(&'a Codebook),
+    /// Products in f32 for the keys that a table's scores choose; approximate.
+    Refined(&'a Codebook, Refine),
 }
 
 /// Shapes that are no attention.
@@ -148,7 +160,7 @@ impl Attention {
         }
         let widths = self.d.checked_add(self.d_v).and_then(|w| w.checked_add(4096));
         let room = widths.and_then(|w| self.seq_k.checked_add(4096)?.checked_mul(w)).and_then(|n| n.checked_mul(16));
-        if room.is_none_or(|n| isize::try_from(n).is_err()) {
+        if room.is_none_or(|n| isize::try_from(n).is_err()) || u32::try_from(self.seq_k).is_err() {
             return Err(AttentionError::TooLarge { seq_k: self.seq_k, d: self.d, d_v: self.d_v });
         }
         Ok(())
@@ -166,10 +178,10 @@ impl Attention {
     /// of this size. Every query gives the same bits whatever the cut into tasks.
     ///
     /// # Safety
-    /// - [`Attention::check`] returned `Ok`.
+    /// - [`Attention::check`] returned `Ok`, and a table is for vectors of width [`Attention::d`].
     /// - The operands are valid as [`Operands`] says.
     /// - No other thread writes any of them meanwhile, or reads the output.
-    pub unsafe fn run(&self, scoring: Scoring, operands: Operands) {
+    pub unsafe fn run(&self, scoring: Scoring<'_>, operands: Operands) {
         // SAFETY: the caller's promise.
         unsafe { self.run_on(ByteIsa::current(), scoring, operands) }
     }
@@ -178,7 +190,7 @@ impl Attention {
     ///
     /// # Safety
     /// That of [`Attention::run`].
-    pub unsafe fn run_on(&self, isa: ByteIsa, scoring: Scoring, operands: Operands) {
+    pub unsafe fn run_on(&self, isa: ByteIsa, scoring: Scoring<'_>, operands: Operands) {
         match scoring {
             Scoring::Exact => {
                 let room = Room::new(self, isa.lanes(), &exact::Exact);
@@ -190,6 +202,19 @@ impl Attention {
                 let room = Room::new(self, isa.lanes(), &int8::Int8);
                 self.tasks(room.bytes(), |tasks, scratch| {
                     run_bytes(isa, Dense { shape: self, operands, scorer: int8::Int8, scratch, room, tasks });
+                });
+            }
+            Scoring::Table(book) => {
+                let scorer = table::Table(book);
+                let room = Room::new(self, isa.lanes(), &scorer);
+                self.tasks(room.bytes(), |tasks, scratch| {
+                    run_bytes(isa, Dense { shape: self, operands, scorer, scratch, room, tasks });
+                });
+            }
+            Scoring::Refined(book, refine) => {
+                let room = refined::Room::new(self, isa.lanes(), book, &refine);
+                self.tasks(room.bytes(), |tasks, scratch| {
+                    run_bytes(isa, Refined { shape: self, operands, book, refine, scratch, room, tasks });
                 });
             }
         }
@@ -257,5 +282,7 @@ unsafe impl Sync for Operands {}
 // SAFETY: as above.
 unsafe impl Send for Operands {}
 
+#[cfg(test)]
+mod table_tests;
 #[cfg(test)]
 mod tests;

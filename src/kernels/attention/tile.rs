@@ -1,6 +1,6 @@
 //! Register-tiled products of a few rows with a packed panel.
 
-use crate::kernels::simd::Simd;
+use crate::kernels::simd::{Kernel, Simd};
 
 /// Vectors of a panel.
 pub(super) const PANEL: usize = 2;
@@ -55,33 +55,47 @@ unsafe fn tile<S: Simd, const M: usize, const N: usize>(s: S, p: Product) {
     }
 }
 
-/// The product for any number of rows, in register tiles.
+/// The product of `rows` rows with the first `N` vectors of a panel, in register tiles.
 ///
 /// # Safety
 /// That of [`tile`] with `rows` for M.
 #[inline(always)]
-pub(super) unsafe fn product<S: Simd, const N: usize>(s: S, mut p: Product, mut rows: usize) {
-    macro_rules! tiles {
-        ($m:literal) => {
-            while rows >= $m {
-                // SAFETY: at least that many rows are left.
-                unsafe {
-                    tile::<S, $m, N>(s, p);
-                    p.a = p.a.add($m * p.a_row);
-                    p.c = p.c.add($m * p.c_row);
+pub(super) unsafe fn product<S: Simd, const N: usize>(s: S, p: Product, rows: usize) {
+    s.apart(Tiles::<N> { p, rows });
+}
+
+struct Tiles<const N: usize> {
+    p: Product,
+    rows: usize,
+}
+
+impl<const N: usize> Kernel for Tiles<N> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { mut p, mut rows } = self;
+        macro_rules! tiles {
+            ($m:literal) => {
+                while rows >= $m {
+                    // SAFETY: at least that many rows are left, as `product` was promised.
+                    unsafe {
+                        tile::<S, $m, N>(s, p);
+                        p.a = p.a.add($m * p.a_row);
+                        p.c = p.c.add($m * p.c_row);
+                    }
+                    rows -= $m;
                 }
-                rows -= $m;
-            }
-        };
+            };
+        }
+        if tile_rows(S::LANES) >= 12 {
+            tiles!(12);
+            tiles!(8);
+        }
+        if tile_rows(S::LANES) >= 6 {
+            tiles!(6);
+        }
+        tiles!(4);
+        tiles!(2);
+        tiles!(1);
     }
-    if tile_rows(S::LANES) >= 12 {
-        tiles!(12);
-        tiles!(8);
-    }
-    if tile_rows(S::LANES) >= 6 {
-        tiles!(6);
-    }
-    tiles!(4);
-    tiles!(2);
-    tiles!(1);
 }

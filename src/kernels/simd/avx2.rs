@@ -29,6 +29,16 @@ pub(super) unsafe fn entry<K: Kernel>(token: Avx2, kernel: K) -> K::Out {
     kernel.run(token)
 }
 
+/// [`entry`], never part of its caller.
+///
+/// # Safety
+/// That of [`entry`].
+#[inline(never)]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn apart<K: Kernel>(token: Avx2, kernel: K) -> K::Out {
+    kernel.run(token)
+}
+
 /// Compiles a step with the features of the token.
 ///
 /// # Safety
@@ -79,6 +89,11 @@ impl Simd for Avx2 {
     const FAST_LOOKUP: bool = false;
     const FAST_SCALE: bool = false;
 
+    #[inline(always)]
+    fn apart<K: Kernel>(self, kernel: K) -> K::Out {
+        // SAFETY: the token proves that the CPU has the features.
+        unsafe { apart(self, kernel) }
+    }
     #[inline(always)]
     unsafe fn load(self, p: *const f32) -> __m256 {
         // SAFETY: the caller promises 8 floats; the token the instruction.

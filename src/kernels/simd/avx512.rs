@@ -67,6 +67,12 @@ impl<L: Level> Avx512<L> {
     pub fn new() -> Option<Self> {
         L::is_available().then_some(Self(PhantomData))
     }
+
+    /// The token without extensions, which every level has.
+    #[inline(always)]
+    fn base(self) -> Avx512 {
+        Avx512(PhantomData)
+    }
 }
 
 /// Compiles `kernel` with the features of the token.
@@ -75,6 +81,16 @@ impl<L: Level> Avx512<L> {
 /// The CPU has the features, which holding a token proves.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
 pub(super) unsafe fn entry<K: Kernel>(token: Avx512, kernel: K) -> K::Out {
+    kernel.run(token)
+}
+
+/// [`entry`], never part of its caller.
+///
+/// # Safety
+/// That of [`entry`].
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+unsafe fn apart<K: Kernel>(token: Avx512, kernel: K) -> K::Out {
     kernel.run(token)
 }
 
@@ -122,6 +138,11 @@ impl<L: Level> Simd for Avx512<L> {
     const FAST_LOOKUP: bool = true;
     const FAST_SCALE: bool = true;
 
+    #[inline(always)]
+    fn apart<K: Kernel>(self, kernel: K) -> K::Out {
+        // SAFETY: the token proves that the CPU has the features.
+        unsafe { apart(self.base(), kernel) }
+    }
     #[inline(always)]
     unsafe fn load(self, p: *const f32) -> __m512 {
         // SAFETY: the caller promises 16 floats; the token the instruction.

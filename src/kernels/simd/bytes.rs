@@ -76,6 +76,8 @@ pub trait ByteSimd: Simd {
     fn max16(self, a: Self::I, b: Self::I) -> Self::I;
     /// The greatest of all unsigned numbers.
     fn reduce_max16(self, a: Self::I) -> u16;
+    /// A bit for each unsigned number, the lowest for the first: whether that of `a` is at least that of `b`.
+    fn at_least16(self, a: Self::I, b: Self::I) -> u32;
 
     // ---- lookups: each byte becomes the byte of the table that it numbers
 

@@ -190,6 +190,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// The greatest lane, for lanes without NaN.
     fn reduce_max(self, a: Self::F) -> f32;
 
+    // ---- functions
+
+    /// Runs `kernel` as a function of its own, compiled for this instruction set: a large body that many others use would
+    /// otherwise be part of each.
+    fn apart<K: Kernel>(self, kernel: K) -> K::Out;
+
     // ---- order
 
     /// The same vectors, after which a compiler cannot pull the steps of one of the

@@ -1,6 +1,6 @@
 //! One lane, on any target, without fused multiply-add: the same bits everywhere.
 
-use super::{Simd, half};
+use super::{Kernel, Simd, half};
 
 /// The token of the baseline.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +37,14 @@ impl Simd for Scalar {
     const FAST_LOOKUP: bool = true;
     const FAST_SCALE: bool = false;
 
+    #[inline(always)]
+    fn apart<K: Kernel>(self, kernel: K) -> K::Out {
+        #[inline(never)]
+        fn apart<K: Kernel>(token: Scalar, kernel: K) -> K::Out {
+            kernel.run(token)
+        }
+        apart(self, kernel)
+    }
     #[inline(always)]
     unsafe fn load(self, p: *const f32) -> f32 {
         // SAFETY: the caller promises one float.

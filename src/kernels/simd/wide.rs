@@ -1,6 +1,6 @@
 //! Four vectors as one.
 
-use super::Simd;
+use super::{Kernel, Simd};
 
 /// The token of four vectors of `S`, each operation done to all four before the next.
 ///
@@ -43,6 +43,10 @@ impl<S: Simd> Simd for Wide<S> {
     const FAST_LOOKUP: bool = S::FAST_LOOKUP;
     const FAST_SCALE: bool = S::FAST_SCALE;
 
+    #[inline(always)]
+    fn apart<K: Kernel>(self, kernel: K) -> K::Out {
+        kernel.run(self)
+    }
     #[inline(always)]
     unsafe fn load(self, p: *const f32) -> Self::F {
         let (s, n) = (self.0, S::LANES);

@@ -90,6 +90,15 @@ impl ByteSimd for Avx2 {
         unsafe { _mm256_srli_epi16::<N>(a) }
     }
     #[inline(always)]
+    fn at_least16(self, a: __m256i, b: __m256i) -> u32 {
+        // SAFETY: the token proves that the CPU has these instructions.
+        unsafe {
+            let words = _mm256_cmpeq_epi16(_mm256_max_epu16(a, b), a);
+            let bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+            _mm_movemask_epi8(bytes) as u32
+        }
+    }
+    #[inline(always)]
     fn reduce_max16(self, a: __m256i) -> u16 {
         // SAFETY: the token proves that the CPU has these instructions.
         unsafe {

@@ -237,6 +237,11 @@ impl<L: ByteLevel> ByteSimd for Avx512<L> {
         unsafe { _mm512_srl_epi16(a, _mm_cvtsi32_si128(N)) }
     }
     #[inline(always)]
+    fn at_least16(self, a: __m512i, b: __m512i) -> u32 {
+        // SAFETY: the token proves that the CPU has this instruction.
+        unsafe { _mm512_cmpge_epu16_mask(a, b) }
+    }
+    #[inline(always)]
     fn reduce_max16(self, a: __m512i) -> u16 {
         // SAFETY: the token proves that the CPU has these instructions.
         unsafe {

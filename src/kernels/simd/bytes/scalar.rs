@@ -84,6 +84,10 @@ impl ByteSimd for Scalar {
         each16(a, b, u16::max)
     }
     #[inline(always)]
+    fn at_least16(self, a: i32, b: i32) -> u32 {
+        u32::from(a as u16 >= b as u16) | u32::from((a >> 16) as u16 >= (b >> 16) as u16) << 1
+    }
+    #[inline(always)]
     fn reduce_max16(self, a: i32) -> u16 {
         (a as u16).max((a >> 16) as u16)
     }

@@ -1,0 +1,214 @@
+//! What tables are to the kernels: codes of keys, a lookup row for each query, sums of lookups.
+
+use crate::kernels::encode::{self, Book, Parts};
+use crate::kernels::scan::{self, BLOCK, Shape, Units};
+use crate::kernels::simd::ByteSimd;
+use crate::kernels::strided::Rows;
+
+/// A table's codebooks, in the form the kernels read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Codebook {
+    /// Keys coded in subspaces, queries exact: a lookup a subspace.
+    Product(Book),
+    /// Queries and keys coded as a whole: one lookup.
+    Palette(Palette),
+}
+
+/// A table of the scores of 256 queries with 256 keys.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Palette {
+    keys: Book,
+    queries: Book,
+    /// `[256, 256]`, a row a query.
+    table: Vec<u16>,
+    units: Units,
+}
+
+/// Entries of a palette.
+const PALETTE: usize = 256;
+
+/// Queries whose lookup rows are made together: a block that palettes code at once, and whole vectors.
+pub(super) const QUERIES: usize = BLOCK;
+
+impl Palette {
+    /// Of `table`, `[256, 256]`, in units of `scale` above `offset`.
+    ///
+    /// # Errors
+    /// If a part has another size.
+    pub fn new(
+        keys: &Parts<'_>,
+        queries: &Parts<'_>,
+        table: &[u16],
+        scale: f32,
+        offset: f32,
+    ) -> Result<Self, encode::BookError> {
+        let (keys, queries) = (Book::new(keys)?, Book::new(queries)?);
+        for book in [&keys, &queries] {
+            book.ensure(book.shape() == Self::SHAPE && book.d() == keys.d(), "a palette has one subspace of 256")?;
+        }
+        keys.ensure(table.len() == PALETTE * PALETTE, "the table has another size")?;
+        Ok(Self { keys, queries, table: table.to_vec(), units: Units { offset, step: scale } })
+    }
+
+    /// What its codes look like.
+    pub const SHAPE: Shape = Shape { subspaces: 1, entries: PALETTE, adds: 1 };
+}
+
+impl Codebook {
+    /// Components of a row.
+    pub fn d(&self) -> usize {
+        self.keys().d()
+    }
+
+    /// What `q . k` has over the scores of this table, for any key.
+    ///
+    /// # Safety
+    /// `q` is valid for reading [`Codebook::d`] components.
+    #[inline(always)]
+    pub(super) unsafe fn offset(&self, q: *const f32) -> f32 {
+        // SAFETY: the caller's promise.
+        self.keys().product_with_mean(unsafe { std::slice::from_raw_parts(q, self.d()) })
+    }
+
+    fn keys(&self) -> &Book {
+        match self {
+            Self::Product(book) => book,
+            Self::Palette(p) => &p.keys,
+        }
+    }
+
+    /// Bytes of the codes of `n` keys, and of as many as a scan reads of them.
+    pub(super) fn code_bytes(&self, n: usize) -> usize {
+        self.keys().shape().code_bytes(n)
+    }
+
+    /// Bytes of the codes of a block of keys.
+    pub(super) fn block_bytes(&self) -> usize {
+        self.keys().shape().block_bytes()
+    }
+
+    /// Bytes of what is made of a query.
+    fn row_bytes(&self) -> usize {
+        match self {
+            Self::Product(book) => book.shape().row_bytes(),
+            Self::Palette(_) => 1,
+        }
+    }
+
+    /// Bytes of what is made of [`QUERIES`] queries.
+    pub(super) fn rows_bytes(&self) -> usize {
+        QUERIES * self.row_bytes()
+    }
+
+    /// Bytes of scratch memory that coding and making rows need.
+    pub(super) fn scratch_bytes(&self, lanes: usize) -> usize {
+        let floats = match self {
+            Self::Product(book) => book.encode_room().max(book.lookup_room(lanes)),
+            Self::Palette(p) => p.keys.encode_room().max(p.queries.encode_room()),
+        };
+        floats * size_of::<f32>()
+    }
+
+    /// Codes the first `n` keys.
+    ///
+    /// # Safety
+    /// The keys are valid, of [`Codebook::d`] components; `codes` has [`Codebook::code_bytes`] of n, `scratch` has
+    /// [`Codebook::scratch_bytes`].
+    #[inline(always)]
+    pub(super) unsafe fn encode<S: ByteSimd>(&self, s: S, keys: Rows, n: usize, codes: *mut u8, scratch: *mut f32) {
+        // SAFETY: the caller's promise.
+        unsafe { encode::encode(s, self.keys(), keys, n, codes, scratch) }
+    }
+
+    /// Makes the rows of the first `n` queries, at most [`QUERIES`], and what their sums stand for.
+    ///
+    /// # Safety
+    /// The queries are valid, of [`Codebook::d`] components; `rows` has [`Codebook::rows_bytes`], `units` room for n,
+    /// `scratch` [`Codebook::scratch_bytes`].
+    #[inline(always)]
+    pub(super) unsafe fn rows<S: ByteSimd>(
+        &self,
+        s: S,
+        queries: Rows,
+        n: usize,
+        rows: *mut u8,
+        units: *mut Units,
+        scratch: *mut f32,
+    ) {
+        // SAFETY: vectors of queries within QUERIES, which is a multiple of their lanes; a block of codes.
+        unsafe {
+            match self {
+                Self::Product(book) => {
+                    for i in (0..n).step_by(S::LANES) {
+                        let (to, units) = (rows.add(i * self.row_bytes()), units.add(i));
+                        encode::lookup_rows(s, book, queries.from(i), (n - i).min(S::LANES), to, units, scratch);
+                    }
+                }
+                Self::Palette(p) => {
+                    encode::encode(s, &p.queries, queries, n, rows, scratch);
+                    for i in 0..n {
+                        *units.add(i) = p.units;
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a scan reads for query `i`.
+    ///
+    /// # Safety
+    /// `rows` was made for more than i queries.
+    #[inline(always)]
+    pub(super) unsafe fn row(&self, rows: *const u8, i: usize) -> *const u8 {
+        // SAFETY: the caller's promise; a code is below 256, and the table has as many rows.
+        unsafe {
+            match self {
+                Self::Product(_) => rows.add(i * self.row_bytes()),
+                Self::Palette(p) => p.table.as_ptr().add(PALETTE * usize::from(*rows.add(scan::place(i)))).cast(),
+            }
+        }
+    }
+
+    /// Writes the sums of `Q` queries with the first `n` keys, and returns the greatest of each.
+    ///
+    /// # Safety
+    /// `rows` are of [`Codebook::row`], `codes` of n keys from the beginning of a block on; each of `out` has room for n
+    /// numbers, rounded up to whole blocks. The numbers past n are arbitrary.
+    #[inline(always)]
+    pub(super) unsafe fn scan<S: ByteSimd, const Q: usize>(
+        &self,
+        s: S,
+        rows: [*const u8; Q],
+        codes: *const u8,
+        n: usize,
+        out: [*mut u16; Q],
+    ) -> [u16; Q] {
+        // SAFETY: the caller's promise; a row of a palette's table is 256 numbers.
+        unsafe {
+            match self {
+                Self::Product(book) => scan::scan(s, book.shape(), rows, codes, n, out),
+                Self::Palette(_) => {
+                    let mut most = [0; Q];
+                    for ((most, row), out) in most.iter_mut().zip(rows).zip(out) {
+                        *most = scan::scan_palette(s, row.cast(), codes, n, out);
+                    }
+                    most
+                }
+            }
+        }
+    }
+}
+
+/// Writes what the first `n` sums stand for.
+///
+/// # Safety
+/// `sums` is valid for reading n numbers, rounded up to whole vectors of floats, and `out` for writing as many. They may be the same memory
+/// if the sums lie at its end: no sum is overwritten before it is read.
+#[inline(always)]
+pub(super) unsafe fn stand_for<S: ByteSimd>(s: S, sums: *const u16, n: usize, units: Units, out: *mut f32) {
+    let (step, offset) = (s.splat(units.step), s.splat(units.offset));
+    for j in (0..n).step_by(S::LANES) {
+        // SAFETY: a vector of each.
+        unsafe { s.store(out.add(j), s.mul_add(s.to_float(s.load_u16(sums.add(j))), step, offset)) };
+    }
+}

@@ -1,0 +1,658 @@
+//! Attention in which a table's scores choose the keys that are scored exactly.
+//!
+//! For each query the table's scores of all keys are summed up from lookups; from a sample of them follows how far below
+//! the greatest score keys still matter, those above that and the first and the last few are chosen, and are scored
+//! in f32. The others are dropped, so that neither their exponentials nor their values are looked at, or contribute
+//! through their table scores.
+
+use super::codebook::{Codebook, QUERIES, stand_for};
+use super::dense::{pack_values, write};
+use super::mask::{Row, masked, masked_one};
+use super::tile::{PANEL, Product, product};
+use super::{Attention, Mask, Operands, Tasks};
+use crate::kernels::rows::{exp_row, max_row};
+use crate::kernels::scan::{BLOCK, Units};
+use crate::kernels::simd::{ByteKernel, ByteSimd};
+use crate::kernels::strided::{MOST_LANES, Rows};
+
+/// How a table's scores choose the keys that are scored exactly.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Refine {
+    /// Share of the attention weight that keys which are not chosen may have, by the table's scores; 0 chooses nearly all.
+    pub dropped_mass: f32,
+    /// Keys that are always chosen, from the first on.
+    pub first: usize,
+    /// Keys that are always chosen, up to the last that the query sees.
+    pub last: usize,
+    /// What becomes of the others.
+    pub rest: Rest,
+}
+
+/// What becomes of keys that are not chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// They have no weight.
+    Dropped,
+    /// They have the weight of their table score.
+    Scored,
+}
+
+/// Keys of a sample, about.
+const SAMPLE: usize = 256;
+/// Bins of a sample's scores.
+const BINS: usize = 64;
+/// Width of a bin in units of a scaled score: a factor of `exp(-0.25)` in weight.
+const BIN: f32 = 0.25;
+/// Queries that are scanned together.
+const TOGETHER: usize = 4;
+/// Masked scores as numbers of 16 bits: this many to a unit below the greatest.
+const MASKED_UNITS: f32 = 256.0;
+
+/// Bytes of each part of a task's scratch memory, whole cache lines.
+#[derive(Clone, Copy)]
+pub(super) struct Room {
+    codes: usize,
+    scratch: usize,
+    rows: usize,
+    units: usize,
+    sums: usize,
+    chosen: usize,
+    weights: usize,
+    query: usize,
+    keys: usize,
+    values: usize,
+    out: usize,
+    /// Sums of a query.
+    sums_row: usize,
+    /// Weights of a query.
+    weights_row: usize,
+}
+
+impl Room {
+    pub fn new(a: &Attention, lanes: usize, book: &Codebook, refine: &Refine) -> Self {
+        let lines = |bytes: usize| bytes.next_multiple_of(64);
+        let floats = |n: usize| lines(n * size_of::<f32>());
+        // Rows a power of two apart would share few sets of the cache.
+        let sums_row = a.seq_k.next_multiple_of(BLOCK) + BLOCK / 2;
+        let weights_row = a.seq_k.next_multiple_of(BLOCK) + 16;
+        let panel = PANEL * lanes;
+        let scored = refine.rest == Rest::Scored;
+        let values = match (scored, a.v.inner == 1) {
+            (true, _) => floats(a.d_v.next_multiple_of(panel) * a.seq_k),
+            (false, true) => 0,
+            (false, false) => floats(a.d_v * a.seq_k),
+        };
+        Self {
+            codes: lines(book.code_bytes(a.seq_k)),
+            scratch: lines(book.scratch_bytes(MOST_LANES)),
+            rows: lines(book.rows_bytes()),
+            units: lines(QUERIES * size_of::<Units>()),
+            sums: lines(TOGETHER * sums_row * size_of::<u16>()),
+            chosen: lines(a.seq_k * size_of::<u32>()),
+            weights: floats(if scored { TOGETHER } else { 1 } * weights_row),
+            query: floats(a.d.next_multiple_of(MOST_LANES)),
+            keys: if a.k.inner == 1 { 0 } else { floats(a.d * a.seq_k) },
+            values,
+            out: floats(TOGETHER * panel.max(a.d_v.next_multiple_of(MOST_LANES))),
+            sums_row,
+            weights_row,
+        }
+    }
+
+    pub fn bytes(&self) -> usize {
+        let lists = self.chosen + self.weights + self.query + self.keys + self.values + self.out;
+        self.codes + self.scratch + self.rows + self.units + self.sums + lists
+    }
+}
+
+/// Some tasks of a refined attention.
+pub(super) struct Refined<'a> {
+    pub shape: &'a Attention,
+    pub operands: Operands,
+    pub book: &'a Codebook,
+    pub refine: Refine,
+    pub scratch: *mut u8,
+    pub room: Room,
+    pub tasks: Tasks,
+}
+
+/// Rows of one head that lie one after the other, a stride apart.
+#[derive(Clone, Copy)]
+struct Vectors {
+    x: *const f32,
+    row: isize,
+}
+
+impl Vectors {
+    /// # Safety
+    /// There is a row of that number.
+    #[inline(always)]
+    unsafe fn at(self, j: usize) -> *const f32 {
+        // SAFETY: the caller's promise.
+        unsafe { self.x.offset(self.row * j as isize) }
+    }
+}
+
+/// The scratch memory of a head, and its keys and values.
+#[derive(Clone, Copy)]
+struct Head {
+    batch: usize,
+    head: usize,
+    codes: *mut u8,
+    scratch: *mut f32,
+    rows: *mut u8,
+    units: *mut Units,
+    sums: *mut u16,
+    chosen: *mut u32,
+    weights: *mut f32,
+    query: *mut f32,
+    out: *mut f32,
+    keys: Vectors,
+    values: Vectors,
+    /// Values in panels, where what is not chosen is scored.
+    panels: *mut f32,
+}
+
+impl ByteKernel for Refined<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: ByteSimd>(self, s: S) {
+        for (batch, head, from, to) in self.tasks.each(self.shape) {
+            // SAFETY: a head and queries of the shape, and the room its tasks were
+            // given; the rest was promised to `run`.
+            unsafe { self.one_head(s, batch, head, from, to) }
+        }
+    }
+}
+
+impl Refined<'_> {
+    /// # Safety
+    /// That of [`Attention::run`]; the indices are within the shape and `scratch` has the `room`.
+    #[inline(always)]
+    unsafe fn one_head<S: ByteSimd>(&self, s: S, batch: usize, head: usize, from: usize, to: usize) {
+        let (a, m, room) = (self.shape, self.operands, self.room);
+        let kv = head / (a.heads / a.kv_heads);
+        // SAFETY: the parts lie within the scratch memory; operands are as promised.
+        unsafe {
+            let (k, v) = (m.k.offset(a.k.at(batch, kv, 0)), m.v.offset(a.v.at(batch, kv, 0)));
+            let mut next = self.scratch;
+            let mut take = |bytes: usize| {
+                let part = next;
+                next = next.add(bytes);
+                part
+            };
+            let mut h = Head {
+                batch,
+                head,
+                codes: take(room.codes),
+                scratch: take(room.scratch).cast(),
+                rows: take(room.rows),
+                units: take(room.units).cast(),
+                sums: take(room.sums).cast(),
+                chosen: take(room.chosen).cast(),
+                weights: take(room.weights).cast(),
+                query: take(room.query).cast(),
+                out: take(room.out).cast(),
+                keys: Vectors { x: k, row: a.k.seq },
+                values: Vectors { x: v, row: a.v.seq },
+                panels: std::ptr::null_mut(),
+            };
+            if a.k.inner != 1 {
+                h.keys = gathered(k, a.k.seq, a.k.inner, a.seq_k, a.d, take(room.keys).cast());
+            }
+            if self.refine.rest == Rest::Scored {
+                h.panels = take(room.values).cast();
+                pack_values(s, a, v, h.panels, PANEL * S::LANES);
+            } else if a.v.inner != 1 {
+                h.values = gathered(v, a.v.seq, a.v.inner, a.seq_k, a.d_v, take(room.values).cast());
+            }
+            let keys = Rows { x: k, row: a.k.seq, inner: a.k.inner, d: a.d, mean: std::ptr::null() };
+            self.book.encode(s, keys, a.seq_k, h.codes, h.scratch);
+            for first in (from..to).step_by(QUERIES) {
+                let n = QUERIES.min(to - first);
+                let q = m.q.offset(a.q.at(batch, head, first));
+                let queries = Rows { x: q, row: a.q.seq, inner: a.q.inner, d: a.d, mean: std::ptr::null() };
+                self.book.rows(s, queries, n, h.rows, h.units, h.scratch);
+                for i in (0..n).step_by(TOGETHER) {
+                    self.some(s, h, first, i, TOGETHER.min(n - i));
+                }
+            }
+        }
+    }
+
+    /// Queries `first + i..first + i + n`.
+    ///
+    /// # Safety
+    /// That of [`Refined::one_head`]; rows were made from query `first` on.
+    #[inline(always)]
+    unsafe fn some<S: ByteSimd>(&self, s: S, h: Head, first: usize, i: usize, n: usize) {
+        let (a, room) = (self.shape, self.room);
+        // Of all these queries, the last sees most.
+        let keys = a.seen(first + i + n - 1);
+        let mut most = [0; TOGETHER];
+        let mut totals = [0.0f32; TOGETHER];
+        // SAFETY: rows and sums of n queries, keys of the shape.
+        unsafe {
+            let row = |r: usize| self.book.row(h.rows, i + r);
+            let to = |r: usize| h.sums.add(r * room.sums_row);
+            if n == TOGETHER {
+                most = self.book.scan(s, [0, 1, 2, 3].map(row), h.codes, keys, [0, 1, 2, 3].map(to));
+            } else {
+                for (r, most) in most.iter_mut().enumerate().take(n) {
+                    [*most] = self.book.scan(s, [row(r)], h.codes, keys, [to(r)]);
+                }
+            }
+            for (r, total) in totals.iter_mut().enumerate().take(n) {
+                let (query, seen) = (first + i + r, a.seen(first + i + r));
+                let most = if seen == keys { most[r] } else { greatest(s, to(r), seen) };
+                let sums = Sums { x: to(r), units: *h.units.add(i + r), most };
+                let row = Row { batch: h.batch, head: h.head, query, key: 0, n: seen };
+                match self.refine.rest {
+                    Rest::Dropped => self.dropped(s, h, row, sums),
+                    Rest::Scored => *total = self.scored(s, h, row, sums, r, keys),
+                }
+            }
+            if self.refine.rest == Rest::Scored {
+                self.weighted(s, h, first + i, n, keys, totals);
+            }
+        }
+    }
+
+    /// Writes the output of a query from the keys that are chosen.
+    ///
+    /// # Safety
+    /// That of [`Refined::some`]; the row is of this query and all keys it sees.
+    #[inline(always)]
+    unsafe fn dropped<S: ByteSimd>(&self, s: S, h: Head, row: Row, sums: Sums) {
+        let (a, m) = (self.shape, self.operands);
+        // SAFETY: the parts have room for all keys; those chosen are among them.
+        unsafe {
+            let mut step = sums.units.step * a.scale;
+            let mut most = sums.most;
+            if a.mask != Mask::None {
+                stand_for(s, sums.x, row.n, sums.units, h.weights);
+                let due = masked(s, a, m, row, h.weights);
+                (most, step) = counted(s, h.weights, row.n, due, sums.x);
+            }
+            let n = choose(s, &self.refine, sums.x, row.n, most, step, h.chosen);
+            self.query(h, row.query);
+            dots(s, h.query, h.keys, a.d, h.chosen, n, h.weights);
+            let mut due = s.splat(a.scale);
+            if a.mask != Mask::None {
+                for i in 0..n {
+                    let row = Row { key: *h.chosen.add(i) as usize, ..row };
+                    *h.weights.add(i) = masked_one(a, m, row, *h.weights.add(i));
+                }
+                due = s.splat(1.0);
+            }
+            let max = max_row(s, h.weights, n, due);
+            let total = exp_row(s, h.weights, h.weights, n, due, if max == f32::NEG_INFINITY { 0.0 } else { max });
+            let out = m.out.offset(a.out.at(row.batch, row.head, row.query));
+            weigh(s, h.values, a.d_v, h.chosen, n, h.weights, h.out);
+            write(s, h.out, 1.0 / total, a, out);
+        }
+    }
+
+    /// Makes the weights of a query, row `r` of them, with all of `keys`, and returns their sum.
+    ///
+    /// # Safety
+    /// That of [`Refined::dropped`].
+    #[inline(always)]
+    unsafe fn scored<S: ByteSimd>(&self, s: S, h: Head, row: Row, sums: Sums, r: usize, keys: usize) -> f32 {
+        let (a, m) = (self.shape, self.operands);
+        // SAFETY: the parts have room for all keys; those chosen are among them.
+        unsafe {
+            let weights = h.weights.add(r * self.room.weights_row);
+            let mut step = sums.units.step * a.scale;
+            let mut most = sums.most;
+            stand_for(s, sums.x, row.n, sums.units, weights);
+            let due = masked(s, a, m, row, weights);
+            if a.mask != Mask::None {
+                (most, step) = counted(s, weights, row.n, due, sums.x);
+            }
+            let n = choose(s, &self.refine, sums.x, row.n, most, step, h.chosen);
+            self.query(h, row.query);
+            // Table scores are less the product with the mean key.
+            let less = self.book.offset(h.query);
+            let exact = sums.x.cast::<f32>();
+            for first in (0..n).step_by(EXACT_TOGETHER) {
+                let some = EXACT_TOGETHER.min(n - first);
+                // Sums are used up: their memory holds some exact scores.
+                dots(s, h.query, h.keys, a.d, h.chosen.add(first), some, exact);
+                for i in 0..some {
+                    let key = *h.chosen.add(first + i) as usize;
+                    let score = *exact.add(i) - less;
+                    let masked = a.mask != Mask::None;
+                    *weights.add(key) = if masked { masked_one(a, m, Row { key, ..row }, score) } else { score };
+                }
+            }
+            let max = max_row(s, weights, row.n, due);
+            let less = if max == f32::NEG_INFINITY { 0.0 } else { max };
+            let total = exp_row(s, weights, weights, row.n, due, less);
+            for j in row.n..keys {
+                *weights.add(j) = 0.0;
+            }
+            total
+        }
+    }
+
+    /// Copies a query to where its components lie side by side.
+    ///
+    /// # Safety
+    /// That of [`Refined::dropped`].
+    #[inline(always)]
+    unsafe fn query(&self, h: Head, query: usize) {
+        let a = self.shape;
+        // SAFETY: a query of the shape, and room for its components.
+        unsafe {
+            let q = self.operands.q.offset(a.q.at(h.batch, h.head, query));
+            for c in 0..a.d {
+                *h.query.add(c) = *q.offset(a.q.inner * c as isize);
+            }
+        }
+    }
+
+    /// Writes the outputs of `n` queries from `first` on, whose weights with `keys` there are.
+    ///
+    /// # Safety
+    /// That of [`Refined::some`].
+    #[inline(always)]
+    unsafe fn weighted<S: ByteSimd>(
+        &self,
+        s: S,
+        h: Head,
+        first: usize,
+        n: usize,
+        keys: usize,
+        totals: [f32; TOGETHER],
+    ) {
+        let a = self.shape;
+        let width = PANEL * S::LANES;
+        let out_row = a.d_v.next_multiple_of(width);
+        // SAFETY: panels of the packed values, rows of weights and of outputs.
+        unsafe {
+            for panel in 0..a.d_v.div_ceil(width) {
+                let p = Product {
+                    a: h.weights,
+                    a_row: self.room.weights_row,
+                    b: h.panels.add(panel * a.seq_k * width),
+                    depth: keys,
+                    c: h.out.add(panel * width),
+                    c_row: out_row,
+                };
+                product::<S, PANEL>(s, p, n);
+            }
+            for (r, total) in totals.iter().enumerate().take(n) {
+                let out = self.operands.out.offset(a.out.at(h.batch, h.head, first + r));
+                write(s, h.out.add(r * out_row), 1.0 / total, a, out);
+            }
+        }
+    }
+}
+
+/// The sums of a query's lookups.
+#[derive(Clone, Copy)]
+struct Sums {
+    x: *mut u16,
+    units: Units,
+    /// The greatest of those that count.
+    most: u16,
+}
+
+/// Exact scores that are computed together where they do not stay together; they fit in the place of a block's sums.
+const EXACT_TOGETHER: usize = BLOCK / 2;
+
+/// Rows side by side, of rows whose components are not.
+///
+/// # Safety
+/// `x` has `n` rows of `d` components, and `to` as many.
+#[inline(always)]
+unsafe fn gathered(x: *const f32, row: isize, inner: isize, n: usize, d: usize, to: *mut f32) -> Vectors {
+    for j in 0..n {
+        for c in 0..d {
+            // SAFETY: component c of row j.
+            unsafe { *to.add(j * d + c) = *x.offset(row * j as isize + inner * c as isize) };
+        }
+    }
+    Vectors { x: to, row: d as isize }
+}
+
+/// The greatest of the first `n` sums.
+///
+/// # Safety
+/// `sums` is valid for reading them.
+#[inline(always)]
+unsafe fn greatest<S: ByteSimd>(s: S, sums: *const u16, n: usize) -> u16 {
+    let mut most = s.isplat(0);
+    let whole = n / (2 * S::LANES) * (2 * S::LANES);
+    for j in (0..whole).step_by(2 * S::LANES) {
+        // SAFETY: a vector within n.
+        most = s.max16(most, unsafe { s.load_bytes(sums.add(j).cast()) });
+    }
+    // SAFETY: the rest of n.
+    (whole..n).map(|j| unsafe { *sums.add(j) }).fold(s.reduce_max16(most), u16::max)
+}
+
+/// Writes scores, of which the scale is still due, as sums; returns the greatest and the step. A NaN counts as the greatest.
+///
+/// # Safety
+/// `scores` and `sums` have `n` numbers, rounded up to whole vectors.
+#[inline(always)]
+unsafe fn counted<S: ByteSimd>(s: S, scores: *const f32, n: usize, due: S::F, sums: *mut u16) -> (u16, f32) {
+    let top = s.splat(f32::from(u16::MAX));
+    // SAFETY: n scores, and a vector of both at a time.
+    unsafe {
+        let max = max_row(s, scores, n, due);
+        let (scale, offset) = (s.mul(due, s.splat(MASKED_UNITS)), s.splat(f32::from(u16::MAX) - max * MASKED_UNITS));
+        for j in (0..n).step_by(S::LANES) {
+            let x = s.mul_add(s.load_upto(scores.add(j), n - j), scale, offset);
+            s.store_u16(sums.add(j), s.to_int(s.max(s.min(x, top), s.splat(0.0))));
+        }
+    }
+    (u16::MAX, 1.0 / MASKED_UNITS)
+}
+
+/// Writes the numbers of the keys to be scored exactly, in order, and returns how many they are.
+///
+/// `sums` are the sums of the `n` keys that a query sees, `most` the greatest, `step` what 1 is in a scaled score. All keys are
+/// chosen where the step is not above 0.
+///
+/// # Safety
+/// `sums` has n numbers, rounded up to whole blocks; `chosen` has room for n.
+#[inline(always)]
+unsafe fn choose<S: ByteSimd>(
+    s: S,
+    refine: &Refine,
+    sums: *const u16,
+    n: usize,
+    most: u16,
+    step: f32,
+    chosen: *mut u32,
+) -> usize {
+    let first = refine.first.min(n);
+    let last = n - refine.last.min(n - first);
+    let mut found = 0;
+    let mut all = |from: usize, to: usize, found: &mut usize| {
+        for j in from..to {
+            // SAFETY: no key is chosen twice.
+            unsafe { *chosen.add(*found) = j as u32 };
+            *found += 1;
+        }
+    };
+    all(0, first, &mut found);
+    // SAFETY: the caller's promise.
+    match unsafe { threshold(refine.dropped_mass, sums, n, most, step) } {
+        0 => all(first, last, &mut found),
+        least => {
+            let limit = s.isplat(i32::from(least) << 16 | i32::from(least));
+            for j in (first..last).step_by(2 * S::LANES) {
+                // SAFETY: a vector from within n on; keys that are chosen lie within n.
+                unsafe {
+                    let mut bits = s.at_least16(s.load_bytes(sums.add(j).cast()), limit);
+                    if last - j < 2 * S::LANES {
+                        bits &= (1 << (last - j)) - 1;
+                    }
+                    while bits != 0 {
+                        *chosen.add(found) = j as u32 + bits.trailing_zeros();
+                        found += 1;
+                        bits &= bits - 1;
+                    }
+                }
+            }
+        }
+    }
+    all(last, n, &mut found);
+    found
+}
+
+/// The least sum of keys that are chosen: those below have at most `dropped_mass` of the weight of a sample.
+///
+/// # Safety
+/// `sums` is valid for reading `n` numbers.
+#[inline(always)]
+unsafe fn threshold(dropped_mass: f32, sums: *const u16, n: usize, most: u16, step: f32) -> u16 {
+    if !(step > 0.0) {
+        return 0;
+    }
+    let mut counts = [0u32; BINS];
+    let bins = step / BIN;
+    for j in (0..n).step_by((n / SAMPLE).max(1)) {
+        // SAFETY: j < n. Sums past those that count may be greater.
+        let below = most.saturating_sub(unsafe { *sums.add(j) });
+        counts[((f32::from(below) * bins) as usize).min(BINS - 1)] += 1;
+    }
+    let weight_of_bin = (-BIN).exp();
+    let mut weights = [0.0f32; BINS];
+    let (mut weight, mut total) = (1.0, 0.0);
+    for (w, &count) in weights.iter_mut().zip(&counts) {
+        *w = count as f32 * weight;
+        total += *w;
+        weight *= weight_of_bin;
+    }
+    let (mut dropped, allowed) = (0.0, dropped_mass * total);
+    for (bin, w) in weights.iter().enumerate().rev() {
+        dropped += w;
+        if dropped > allowed {
+            if bin == BINS - 1 {
+                return 0;
+            }
+            // Those less than this many below the greatest are in the bins up to this one. The cast saturates.
+            let within = ((bin + 1) as f32 / bins).ceil() as u32;
+            // At most the greatest: it fits. 0 is all.
+            return (u32::from(most) + 1).saturating_sub(within.max(1)) as u16;
+        }
+    }
+    most
+}
+
+/// Writes the products of a query with the keys of a list.
+///
+/// # Safety
+/// `q` has `d` components, and so have the keys; `list` and `out` have `n` elements.
+#[inline(always)]
+unsafe fn dots<S: ByteSimd>(s: S, q: *const f32, keys: Vectors, d: usize, list: *const u32, n: usize, out: *mut f32) {
+    /// Keys at once: their sums do not wait for each other.
+    const AT_ONCE: usize = 4;
+    let whole = d / S::LANES * S::LANES;
+    let mut i = 0;
+    while i < n {
+        // SAFETY: keys of the list, the last one again where there are fewer; components below d.
+        unsafe {
+            let rows: [*const f32; AT_ONCE] = std::array::from_fn(|r| keys.at(*list.add((i + r).min(n - 1)) as usize));
+            let mut acc = [s.splat(0.0); AT_ONCE];
+            for c in (0..whole).step_by(S::LANES) {
+                let q = s.load(q.add(c));
+                for (acc, row) in acc.iter_mut().zip(rows) {
+                    *acc = s.mul_add(q, s.load(row.add(c)), *acc);
+                }
+            }
+            if whole < d {
+                let q = s.load_partial(q.add(whole), d - whole);
+                for (acc, row) in acc.iter_mut().zip(rows) {
+                    *acc = s.mul_add(q, s.load_partial(row.add(whole), d - whole), *acc);
+                }
+            }
+            for (r, acc) in acc.into_iter().enumerate().take(n - i) {
+                *out.add(i + r) = s.reduce_add(acc);
+            }
+        }
+        i += AT_ONCE;
+    }
+}
+
+/// Writes the sum of the values of a list, each times its weight.
+///
+/// # Safety
+/// `list` and `weights` have `n` elements, values `d_v` components, and `out` room for them in whole vectors.
+#[inline(always)]
+unsafe fn weigh<S: ByteSimd>(
+    s: S,
+    values: Vectors,
+    d_v: usize,
+    list: *const u32,
+    n: usize,
+    weights: *const f32,
+    out: *mut f32,
+) {
+    let mut c = 0;
+    while c < d_v {
+        let rest = d_v - c;
+        // SAFETY: components from c on, as many as there are.
+        unsafe {
+            if rest >= 4 * S::LANES {
+                weigh_some::<S, 4>(s, values, c, list, n, weights, out);
+                c += 4 * S::LANES;
+            } else if rest >= 2 * S::LANES {
+                weigh_some::<S, 2>(s, values, c, list, n, weights, out);
+                c += 2 * S::LANES;
+            } else {
+                let mut acc = s.splat(0.0);
+                for i in 0..n {
+                    let v = s.load_upto(values.at(*list.add(i) as usize).add(c), rest);
+                    acc = s.mul_add(s.splat(*weights.add(i)), v, acc);
+                }
+                s.store(out.add(c), acc);
+                c += S::LANES;
+            }
+        }
+    }
+}
+
+/// [`weigh`] for `N` vectors of components from `c` on.
+///
+/// # Safety
+/// That of [`weigh`]; there are so many components.
+#[inline(always)]
+unsafe fn weigh_some<S: ByteSimd, const N: usize>(
+    s: S,
+    values: Vectors,
+    c: usize,
+    list: *const u32,
+    n: usize,
+    weights: *const f32,
+    out: *mut f32,
+) {
+    // Two sums each, as an addition has to wait for the one before.
+    let mut acc = [[s.splat(0.0); N]; 2];
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut add = |i: usize, acc: &mut [S::F; N]| {
+            let (v, w) = (values.at(*list.add(i) as usize).add(c), s.splat(*weights.add(i)));
+            for (u, acc) in acc.iter_mut().enumerate() {
+                *acc = s.mul_add(w, s.load(v.add(u * S::LANES)), *acc);
+            }
+        };
+        let mut i = 0;
+        while i + 2 <= n {
+            add(i, &mut acc[0]);
+            add(i + 1, &mut acc[1]);
+            i += 2;
+        }
+        if i < n {
+            add(i, &mut acc[0]);
+        }
+        for u in 0..N {
+            s.store(out.add(c + u * S::LANES), s.add(acc[0][u], acc[1][u]));
+        }
+    }
+}
