@@ -5,12 +5,12 @@ use super::super::arena::{Reads, Writes};
 use super::super::plan::Kernel;
 use super::super::view::View;
 use super::Lowering;
-use crate::kernels::attention::{Exact, Layout, Mask};
+use crate::kernels::attention::{self, Layout, Mask, Operands, Scoring};
 use bgz_passes::ir::{Attention, DType, MaskKind, Node, Op, Scores};
 
 /// The kernel, its shapes checked.
 struct Heads {
-    exact: Exact,
+    exact: attention::Attention,
 }
 
 impl Kernel for Heads {
@@ -18,11 +18,11 @@ impl Kernel for Heads {
         let [q, k, v] = [0, 1, 2].map(|i| reads.slice::<f32>(i).as_ptr());
         let mask = if reads.len() > 3 { reads.bytes(3).as_ptr() } else { std::ptr::null() };
         let out = writes.slice::<f32>(0).as_mut_ptr();
-        // SAFETY: `Exact::check` passed when the plan was made; each span runs
+        // SAFETY: `Attention::check` passed when the plan was made; each span runs
         // from the first element of its view to behind the last, the layouts
         // are the strides of those views, and the result is a buffer of the
         // output's size that overlaps no operand.
-        unsafe { self.exact.run(q, k, v, mask, out) };
+        unsafe { self.exact.run(Scoring::Exact, Operands { q, k, v, mask, out }) };
         Ok(())
     }
 }
@@ -74,7 +74,7 @@ impl Lowering<'_> {
         Ok(true)
     }
 
-    fn shapes(&self, a: &Attention, views: &[View]) -> Option<Exact> {
+    fn shapes(&self, a: &Attention, views: &[View]) -> Option<attention::Attention> {
         let q = Operand::new(&views[0], a.heads)?;
         let k = Operand::new(&views[1], a.kv_heads)?;
         let v = Operand::new(&views[2], a.kv_heads)?;
@@ -92,7 +92,7 @@ impl Lowering<'_> {
             }
         };
         let layout = if a.merged { Layout::merged } else { Layout::heads_first };
-        Some(Exact {
+        Some(attention::Attention {
             batch,
             heads: a.heads,
             kv_heads: a.kv_heads,
