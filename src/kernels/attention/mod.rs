@@ -16,7 +16,7 @@ mod dense;
 mod exact;
 mod int8;
 mod mask;
-mod tile;
+pub(super) mod tile;
 
 use super::simd::{self, run_bytes};
 use super::{ByteIsa, parallel, scratch};
