@@ -8,6 +8,9 @@ use super::scan::{BLOCK, Shape, TINY, Units};
 use super::simd::{ByteKernel, ByteSimd};
 use super::strided::Rows;
 
+/// Entries that lie together in a [`Book`], component by component.
+const GROUP: usize = 8;
+
 /// The codebooks of a table in the form of the kernels; `d = M * d_sub` components.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Book {
@@ -16,9 +19,9 @@ pub struct Book {
     permutation: Vec<u32>,
     /// Subtracted from keys, permuted; `[d]`.
     mean: Vec<f32>,
-    /// Entries, `[M, C, d_sub]`, permuted.
+    /// Entries, permuted, in groups: `[M, C / GROUP, d_sub, GROUP]`.
     entries: Vec<f32>,
-    /// `W c` of every entry, `[M, C, d_sub]`.
+    /// `W c` of every entry, in the same order.
     weights: Vec<f32>,
     /// `-c^T W c / 2` of every entry, `[M, C]`.
     bias: Vec<f32>,
@@ -71,17 +74,20 @@ impl Book {
         ensure(parts.entries.len() == len && parts.weights.len() == len, "the entries have another size")?;
         ensure(parts.bias.len() == subspaces * entries, "the bias has another size")?;
         let d_sub = d / subspaces;
-        let weights = parts
-            .weights
-            .chunks_exact(d_sub * entries)
-            .flat_map(|w| (0..entries).flat_map(move |c| (0..d_sub).map(move |j| w[j * entries + c])))
-            .collect();
+        let group = |at: usize| {
+            let (c, rest) = (at % GROUP, at / GROUP);
+            let (j, rest) = (rest % d_sub, rest / d_sub);
+            let (m, c) = (rest / (entries / GROUP), rest % (entries / GROUP) * GROUP + c);
+            (m, c, j)
+        };
+        let entry = |(m, c, j)| parts.entries[(m * entries + c) * d_sub + j];
+        let weight = |(m, c, j)| parts.weights[(m * d_sub + j) * entries + c];
         Ok(Self {
             shape: parts.shape,
             permutation: parts.permutation.to_vec(),
             mean: parts.permutation.iter().map(|&i| parts.mean[i as usize]).collect(),
-            entries: parts.entries.to_vec(),
-            weights,
+            entries: (0..len).map(group).map(entry).collect(),
+            weights: (0..len).map(group).map(weight).collect(),
             bias: parts.bias.to_vec(),
         })
     }
@@ -125,10 +131,10 @@ impl Book {
     }
 }
 
-/// `start + x . w` of `C` rows of weights for `U` vectors of columns of x.
+/// `start + x . w` of `C` entries of a group for `U` vectors of columns of x.
 ///
 /// # Safety
-/// `x` has `depth` rows of U vectors, `w` C rows of `depth`, and `start` C numbers.
+/// `x` has `depth` rows of U vectors, and `w` as many of GROUP numbers, of which the first C of each count.
 #[inline(always)]
 unsafe fn tile<S: ByteSimd, const C: usize, const U: usize>(
     s: S,
@@ -148,8 +154,8 @@ unsafe fn tile<S: ByteSimd, const C: usize, const U: usize>(
             *column = unsafe { s.load(x.add((j * U + u) * S::LANES)) };
         }
         for (c, acc) in acc.iter_mut().enumerate() {
-            // SAFETY: weight j of row c.
-            let w = s.splat(unsafe { *w.add(c * depth + j) });
+            // SAFETY: component j of entry c.
+            let w = s.splat(unsafe { *w.add(j * GROUP + c) });
             for (acc, column) in acc.iter_mut().zip(&column) {
                 *acc = s.mul_add(w, *column, *acc);
             }
@@ -235,7 +241,7 @@ unsafe fn encode_block<S: ByteSimd>(s: S, book: &Book, keys: Rows, n: usize, cod
 /// The numbers of the entries nearest to two vectors of columns.
 ///
 /// # Safety
-/// `x` has `d_sub` rows of two vectors, `weights` a row of `d_sub` for each of `bias`, whose number is a multiple of 8.
+/// `x` has `d_sub` rows of two vectors, `weights` a group for each GROUP of `bias`.
 #[inline(always)]
 unsafe fn nearest<S: ByteSimd>(s: S, x: *const f32, weights: *const f32, bias: &[f32], d_sub: usize) -> [S::I; 2] {
     let mut best = [s.splat(f32::NEG_INFINITY); 2];
@@ -244,8 +250,9 @@ unsafe fn nearest<S: ByteSimd>(s: S, x: *const f32, weights: *const f32, bias: &
         ($c:literal) => {
             for first in (0..bias.len()).step_by($c) {
                 let start = std::array::from_fn(|i| bias[first + i]);
-                // SAFETY: the weights of entries first..first + $c.
-                let sums = unsafe { tile::<S, $c, 2>(s, x, weights.add(first * d_sub), start, d_sub) };
+                let group = first / GROUP * GROUP * d_sub + first % GROUP;
+                // SAFETY: the weights of entries first..first + $c, within a group.
+                let sums = unsafe { tile::<S, $c, 2>(s, x, weights.add(group), start, d_sub) };
                 for (i, sums) in sums.iter().enumerate() {
                     let number = s.isplat((first + i) as i32);
                     for u in 0..2 {
@@ -257,7 +264,7 @@ unsafe fn nearest<S: ByteSimd>(s: S, x: *const f32, weights: *const f32, bias: &
             }
         };
     }
-    // As many as the registers hold.
+    // A group, or what the registers hold of it.
     if S::LANES == 16 {
         entries!(8)
     } else {
@@ -327,16 +334,18 @@ impl ByteKernel for LookupRows<'_> {
             let mut lanes = [[0.0; super::strided::MOST_LANES]; 2];
             s.store(lanes[0].as_mut_ptr(), offset);
             s.store(lanes[1].as_mut_ptr(), step);
-            for i in 0..n {
-                *units.add(i) = Units { offset: lanes[0][i], step: lanes[1][i] };
+            for (i, (offset, step)) in lanes[0].into_iter().zip(lanes[1]).take(n).enumerate() {
+                *units.add(i) = Units { offset, step };
             }
             // Four bytes of an entry each in a lane, and as many of those as make a square to transpose.
             let words = shape.row_bytes() / 4;
+            // A division would take longer than all else that is done for a word.
+            let shift = shape.entries.trailing_zeros();
             for first in (0..words).step_by(S::LANES) {
                 let some = S::LANES.min(words - first);
                 for w in 0..some {
                     let at = 4 * (first + w);
-                    let low = s.load(lows.add(at / shape.entries * S::LANES));
+                    let low = s.load(lows.add((at >> shift) * S::LANES));
                     let mut bytes = [s.isplat(0); 4];
                     for (i, b) in bytes.iter_mut().enumerate() {
                         let x = s.sub(s.load(products.add((at + i) * S::LANES)), low);
@@ -375,16 +384,15 @@ unsafe fn products_of<S: ByteSimd>(
     products: *mut f32,
     lows: *mut f32,
 ) -> (S::F, S::F) {
-    const TILE: usize = 8;
     let (d_sub, c) = (book.d_sub(), book.shape.entries);
     let (mut offset, mut range) = (s.splat(0.0), s.splat(0.0));
     for m in 0..book.shape.subspaces {
         let (mut low, mut high) = (s.splat(f32::INFINITY), s.splat(f32::NEG_INFINITY));
-        for first in (m * c..(m + 1) * c).step_by(TILE) {
-            // SAFETY: entries first..first + TILE of subspace m, and their products.
+        for first in (m * c..(m + 1) * c).step_by(GROUP) {
+            // SAFETY: a group of subspace m, and its products.
             unsafe {
                 let x = x.add(m * d_sub * S::LANES);
-                let sums = tile::<S, TILE, 1>(s, x, book.entries.as_ptr().add(first * d_sub), [0.0; TILE], d_sub);
+                let sums = tile::<S, GROUP, 1>(s, x, book.entries.as_ptr().add(first * d_sub), [0.0; GROUP], d_sub);
                 for (i, [sum]) in sums.into_iter().enumerate() {
                     low = s.min(sum, low);
                     high = s.max(sum, high);

@@ -150,8 +150,8 @@ pub unsafe fn pack_keys<S: ByteSimd>(s: S, rows: Rows, n: usize, to: *mut u8, sc
             for c in (0..rows.d).step_by(S::LANES.max(GROUP)) {
                 let mut bytes = codes(s, row, c, unit);
                 if S::LANES < GROUP {
-                    for i in 1..GROUP.min(rows.d - c) {
-                        bytes[i] = codes(s, row, c + i, unit)[0];
+                    for (i, byte) in bytes[..GROUP.min(rows.d - c)].iter_mut().enumerate().skip(1) {
+                        *byte = codes(s, row, c + i, unit)[0];
                     }
                 }
                 for (g, b) in bytes[..S::LANES.max(GROUP)].chunks_exact(GROUP).enumerate() {

@@ -29,6 +29,8 @@ mod scratch;
 mod simd;
 mod strided;
 pub mod sweep;
+#[doc(hidden)]
+pub mod trial;
 pub mod ulp;
 
 pub use isa::{ByteIsa, Isa, IsaError};

@@ -8,7 +8,7 @@ use crate::kernels::simd::{ByteKernel, run_bytes};
 use proptest::prelude::*;
 
 fn noise(n: usize, seed: usize) -> Vec<u8> {
-    (0..n).map(|i| ((i + 1) * (seed + 7) * 2_654_435_761 >> 11) as u8).collect()
+    (0..n).map(|i| (((i + 1) * (seed + 7) * 2_654_435_761) >> 11) as u8).collect()
 }
 
 fn shape(subspaces: usize, entries: usize, adds: usize) -> Shape {

@@ -103,8 +103,16 @@ impl AttentionTable {
         }
     }
 
-    /// Bytes of a coded key.
+    /// Bytes of a coded key where kernels keep it: half a byte a code of 16 entries, else a byte.
     pub fn bytes_per_key(&self) -> usize {
+        match self {
+            Self::Product(t, _) if t.entries() == 16 => t.subspaces().div_ceil(2),
+            _ => self.codes_per_key(),
+        }
+    }
+
+    /// Codes of a key.
+    pub fn codes_per_key(&self) -> usize {
         match self {
             Self::Palette(..) => 1,
             Self::Product(t, _) => t.subspaces(),
@@ -121,7 +129,7 @@ impl AttentionTable {
         self.record().site.as_deref()
     }
 
-    /// Values of a lookup row: [`bytes_per_key`](Self::bytes_per_key) times the entries of a codebook.
+    /// Values of a lookup row: [`codes_per_key`](Self::codes_per_key) times the entries of a codebook.
     pub fn lookup_len(&self) -> usize {
         match self {
             Self::Palette(..) => PALETTE,
@@ -129,7 +137,7 @@ impl AttentionTable {
         }
     }
 
-    /// Codes `keys`, `[n, d_head]`, into `codes`, `[n, bytes_per_key]`.
+    /// Codes `keys`, `[n, d_head]`, into `codes`, `[n, codes_per_key]`.
     ///
     /// # Errors
     /// If the sizes do not fit each other.
@@ -151,7 +159,7 @@ impl AttentionTable {
         }
     }
 
-    /// Scores by lookups of `row` for `codes`, `[n, bytes_per_key]`, into `out`, `[n]`: unscaled `q . k`, less the
+    /// Scores by lookups of `row` for `codes`, `[n, codes_per_key]`, into `out`, `[n]`: unscaled `q . k`, less the
     /// same number for all keys of a query.
     ///
     /// # Errors
@@ -174,7 +182,7 @@ impl AttentionTable {
     /// If the window is of another head dimension.
     pub fn window_scores<'a>(&'a self, window: &'a Window) -> Result<RowScores<'a>, TableError> {
         let d = self.d_head();
-        let mut codes = vec![0; window.k.len() / d * self.bytes_per_key()];
+        let mut codes = vec![0; window.k.len() / d * self.codes_per_key()];
         self.encode(&window.k, &mut codes)?;
         Ok(Box::new(move |i, out| {
             let mut row = vec![0.0; self.lookup_len()];

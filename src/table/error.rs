@@ -26,7 +26,7 @@ pub enum TableError {
         pairs: bool,
     },
     /// A codebook of a size that no code is made for.
-    #[error("a codebook has 128 or 256 entries, not {0}")]
+    #[error("a codebook has 16, 128 or 256 entries, not {0}")]
     Entries(usize),
     /// A part of a table has a NaN, an infinity, or values so large that products overflow.
     #[error("the {0} has values that are not finite or too large")]

@@ -20,7 +20,7 @@ mod int8;
 mod mask;
 mod refined;
 mod table;
-mod tile;
+pub(super) mod tile;
 
 use super::simd::{self, run_bytes};
 use super::{ByteIsa, parallel, scratch};

@@ -5,7 +5,7 @@ use crate::kernels::isa::forced::on_each_level;
 
 /// Bytes with all values and, as 16 bits, many carries.
 fn bytes(n: usize, seed: usize) -> Vec<u8> {
-    (0..n).map(|i| ((i + seed) * 2_654_435_761 >> 9) as u8).collect()
+    (0..n).map(|i| (((i + seed) * 2_654_435_761) >> 9) as u8).collect()
 }
 
 /// Applies an operation on vectors to 64 bytes of each operand.
