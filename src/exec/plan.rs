@@ -90,7 +90,7 @@ impl Plan {
     pub fn new(graph: &Graph, inputs: &[Type], packed: &PackedWeights, inner: InnerBackend) -> Result<Self, ExecError> {
         let bindings = bind_inputs(graph, inputs)?;
         let mut bound = graph.bind(&bindings)?;
-        Pipeline::bound().run(&mut bound)?;
+        Pipeline::bound(None).run(&mut bound)?;
         let mut lowering = Lowering::new(&bound, packed, inner)?;
         for (id, _) in bound.nodes() {
             lowering.node(id)?;
