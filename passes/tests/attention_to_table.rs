@@ -85,6 +85,24 @@ fn what_is_no_attention_is_left_alone() {
     assert_eq!(case.trace, "");
 }
 
+#[test]
+fn other_dtypes_stay_exact() {
+    let case = leaves(
+        pass(approximation(1.0)),
+        "attention-to-table@f16",
+        "in %q : f16[batch, seq, 8]
+         in %k : f16[batch, keys, 8]
+         in %v : f16[batch, keys, 6]
+         %first = attention(%q, %k, %v) {heads = 2, d_head = 4, scale = 0.5, scores = exact} : f16[batch, seq, 6]
+         out %first",
+    );
+    assert!(
+        case.trace.contains("skipped %first: stays exact: approximate scores are of f32, not f16"),
+        "{}",
+        case.trace
+    );
+}
+
 /// From 100 keys on a table, below exact: known once extents are.
 #[test]
 fn numbers_for_extents_change_the_choice() {

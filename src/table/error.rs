@@ -26,7 +26,7 @@ pub enum TableError {
         pairs: bool,
     },
     /// A codebook of a size that no code is made for.
-    #[error("a codebook has 128 or 256 entries, not {0}")]
+    #[error("a codebook has 16, 128 or 256 entries, not {0}")]
     Entries(usize),
     /// A part of a table has a NaN, an infinity, or values so large that products overflow.
     #[error("the {0} has values that are not finite or too large")]
@@ -34,6 +34,9 @@ pub enum TableError {
     /// The order of dims is not one.
     #[error("the permutation does not have every dim once with pairs together")]
     Permutation,
+    /// A share of softmax mass that is none.
+    #[error("a dropped mass of {0} is no share: it is at least 0 and less than 1")]
+    DroppedMass(String),
     /// Too few rows to learn from.
     #[error("{given} rows to learn from, at least {needed} are needed")]
     TooFewRows {

@@ -25,9 +25,9 @@ pub enum Weighting {
 /// What a [`ProductTable`] is to be like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProductOptions {
-    /// Subspaces, and bytes of a coded key.
+    /// Subspaces, and codes of a key.
     pub subspaces: usize,
-    /// Entries of the codebook of each: 128 or 256.
+    /// Entries of the codebook of each: 16, 128 or 256.
     pub entries: usize,
     /// Dims that must not be parted.
     pub rotary: Rotary,
@@ -47,7 +47,7 @@ impl Default for ProductOptions {
 /// The parts of a [`ProductTable`] that are stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProductParts {
-    /// Entries of a codebook, `C`: 128 or 256.
+    /// Entries of a codebook, `C`: 16, 128 or 256.
     pub entries: usize,
     /// Subspaces, `M`; divides `d_head`.
     pub subspaces: usize,
@@ -161,9 +161,14 @@ impl ProductTable {
         self.parts.permutation.len()
     }
 
-    /// Subspaces, `M`: bytes of a coded key.
+    /// Subspaces, `M`: codes of a key.
     pub fn subspaces(&self) -> usize {
         self.parts.subspaces
+    }
+
+    /// Bytes of a coded key as kernels keep it: two codes of 4 bits to a byte.
+    pub fn bytes_per_key(&self) -> usize {
+        if self.entries() == 16 { self.subspaces().div_ceil(2) } else { self.subspaces() }
     }
 
     /// Entries of each codebook, `C`.
@@ -264,7 +269,7 @@ impl ProductTable {
 }
 
 fn check_entries(entries: usize) -> Result<(), TableError> {
-    if matches!(entries, 128 | 256) { Ok(()) } else { Err(TableError::Entries(entries)) }
+    if matches!(entries, 16 | 128 | 256) { Ok(()) } else { Err(TableError::Entries(entries)) }
 }
 
 /// The mean of `rows`, `[n, dim]` with `n > 0`.

@@ -4,7 +4,7 @@
 //! matrix product that is no `q . k^T` stays whatever its inner dim is. What may be used, and what pays, is for a
 //! [`ScoreSource`] to say.
 
-use crate::ir::{Attention, Dim, Graph, Op, Scores, ValueId};
+use crate::ir::{Attention, DType, Dim, Graph, NodeId, Op, Scores, ValueId};
 use crate::rewrite::{Cx, Pass, PassError, Patch};
 use std::any::Any;
 use std::sync::Arc;
@@ -87,6 +87,11 @@ impl Pass for AttentionToTable {
                 continue;
             }
             let Some(site) = site(graph, root, attention) else { continue };
+            if let Some(dtype) = other_dtype(graph, id) {
+                let reason = format!("stays {}: approximate scores are of f32, not {dtype}", attention.scores);
+                cx.refuse(NAME, graph.name(root), reason);
+                continue;
+            }
             let Choice { scores, reason } = self.approximation.source.choose(&site, self.approximation.max_error);
             if scores == attention.scores {
                 cx.refuse(NAME, graph.name(root), format!("stays {scores}: {reason}"));
@@ -101,6 +106,11 @@ impl Pass for AttentionToTable {
         }
         Ok(applied)
     }
+}
+
+/// The dtype of q, k or v that is not f32.
+fn other_dtype(graph: &Graph, attention: NodeId) -> Option<DType> {
+    graph.node(attention).inputs.iter().take(3).map(|&v| graph.ty(v).dtype).find(|&d| d != DType::F32)
 }
 
 /// The extents of an attention, from its result and its keys.
