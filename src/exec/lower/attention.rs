@@ -1,4 +1,4 @@
-//! Exact attention over strided heads: split or merged, no copies.
+//! Attention over strided heads: split or merged, no copies; scores exact, or as the graph says.
 
 use super::super::ExecError;
 use super::super::arena::{Reads, Writes};
@@ -6,7 +6,9 @@ use super::super::plan::Kernel;
 use super::super::view::View;
 use super::Lowering;
 use crate::kernels::attention::{Exact, Layout, Mask};
+use crate::table::AttentionTable;
 use bgz_passes::ir::{Attention, DType, MaskKind, Node, Op, Scores};
+use std::sync::Arc;
 
 /// The kernel, its shapes checked.
 struct Heads {
@@ -25,6 +27,23 @@ impl Kernel for Heads {
         unsafe { self.exact.run(q, k, v, mask, out) };
         Ok(())
     }
+}
+
+/// Where scores come from that are not exact.
+enum Approximate {
+    /// Rows of q and k as 8-bit integers.
+    Int8,
+    /// A table, refined as its record says.
+    Table(Arc<AttentionTable>),
+}
+
+/// The kernel for attention of this shape, with approximate scores.
+fn approximate(exact: Exact, by: Approximate) -> Result<Box<dyn Kernel>, String> {
+    let by = match by {
+        Approximate::Int8 => "int8".to_string(),
+        Approximate::Table(table) => format!("a table for d_head {}", table.d_head()),
+    };
+    Err(format!("there is no kernel yet for scores by {by}, of {} x {}", exact.seq_q, exact.seq_k))
 }
 
 /// A view as `[batch, heads, seq, width]`.
@@ -63,15 +82,37 @@ impl Lowering<'_> {
     pub(super) fn attention(&mut self, node: &Node) -> Result<bool, ExecError> {
         let Op::Attention(a) = &node.op else { return Ok(false) };
         let floats = node.inputs[..3].iter().chain(&node.outputs).all(|&v| self.dtype(v) == DType::F32);
-        if !floats || a.scores != Scores::Exact {
+        if !floats {
             return Ok(false);
         }
         let views = node.inputs.iter().map(|&v| self.view(v)).collect::<Result<Vec<_>, _>>()?;
         let Some(exact) = self.shapes(a, &views) else { return Ok(false) };
         exact.check().map_err(|e| self.fail(node, e.to_string()))?;
+        let (name, kernel): (_, Box<dyn Kernel>) = match &a.scores {
+            Scores::Exact => ("attention", Box::new(Heads { exact })),
+            Scores::Int8 => {
+                let kernel = approximate(exact, Approximate::Int8).map_err(|reason| self.fail(node, reason))?;
+                ("attention by int8", kernel)
+            }
+            Scores::Table(name) => {
+                let table = self.table(node, a, name)?;
+                let kernel = approximate(exact, Approximate::Table(table)).map_err(|reason| self.fail(node, reason))?;
+                ("attention by table", kernel)
+            }
+        };
         let out = self.output(node.outputs[0])?;
-        self.step_of(node, "attention", Box::new(Heads { exact }), &views.iter().collect::<Vec<_>>(), &[&out]);
+        self.step_of(node, name, kernel, &views.iter().collect::<Vec<_>>(), &[&out]);
         Ok(true)
+    }
+
+    /// The table that the graph names.
+    fn table(&self, node: &Node, a: &Attention, name: &str) -> Result<Arc<AttentionTable>, ExecError> {
+        let found = self.tables.and_then(|t| t.named(a.d_head, name)).cloned();
+        found.ok_or_else(|| ExecError::NoTable {
+            node: node.outputs.first().map_or("", |&v| self.graph.name(v)).into(),
+            table: name.into(),
+            d_head: a.d_head,
+        })
     }
 
     fn shapes(&self, a: &Attention, views: &[View]) -> Option<Exact> {
