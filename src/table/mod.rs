@@ -6,6 +6,7 @@
 //! - [`Refine`]: keys chosen by the table's scores are scored exactly;
 //! - [`cost`]: what ways of scoring take; [`Tables`] choose for a graph, as a `ScoreSource`, by error and cost;
 //! - [`compare()`]: every method, and int8 dot products, on the same held-out samples;
+//! - [`calibrate`]: samples from a model and its inputs;
 //! - [`TableRegistry`]: the tables there are, by head dimension and site;
 //! - [`mod@file`]: sets of tables as safetensors;
 //! - [`KMeans`], [`Base17`], [`DistancePalette`]: what tables are made of, or compared with.
@@ -15,6 +16,7 @@
 
 mod attention_table;
 mod base17;
+pub mod calibrate;
 mod compare;
 pub mod cost;
 mod distance_palette;
