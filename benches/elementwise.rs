@@ -8,7 +8,7 @@
 //! python benches/elementwise_numpy.py            # numpy, one thread
 //! ```
 
-use bgz_fusion::kernels::attention::{Exact, Layout, Mask};
+use bgz_fusion::kernels::attention::{Attention, Layout, Mask, Operands, Scoring};
 use bgz_fusion::kernels::chain::{Elementwise, Program, broadcast_strides};
 use bgz_fusion::kernels::{Isa, rows};
 use bgz_passes::ir::{Binary, DType, Expr, Scalar, Unary};
@@ -158,7 +158,7 @@ fn attention(c: &mut Criterion) {
     let mut group = c.benchmark_group("attention, 12 heads of 32");
     for (batch, seq) in [(1, 16), (1, 128), (8, 128), (1, 512)] {
         let layout = Layout::merged(12, seq, 32);
-        let a = Exact {
+        let a = Attention {
             batch,
             heads: 12,
             kv_heads: 12,
@@ -176,11 +176,12 @@ fn attention(c: &mut Criterion) {
         };
         let x = input(batch * seq * 384);
         let (mask, mut y) = (vec![0.0f32; batch * seq], x.clone());
-        let x = x.as_ptr();
+        let (q, mask) = (x.as_ptr(), mask.as_ptr().cast());
+        let operands = Operands { q, k: q, v: q, mask, out: y.as_mut_ptr() };
         group.throughput(Throughput::Elements((batch * 12 * seq * seq * 64) as u64));
         group.bench_function(BenchmarkId::new("kernels", format!("{batch}x{seq}")), |b| {
             // SAFETY: every operand is as large as its layout reaches.
-            b.iter(|| unsafe { a.run(x, x, x, mask.as_ptr().cast(), y.as_mut_ptr()) });
+            b.iter(|| unsafe { a.run(Scoring::Exact, operands) });
         });
     }
 }

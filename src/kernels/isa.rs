@@ -1,6 +1,6 @@
 //! Which instruction set the kernels run on.
 
-use super::simd::{Avx2, Avx512};
+use super::simd::{Avx2, Avx512, Base, Vbmi, Vnni};
 use std::fmt;
 use std::sync::OnceLock;
 
@@ -84,7 +84,7 @@ impl Isa {
         match self {
             Isa::Scalar => true,
             Isa::Avx2 => Avx2::new().is_some(),
-            Isa::Avx512 => Avx512::new().is_some(),
+            Isa::Avx512 => Avx512::<Base>::new().is_some(),
         }
     }
 
@@ -118,18 +118,117 @@ impl fmt::Display for Isa {
     }
 }
 
-/// Lets a test choose what [`Isa::current`] is on its thread.
+/// What the kernels on bytes are compiled for, slowest first: [`Isa`], with the extensions of AVX-512 told apart that
+/// have instructions for bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ByteIsa {
+    /// [`Isa::Scalar`].
+    Scalar,
+    /// [`Isa::Avx2`].
+    Avx2,
+    /// [`Isa::Avx512`] and nothing more.
+    Avx512,
+    /// With VNNI: products of bytes, summed.
+    Avx512Vnni,
+    /// With VNNI and VBMI: lookups of bytes across a vector.
+    Avx512Vbmi,
+}
+
+impl ByteIsa {
+    /// Every level, slowest first.
+    pub const ALL: [Self; 5] = [Self::Scalar, Self::Avx2, Self::Avx512, Self::Avx512Vnni, Self::Avx512Vbmi];
+
+    /// The best level of this host within [`Isa::current`].
+    pub fn current() -> Self {
+        #[cfg(test)]
+        if let Some(isa) = forced::get_bytes() {
+            return isa;
+        }
+        Self::within(Isa::current())
+    }
+
+    /// The best level of this host that `isa` allows; the baseline if the host lacks `isa`.
+    pub fn within(isa: Isa) -> Self {
+        Self::available().filter(|b| b.isa() == isa).last().unwrap_or(Self::Scalar)
+    }
+
+    /// Those this host can run, slowest first.
+    pub fn available() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|b| b.is_available())
+    }
+
+    /// Whether this host can run it.
+    pub fn is_available(self) -> bool {
+        match self {
+            Self::Avx512Vnni => Avx512::<Vnni>::new().is_some(),
+            Self::Avx512Vbmi => Avx512::<Vbmi>::new().is_some(),
+            Self::Scalar | Self::Avx2 | Self::Avx512 => self.isa().is_available(),
+        }
+    }
+
+    /// The instruction set it is a level of.
+    pub const fn isa(self) -> Isa {
+        match self {
+            Self::Scalar => Isa::Scalar,
+            Self::Avx2 => Isa::Avx2,
+            Self::Avx512 | Self::Avx512Vnni | Self::Avx512Vbmi => Isa::Avx512,
+        }
+    }
+
+    /// f32 lanes of a vector; 1 where the host lacks the level, since the baseline then runs.
+    pub(super) fn lanes(self) -> usize {
+        if self.is_available() { self.isa().lanes() } else { 1 }
+    }
+
+    /// A word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Avx512Vnni => "avx512+vnni",
+            Self::Avx512Vbmi => "avx512+vnni+vbmi",
+            Self::Scalar | Self::Avx2 | Self::Avx512 => self.isa().name(),
+        }
+    }
+}
+
+impl fmt::Display for ByteIsa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Lets a test choose what [`Isa::current`] and [`ByteIsa::current`] are on its thread.
 #[cfg(test)]
 pub(super) mod forced {
-    use super::Isa;
+    use super::{ByteIsa, Isa};
     use std::cell::Cell;
 
     thread_local! {
         static FORCED: Cell<Option<Isa>> = const { Cell::new(None) };
+        static FORCED_BYTES: Cell<Option<ByteIsa>> = const { Cell::new(None) };
     }
 
     pub(super) fn get() -> Option<Isa> {
         FORCED.get()
+    }
+
+    pub(super) fn get_bytes() -> Option<ByteIsa> {
+        FORCED_BYTES.get()
+    }
+
+    /// Runs `f` once for each level of the host, which is then [`ByteIsa::current`], and its [`Isa`] the current one;
+    /// a line on those it lacks.
+    pub fn on_each_level(f: impl Fn(ByteIsa)) {
+        for level in ByteIsa::ALL {
+            if level.is_available() {
+                FORCED.set(Some(level.isa()));
+                FORCED_BYTES.set(Some(level));
+                f(level);
+                FORCED.set(None);
+                FORCED_BYTES.set(None);
+            } else {
+                println!("SKIPPED {level}: this CPU lacks it");
+            }
+        }
     }
 
     /// Runs `f` once for each instruction set of the host; a line on those it lacks.
@@ -170,6 +269,20 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn levels_stay_within_the_instruction_set() {
+        for isa in Isa::ALL {
+            let best = ByteIsa::within(isa);
+            assert!(best.isa() == isa || !isa.is_available(), "{best} for {isa}");
+            assert!(best.is_available());
+        }
+        forced::on_each(|| assert_eq!(ByteIsa::current().isa(), Isa::current()));
+        forced::on_each_level(|level| {
+            assert_eq!(ByteIsa::current(), level);
+            assert_eq!(Isa::current(), level.isa());
+        });
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The table behind `bgz kernels`.
 
 use super::Isa;
-use super::attention::{Exact, Layout, Mask};
+use super::attention::{Attention, Layout, Mask, Operands, Scoring};
 use super::chain::{Elementwise, Program};
 use super::rows::{self, Reduction};
 use bgz_passes::ir::{Binary, DType, Expr, Unary};
@@ -131,7 +131,7 @@ fn row_kernel(kernel: Rows, x: &[f32], out: &mut [f32]) {
 fn attention(x: &[f32], out: &mut [f32]) -> f64 {
     let (seq, d) = (128, 32);
     let layout = Layout::heads_first(1, seq, d);
-    let exact = Exact {
+    let exact = Attention {
         batch: 1,
         heads: 1,
         kv_heads: 1,
@@ -153,7 +153,8 @@ fn attention(x: &[f32], out: &mut [f32]) -> f64 {
     let p = x.as_ptr();
     // SAFETY: the shapes were checked; every operand is 128 x 32 floats of the
     // 2^14 there are, and the result is memory of its own.
-    time(seq * seq, || unsafe { exact.run(p, p, p, std::ptr::null(), out.as_mut_ptr()) })
+    let operands = Operands { q: p, k: p, v: p, mask: std::ptr::null(), out: out.as_mut_ptr() };
+    time(seq * seq, || unsafe { exact.run(Scoring::Exact, operands) })
 }
 
 /// The bound in ULP that the tests hold `f` to, and the absolute error that is

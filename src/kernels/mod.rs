@@ -5,7 +5,7 @@
 //! - [`rows`]: softmax, norms, reductions over a contiguous last axis;
 //! - [`attention`]: exact attention;
 //! - [`copy`]: strided views made contiguous;
-//! - [`Isa`]: what they run on; `BGZ_ISA` chooses;
+//! - [`Isa`]: what they run on; `BGZ_ISA` chooses; [`ByteIsa`]: the same for kernels on bytes;
 //! - [`sweep`]: all 2^32 inputs against a reference; [`list()`]: what there is.
 //!
 //! Each kernel is one generic body over a small SIMD vocabulary, compiled once
@@ -17,15 +17,21 @@ pub mod attention;
 mod axes;
 pub mod chain;
 pub mod copy;
+mod encode;
+mod int8;
 mod isa;
 mod list;
 mod math;
 mod parallel;
 pub mod rows;
+mod scan;
 mod scratch;
 mod simd;
+mod strided;
 pub mod sweep;
+#[doc(hidden)]
+pub mod trial;
 pub mod ulp;
 
-pub use isa::{Isa, IsaError};
+pub use isa::{ByteIsa, Isa, IsaError};
 pub use list::{KernelInfo, list, unary_bound};

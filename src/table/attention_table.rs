@@ -124,11 +124,11 @@ impl AttentionTable {
         }
     }
 
-    /// Bytes of a coded key as kernels keep it.
+    /// Bytes of a coded key where kernels keep it: half a byte a code of 16 entries, else a byte.
     pub fn bytes_per_key(&self) -> usize {
         match self {
-            Self::Palette(..) => 1,
-            Self::Product(t, _) => t.bytes_per_key(),
+            Self::Product(t, _) if t.entries() == 16 => t.subspaces().div_ceil(2),
+            _ => self.codes_per_key(),
         }
     }
 

@@ -5,7 +5,7 @@
 
 use super::attention_table::AttentionTable;
 use super::refine::{Refined, Rest};
-use crate::kernels::Isa;
+use crate::kernels::ByteIsa;
 
 /// What of an attention counts for its speed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,11 +46,11 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// With byte permutes over two registers (VBMI).
-    const VBMI: Self = Self { lookup128: 2.0 / 64.0, ..Self::AVX512 };
+    const VBMI: Self = Self { lookup128: 2.0 / 64.0, ..Self::VNNI };
+    const VNNI: Self = Self { int8: 128.0, ..Self::AVX512 };
     const AVX512: Self = Self {
         fma: 32.0,
-        int8: 128.0,
+        int8: 64.0,
         int8_score: 0.2,
         lookup16: 1.0 / 64.0,
         lookup128: 1.0 / 8.0,
@@ -84,11 +84,17 @@ impl Rates {
 
     /// Those of the kernels that run here.
     pub fn current() -> Self {
-        match Isa::current() {
-            Isa::Scalar => Self::SCALAR,
-            Isa::Avx2 => Self::AVX2,
-            Isa::Avx512 if has_vbmi() => Self::VBMI,
-            Isa::Avx512 => Self::AVX512,
+        Self::of(ByteIsa::current())
+    }
+
+    /// Those of the kernels for `isa`.
+    pub fn of(isa: ByteIsa) -> Self {
+        match isa {
+            ByteIsa::Scalar => Self::SCALAR,
+            ByteIsa::Avx2 => Self::AVX2,
+            ByteIsa::Avx512 => Self::AVX512,
+            ByteIsa::Avx512Vnni => Self::VNNI,
+            ByteIsa::Avx512Vbmi => Self::VBMI,
         }
     }
 
@@ -150,12 +156,31 @@ fn per_score(s: &Shape, key: f64, query: f64) -> f64 {
     key / (s.seq_q.max(1) * s.group.max(1)) as f64 + query / s.seq_k.max(1) as f64
 }
 
-#[cfg(target_arch = "x86_64")]
-fn has_vbmi() -> bool {
-    std::arch::is_x86_feature_detected!("avx512vbmi")
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-#[cfg(not(target_arch = "x86_64"))]
-fn has_vbmi() -> bool {
-    false
+    fn square(d: usize, seq: usize) -> Shape {
+        Shape { d_head: d, d_v: d, seq_q: seq, seq_k: seq, group: 1 }
+    }
+
+    /// What is done once a row is nothing for many, and most of the work for few.
+    #[test]
+    fn int8_pays_from_some_length_on() {
+        for isa in [ByteIsa::Avx2, ByteIsa::Avx512, ByteIsa::Avx512Vnni, ByteIsa::Avx512Vbmi] {
+            let rates = Rates::of(isa);
+            let faster = |seq: usize| rates.int8(&square(64, seq)) < rates.exact(&square(64, seq));
+            assert!(!faster(1) && !faster(2) && faster(1024), "{}", isa.name());
+        }
+    }
+
+    /// Heads that share keys share what is done for each key, too.
+    #[test]
+    fn shared_keys_are_coded_once() {
+        let rates = Rates::of(ByteIsa::Avx512);
+        let cost = |group: usize| rates.int8(&Shape { group, ..square(64, 32) });
+        assert!(cost(8) < cost(1));
+        assert_eq!(per_score(&square(1, 10), 5.0, 20.0), 2.5);
+        assert!(per_score(&Shape { seq_q: 0, seq_k: 0, group: 0, ..square(1, 1) }, 1.0, 1.0).is_finite());
+    }
 }

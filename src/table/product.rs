@@ -25,7 +25,7 @@ pub enum Weighting {
 /// What a [`ProductTable`] is to be like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProductOptions {
-    /// Subspaces, and codes of a key.
+    /// Subspaces: codes of a key.
     pub subspaces: usize,
     /// Entries of the codebook of each: 16, 128 or 256.
     pub entries: usize,
@@ -164,11 +164,6 @@ impl ProductTable {
     /// Subspaces, `M`: codes of a key.
     pub fn subspaces(&self) -> usize {
         self.parts.subspaces
-    }
-
-    /// Bytes of a coded key as kernels keep it: two codes of 4 bits to a byte.
-    pub fn bytes_per_key(&self) -> usize {
-        if self.entries() == 16 { self.subspaces().div_ceil(2) } else { self.subspaces() }
     }
 
     /// Entries of each codebook, `C`.

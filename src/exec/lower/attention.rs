@@ -5,14 +5,15 @@ use super::super::arena::{Reads, Writes};
 use super::super::plan::Kernel;
 use super::super::view::View;
 use super::Lowering;
-use crate::kernels::attention::{Exact, Layout, Mask};
+use crate::kernels::attention::{self, Layout, Mask, Operands, Scoring};
 use crate::table::AttentionTable;
 use bgz_passes::ir::{Attention, DType, MaskKind, Node, Op, Scores};
 use std::sync::Arc;
 
 /// The kernel, its shapes checked.
 struct Heads {
-    exact: Exact,
+    attention: attention::Attention,
+    scoring: Scoring,
 }
 
 impl Kernel for Heads {
@@ -20,30 +21,19 @@ impl Kernel for Heads {
         let [q, k, v] = [0, 1, 2].map(|i| reads.slice::<f32>(i).as_ptr());
         let mask = if reads.len() > 3 { reads.bytes(3).as_ptr() } else { std::ptr::null() };
         let out = writes.slice::<f32>(0).as_mut_ptr();
-        // SAFETY: `Exact::check` passed when the plan was made; each span runs
+        // SAFETY: `Attention::check` passed when the plan was made; each span runs
         // from the first element of its view to behind the last, the layouts
         // are the strides of those views, and the result is a buffer of the
         // output's size that overlaps no operand.
-        unsafe { self.exact.run(q, k, v, mask, out) };
+        unsafe { self.attention.run(self.scoring, Operands { q, k, v, mask, out }) };
         Ok(())
     }
 }
 
-/// Where scores come from that are not exact.
-enum Approximate {
-    /// Rows of q and k as 8-bit integers.
-    Int8,
-    /// A table, refined as its record says.
-    Table(Arc<AttentionTable>),
-}
-
-/// The kernel for attention of this shape, with approximate scores.
-fn approximate(exact: Exact, by: Approximate) -> Result<Box<dyn Kernel>, String> {
-    let by = match by {
-        Approximate::Int8 => "int8".to_string(),
-        Approximate::Table(table) => format!("a table for d_head {}", table.d_head()),
-    };
-    Err(format!("there is no kernel yet for scores by {by}, of {} x {}", exact.seq_q, exact.seq_k))
+/// The kernel for attention of this shape whose scores come from `table`, refined as its record says.
+fn by_table(attention: attention::Attention, table: Arc<AttentionTable>) -> Result<Box<dyn Kernel>, String> {
+    let (d_head, seq_q, seq_k) = (table.d_head(), attention.seq_q, attention.seq_k);
+    Err(format!("there is no kernel yet for scores by a table for d_head {d_head}, of {seq_q} x {seq_k}"))
 }
 
 /// A view as `[batch, heads, seq, width]`.
@@ -86,17 +76,14 @@ impl Lowering<'_> {
             return Ok(false);
         }
         let views = node.inputs.iter().map(|&v| self.view(v)).collect::<Result<Vec<_>, _>>()?;
-        let Some(exact) = self.shapes(a, &views) else { return Ok(false) };
-        exact.check().map_err(|e| self.fail(node, e.to_string()))?;
+        let Some(attention) = self.shapes(a, &views) else { return Ok(false) };
+        attention.check().map_err(|e| self.fail(node, e.to_string()))?;
         let (name, kernel): (_, Box<dyn Kernel>) = match &a.scores {
-            Scores::Exact => ("attention", Box::new(Heads { exact })),
-            Scores::Int8 => {
-                let kernel = approximate(exact, Approximate::Int8).map_err(|reason| self.fail(node, reason))?;
-                ("attention by int8", kernel)
-            }
+            Scores::Exact => ("attention", Box::new(Heads { attention, scoring: Scoring::Exact })),
+            Scores::Int8 => ("attention by int8", Box::new(Heads { attention, scoring: Scoring::Int8 })),
             Scores::Table(name) => {
                 let table = self.table(node, a, name)?;
-                let kernel = approximate(exact, Approximate::Table(table)).map_err(|reason| self.fail(node, reason))?;
+                let kernel = by_table(attention, table).map_err(|reason| self.fail(node, reason))?;
                 ("attention by table", kernel)
             }
         };
@@ -115,7 +102,7 @@ impl Lowering<'_> {
         })
     }
 
-    fn shapes(&self, a: &Attention, views: &[View]) -> Option<Exact> {
+    fn shapes(&self, a: &Attention, views: &[View]) -> Option<attention::Attention> {
         let q = Operand::new(&views[0], a.heads)?;
         let k = Operand::new(&views[1], a.kv_heads)?;
         let v = Operand::new(&views[2], a.kv_heads)?;
@@ -133,7 +120,7 @@ impl Lowering<'_> {
             }
         };
         let layout = if a.merged { Layout::merged } else { Layout::heads_first };
-        Some(Exact {
+        Some(attention::Attention {
             batch,
             heads: a.heads,
             kv_heads: a.kv_heads,

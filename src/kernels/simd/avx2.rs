@@ -39,17 +39,6 @@ pub(super) unsafe fn tile<O: TileOp>(tile: &Tile) {
     unsafe { O::run(Avx2(()), tile) }
 }
 
-/// Methods that are one expression of intrinsics.
-macro_rules! ops {
-    ($($name:ident($($arg:ident: $ty:ty),*) -> $out:ty = $body:expr;)*) => {$(
-        #[inline(always)]
-        fn $name(self $(, $arg: $ty)*) -> $out {
-            // SAFETY: the token proves that the CPU has these instructions.
-            unsafe { $body }
-        }
-    )*};
-}
-
 impl Avx2 {
     #[inline(always)]
     fn imask(self, n: usize) -> __m256i {

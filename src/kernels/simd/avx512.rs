@@ -2,25 +2,70 @@
 
 use super::{Kernel, Simd, Tile, TileOp};
 use std::arch::x86_64::*;
+use std::marker::PhantomData;
 use std::sync::OnceLock;
 
-/// The token of AVX-512.
+/// The token of AVX-512 with the extensions that `L` names.
 #[derive(Clone, Copy, Debug)]
-pub struct Avx512(());
+pub struct Avx512<L = Base>(PhantomData<L>);
 
-impl Avx512 {
-    /// The token, if this CPU has AVX-512 F, BW, DQ and VL (and AVX2, FMA and F16C, which no CPU with those lacks).
+/// Extensions of AVX-512.
+///
+/// # Safety
+/// The CPU has all that the name says where `is_available` is true.
+pub unsafe trait Level: Copy + Send + Sync + 'static {
+    /// Whether this CPU has them, and everything of [`Base`].
+    fn is_available() -> bool;
+}
+
+/// AVX-512 F, BW, DQ and VL (and AVX2, FMA and F16C, which no CPU with those lacks).
+#[derive(Clone, Copy, Debug)]
+pub struct Base;
+
+/// [`Base`] and VNNI: products of bytes, summed.
+#[derive(Clone, Copy, Debug)]
+pub struct Vnni;
+
+/// [`Vnni`] and VBMI: lookups of bytes across a vector.
+#[derive(Clone, Copy, Debug)]
+pub struct Vbmi;
+
+// SAFETY: asks the CPU.
+unsafe impl Level for Base {
     #[inline]
-    pub fn new() -> Option<Self> {
+    fn is_available() -> bool {
         static HAS: OnceLock<bool> = OnceLock::new();
-        let has = *HAS.get_or_init(|| {
+        *HAS.get_or_init(|| {
             is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512dq")
                 && is_x86_feature_detected!("avx512vl")
                 && super::Avx2::new().is_some()
-        });
-        has.then_some(Self(()))
+        })
+    }
+}
+
+// SAFETY: asks the CPU.
+unsafe impl Level for Vnni {
+    #[inline]
+    fn is_available() -> bool {
+        Base::is_available() && is_x86_feature_detected!("avx512vnni")
+    }
+}
+
+// SAFETY: asks the CPU.
+unsafe impl Level for Vbmi {
+    #[inline]
+    fn is_available() -> bool {
+        Vnni::is_available() && is_x86_feature_detected!("avx512vbmi")
+    }
+}
+
+impl<L: Level> Avx512<L> {
+    /// The token, if this CPU has the extensions.
+    #[inline]
+    pub fn new() -> Option<Self> {
+        L::is_available().then_some(Self(PhantomData))
     }
 }
 
@@ -40,18 +85,7 @@ pub(super) unsafe fn entry<K: Kernel>(token: Avx512, kernel: K) -> K::Out {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
 pub(super) unsafe fn tile<O: TileOp>(tile: &Tile) {
     // SAFETY: the caller's promise.
-    unsafe { O::run(Avx512(()), tile) }
-}
-
-/// Methods that are one expression of intrinsics.
-macro_rules! ops {
-    ($($name:ident($($arg:ident: $ty:ty),*) -> $out:ty = $body:expr;)*) => {$(
-        #[inline(always)]
-        fn $name(self $(, $arg: $ty)*) -> $out {
-            // SAFETY: the token proves that the CPU has these instructions.
-            unsafe { $body }
-        }
-    )*};
+    unsafe { O::run(Avx512::<Base>(PhantomData), tile) }
 }
 
 #[inline(always)]
@@ -79,7 +113,7 @@ fn together([mut a, mut b, mut c, mut d]: [__m512; 4]) -> [__m512; 4] {
     [a, b, c, d]
 }
 
-impl Simd for Avx512 {
+impl<L: Level> Simd for Avx512<L> {
     type F = __m512;
     type I = __m512i;
     type M = __mmask16;

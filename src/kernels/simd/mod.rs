@@ -5,6 +5,22 @@
 //! which asks the CPU. So the operations themselves are safe functions. They
 //! are inlined into entry points that carry the matching `target_feature`
 //! ([`run`]), and are of no use outside of one.
+//!
+//! Kernels on bytes need more than [`Simd`] has, and from instructions that
+//! only some of the CPUs with AVX-512 have: they are written in [`ByteSimd`], whose
+//! token for AVX-512 says which of them it proves.
+
+/// Methods of a token that are one expression of intrinsics.
+#[cfg(target_arch = "x86_64")]
+macro_rules! ops {
+    ($($name:ident($($arg:ident: $ty:ty),*) -> $out:ty = $body:expr;)*) => {$(
+        #[inline(always)]
+        fn $name(self $(, $arg: $ty)*) -> $out {
+            // SAFETY: the token proves that the CPU has these instructions.
+            unsafe { $body }
+        }
+    )*};
+}
 
 #[cfg(not(target_arch = "x86_64"))]
 mod absent;
@@ -12,16 +28,20 @@ mod absent;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod bytes;
 mod half;
 mod scalar;
 mod wide;
 
 #[cfg(not(target_arch = "x86_64"))]
-pub use absent::{Avx2, Avx512};
+pub use absent::{Avx2, Avx512, Base, Vbmi, Vnni};
 #[cfg(target_arch = "x86_64")]
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
-pub use avx512::Avx512;
+pub use avx512::{Avx512, Base, Vbmi, Vnni};
+#[cfg(all(test, target_arch = "x86_64"))]
+pub use bytes::emulated;
+pub use bytes::{ByteKernel, ByteSimd, run_bytes};
 pub use scalar::Scalar;
 pub use wide::Wide;
 
@@ -261,7 +281,7 @@ pub fn run<K: Kernel>(isa: Isa, kernel: K) -> K::Out {
     match isa {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => {
-            if let Some(token) = Avx512::new() {
+            if let Some(token) = Avx512::<Base>::new() {
                 // SAFETY: the token proves that the CPU has the features.
                 return unsafe { avx512::entry(token, kernel) };
             }
@@ -313,7 +333,7 @@ pub trait TileOp {
 pub fn tile_fn<O: TileOp>(isa: Isa) -> TileFn {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 if Avx512::new().is_some() => avx512::tile::<O>,
+        Isa::Avx512 if Avx512::<Base>::new().is_some() => avx512::tile::<O>,
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 if Avx2::new().is_some() => avx2::tile::<O>,
         _ => scalar_tile::<O>,

@@ -1,6 +1,8 @@
 //! Attention against plain f64 loops, on every instruction set of the host.
 
 use super::*;
+use crate::kernels::Isa;
+use crate::kernels::isa::forced;
 
 fn data(n: usize, seed: usize) -> Vec<f32> {
     (0..n).map(|i| (((i + seed) * 7919 % 2017) as f32 / 1000.0) - 1.0).collect()
@@ -8,7 +10,7 @@ fn data(n: usize, seed: usize) -> Vec<f32> {
 
 /// The operands of a case, as large as its layouts reach.
 struct Case {
-    a: Exact,
+    a: Attention,
     q: Vec<f32>,
     k: Vec<f32>,
     v: Vec<f32>,
@@ -19,7 +21,7 @@ impl Case {
     /// Contiguous heads first; `shape` is batch, heads, kv_heads, seq_q, seq_k, d, d_v.
     fn new(shape: [usize; 7], causal: bool) -> Self {
         let [batch, heads, kv_heads, seq_q, seq_k, d, d_v] = shape;
-        let a = Exact {
+        let a = Attention {
             batch,
             heads,
             kv_heads,
@@ -135,13 +137,13 @@ impl Case {
         want
     }
 
-    fn run(&self, isa: Isa) -> Vec<f32> {
+    fn run(&self, isa: ByteIsa, scoring: Scoring) -> Vec<f32> {
         let a = &self.a;
         a.check().unwrap();
         let mut out = vec![f32::MAX; a.batch * a.heads * a.seq_q * a.d_v];
-        let (q, k, v) = (self.q.as_ptr(), self.k.as_ptr(), self.v.as_ptr());
+        let (q, k, v, mask) = (self.q.as_ptr(), self.k.as_ptr(), self.v.as_ptr(), self.mask.as_ptr());
         // SAFETY: the operands are as large as the layouts reach.
-        unsafe { a.run_on(isa, q, k, v, self.mask.as_ptr(), out.as_mut_ptr()) };
+        unsafe { a.run_on(isa, scoring, Operands { q, k, v, mask, out: out.as_mut_ptr() }) };
         out
     }
 
@@ -152,17 +154,20 @@ impl Case {
                 println!("SKIPPED {isa}: this CPU lacks it");
                 continue;
             }
-            let out = self.run(isa);
-            assert_eq!(out.len(), want.len());
-            for &(at, w) in &want {
-                let g = f64::from(out[at]);
-                assert!(
-                    (g - w).abs() < 1e-5 || g.is_nan() && w.is_nan(),
-                    "{:?} at {at} on {isa}: {g}, not {w}",
-                    self.a
-                );
-            }
+            close(&self.run(ByteIsa::within(isa), Scoring::Exact), &want, 1e-5, &self.a, isa.name());
         }
+        // Codes of 7 bits and a sign: the largest error is of scores that are large.
+        forced::on_each_level(|isa| {
+            close(&self.run(isa, Scoring::Int8), &want, 0.03, &self.a, isa.name());
+        });
+    }
+}
+
+fn close(out: &[f32], want: &[(usize, f64)], within: f64, a: &Attention, isa: &str) {
+    assert_eq!(out.len(), want.len());
+    for &(at, w) in want {
+        let g = f64::from(out[at]);
+        assert!((g - w).abs() < within || g.is_nan() && w.is_nan(), "{a:?} at {at} on {isa}: {g}, not {w}");
     }
 }
 
@@ -202,6 +207,53 @@ fn masks() {
     }
 }
 
+/// More keys than a block, so that sums and outputs are corrected under way.
+#[test]
+fn several_blocks_of_keys() {
+    Case::new([1, 1, 1, 3, 513, 8, 8], false).check();
+    Case::new([1, 2, 1, 30, 1100, 8, 40], false).merged().check();
+    Case::new([1, 1, 1, 700, 700, 4, 4], true).check();
+    Case::new([1, 1, 1, 20, 1100, 4, 4], true).check();
+    Case::new([1, 1, 1, 5, 1030, 8, 8], false).additive().check();
+    Case::new([2, 1, 1, 5, 1030, 8, 8], false).hidden_keys(true).merged().check();
+    Case::new([1, 1, 1, 9, 600, 8, 8], false).per_query().inner_strided().check();
+}
+
+/// A block in which every key is hidden, before one that is seen and behind it.
+#[test]
+fn blocks_without_a_visible_key() {
+    let mut case = Case::new([1, 1, 1, 4, 1536, 8, 8], false);
+    case.a.mask = Mask::Additive { strides: [0, 0, 0, 1] };
+    let visible = |j: usize| (512..1024).contains(&j);
+    case.mask = (0..1536).flat_map(|j| if visible(j) { 0.5f32 } else { f32::NEG_INFINITY }.to_ne_bytes()).collect();
+    case.check();
+    // Nowhere: NaN.
+    let mut case = Case::new([1, 1, 1, 4, 1536, 8, 8], false);
+    case.a.mask = Mask::Additive { strides: [0, 0, 0, 1] };
+    case.mask = (0..1536).flat_map(|_| f32::NEG_INFINITY.to_ne_bytes()).collect();
+    case.check();
+}
+
+/// Greater scores from block to block, each of which takes the weight from those before.
+#[test]
+fn scores_that_rise_and_fall_over_blocks() {
+    for sign in [1.0, -1.0] {
+        let mut case = Case::new([1, 1, 1, 14, 1300, 4, 4], false);
+        case.a.mask = Mask::Additive { strides: [0, 0, 0, 1] };
+        case.mask = (0..1300).flat_map(|j| (sign * j as f32 / 8.0).to_ne_bytes()).collect();
+        case.check();
+    }
+}
+
+#[test]
+fn a_nan_reaches_the_output_of_its_query_from_any_block() {
+    for key in [3, 700, 1200] {
+        let mut case = Case::new([1, 1, 1, 3, 1300, 4, 4], false);
+        case.k[key * 4] = f32::NAN;
+        case.check();
+    }
+}
+
 #[test]
 fn empty() {
     Case::new([0, 2, 2, 4, 4, 8, 8], false).check();
@@ -226,10 +278,11 @@ fn heads_that_cannot_be_shared_are_refused() {
 
 #[test]
 fn threads_do_not_change_a_bit() {
-    let case = Case::new([1, 3, 3, 200, 200, 32, 32], true).merged();
-    let outputs = [1, 2, 5].map(|threads| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| case.run(Isa::current()))
-    });
-    assert!(outputs[0] == outputs[1] && outputs[0] == outputs[2]);
+    for case in [Case::new([1, 3, 3, 200, 200, 32, 32], true).merged(), Case::new([1, 1, 1, 700, 1100, 16, 16], true)] {
+        let outputs = [1, 2, 5].map(|threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| case.run(ByteIsa::current(), Scoring::Exact))
+        });
+        assert!(outputs[0] == outputs[1] && outputs[0] == outputs[2]);
+    }
 }

@@ -1,0 +1,107 @@
+//! Scores in f32: `q . k` by a register-tiled product.
+
+use super::Attention;
+use super::dense::{Block, Needs, Scorer};
+use super::tile::{PANEL, Product, product};
+use crate::kernels::simd::{Kernel, Simd};
+
+/// Keys in f32, transposed into panels; queries in f32.
+#[derive(Clone, Copy)]
+pub(super) struct Exact;
+
+impl Needs for Exact {
+    fn key_bytes(&self, a: &Attention, lanes: usize) -> usize {
+        a.seq_k.next_multiple_of(PANEL * lanes) * a.d * size_of::<f32>()
+    }
+
+    fn query_bytes(&self, a: &Attention, n: usize) -> usize {
+        n * a.d * size_of::<f32>()
+    }
+}
+
+impl<S: Simd> Scorer<S> for Exact {
+    #[inline(always)]
+    unsafe fn keys(&self, _: S, a: &Attention, k: *const f32, to: *mut u8) {
+        // SAFETY: the caller's promise.
+        unsafe { pack_keys(a, k, to.cast(), PANEL * S::LANES) }
+    }
+
+    #[inline(always)]
+    unsafe fn queries(&self, s: S, a: &Attention, q: *const f32, n: usize, to: *mut u8) {
+        let to = to.cast::<f32>();
+        for i in 0..n {
+            // SAFETY: query i has d components, and so has row i of `to`.
+            unsafe {
+                let (q, to) = (q.offset(a.q.seq * i as isize), to.add(i * a.d));
+                if a.q.inner == 1 {
+                    let mut c = 0;
+                    while c < a.d {
+                        s.store_upto(to.add(c), s.load_upto(q.add(c), a.d - c), a.d - c);
+                        c += S::LANES;
+                    }
+                } else {
+                    for c in 0..a.d {
+                        *to.add(c) = *q.offset(a.q.inner * c as isize);
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn scores(&self, s: S, a: &Attention, block: Block) {
+        let width = PANEL * S::LANES;
+        for panel in 0..block.len.div_ceil(width) {
+            // SAFETY: a panel of the packed keys; rows of scores are whole panels.
+            unsafe {
+                let p = Product {
+                    a: block.queries.cast::<f32>().add(block.first * a.d),
+                    a_row: a.d,
+                    b: block.keys.cast::<f32>().add((block.from / width + panel) * a.d * width),
+                    depth: a.d,
+                    c: block.out.add(panel * width),
+                    c_row: block.row,
+                };
+                if block.len - panel * width <= S::LANES {
+                    product::<S, 1>(s, p, block.n)
+                } else {
+                    product::<S, 2>(s, p, block.n)
+                }
+            }
+        }
+    }
+}
+
+impl Kernel for super::Dense<'_, Exact> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        self.each_task(s);
+    }
+}
+
+/// Keys as panels: `[panel][component][key]`, zeros past the last key.
+///
+/// # Safety
+/// `k` is one head as [`Attention::run`] promises; `to` has room for all panels.
+#[inline(always)]
+unsafe fn pack_keys(a: &Attention, k: *const f32, to: *mut f32, width: usize) {
+    for panel in 0..a.seq_k.div_ceil(width) {
+        let n = width.min(a.seq_k - panel * width);
+        // SAFETY: keys panel * width + j, j < n, and the panel's d * width floats.
+        unsafe {
+            let k = k.offset(a.k.seq * (panel * width) as isize);
+            let to = to.add(panel * a.d * width);
+            for c in 0..a.d {
+                let k = k.offset(a.k.inner * c as isize);
+                let to = to.add(c * width);
+                for j in 0..n {
+                    *to.add(j) = *k.offset(a.k.seq * j as isize);
+                }
+                for j in n..width {
+                    *to.add(j) = 0.0;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Masks on rows of scores.
+
+use super::{Attention, Mask, Operands};
+use crate::kernels::simd::Simd;
+
+/// One row of scores: a query and a run of keys.
+#[derive(Clone, Copy)]
+pub(super) struct Row {
+    pub batch: usize,
+    pub head: usize,
+    pub query: usize,
+    /// The first of the keys.
+    pub key: usize,
+    /// How many.
+    pub n: usize,
+}
+
+/// Applies the mask to a row of scores and returns the scale that is still due.
+///
+/// # Safety
+/// The row has n scores; the mask is as [`Attention::run`] promises.
+#[inline(always)]
+pub(super) unsafe fn masked<S: Simd>(s: S, a: &Attention, m: Operands, row: Row, scores: *mut f32) -> S::F {
+    let n = row.n;
+    // Offset of the mask's element for the first of the keys.
+    let at = |strides: [isize; 4]| {
+        let [b, h, i, j] = [row.batch, row.head, row.query, row.key].map(|n| n as isize);
+        b * strides[0] + h * strides[1] + i * strides[2] + j * strides[3]
+    };
+    match a.mask {
+        Mask::None => return s.splat(a.scale),
+        Mask::Additive { strides } => {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let mask = m.mask.cast::<f32>().offset(at(strides));
+                if strides[3] == 1 {
+                    let scale = s.splat(a.scale);
+                    let mut j = 0;
+                    while j < n {
+                        let x = s.load_upto(scores.add(j), n - j);
+                        let y = s.mul_add(x, scale, s.load_upto(mask.add(j), n - j));
+                        s.store_upto(scores.add(j), y, n - j);
+                        j += S::LANES;
+                    }
+                } else {
+                    for j in 0..n {
+                        let y = s.mul_add(
+                            s.splat(*scores.add(j)),
+                            s.splat(a.scale),
+                            s.splat(mask.offset(strides[3] * j as isize).read_unaligned()),
+                        );
+                        s.store_partial(scores.add(j), y, 1);
+                    }
+                }
+            }
+        }
+        Mask::Bool { strides, hides, fill } => {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let mask = m.mask.offset(at(strides));
+                for j in 0..n {
+                    let hidden = (*mask.offset(strides[3] * j as isize) != 0) == hides;
+                    let y = *scores.add(j) * a.scale;
+                    *scores.add(j) = if hidden { fill } else { y };
+                }
+            }
+        }
+    }
+    s.splat(1.0)
+}

@@ -1,0 +1,261 @@
+//! Multi-head attention: `softmax(scale * q k^T + mask) v`, f32.
+//!
+//! A task is one head and a range of queries. It prepares the keys, and packs
+//! the values, once. Then it takes a group of queries through the keys block
+//! by block, so that a block is read from the cache by all of them: scores of a
+//! few queries, their exponentials in place, the product with the block's
+//! values. A query's greatest score so far, the sum of its exponentials and its
+//! output so far are kept and corrected when a greater score comes; the
+//! division by the sum is at the end, when there is one number per output
+//! instead of one per score. Scores never take more room than a few queries
+//! times a block.
+//!
+//! Where scores come from is a `Scorer`: `exact.rs` multiplies in f32, `int8.rs` in i8.
+
+mod dense;
+mod exact;
+mod int8;
+mod mask;
+pub(super) mod tile;
+
+use super::simd::{self, run_bytes};
+use super::{ByteIsa, parallel, scratch};
+use dense::{Dense, Room};
+
+/// Strides of an operand in elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// From one batch to the next.
+    pub batch: isize,
+    /// From one head to the next.
+    pub head: isize,
+    /// From one position to the next.
+    pub seq: isize,
+    /// From one component of a vector to the next; 1 is fastest.
+    pub inner: isize,
+}
+
+impl Layout {
+    /// The strides of a contiguous `[batch, heads, seq, width]`.
+    pub fn heads_first(heads: usize, seq: usize, width: usize) -> Self {
+        let [h, s, w] = [heads, seq, width].map(|n| n as isize);
+        Self { batch: h * s * w, head: s * w, seq: w, inner: 1 }
+    }
+
+    /// The strides of a contiguous `[batch, seq, heads * width]` read as `[batch, heads, seq, width]`.
+    pub fn merged(heads: usize, seq: usize, width: usize) -> Self {
+        let [h, s, w] = [heads, seq, width].map(|n| n as isize);
+        Self { batch: h * s * w, head: w, seq: h * w, inner: 1 }
+    }
+
+    fn at(&self, batch: usize, head: usize, seq: usize) -> isize {
+        batch as isize * self.batch + head as isize * self.head + seq as isize * self.seq
+    }
+}
+
+/// What a mask does to the scores; its strides, in elements of the mask, are
+/// along `[batch, heads, seq_q, seq_k]`, 0 where it broadcasts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Mask {
+    /// There is none.
+    None,
+    /// f32, added to the scaled scores.
+    Additive {
+        /// Strides.
+        strides: [isize; 4],
+    },
+    /// Bool, a byte each: where it equals `hides`, the scaled score becomes `fill`.
+    Bool {
+        /// Strides.
+        strides: [isize; 4],
+        /// The truth value that hides a key.
+        hides: bool,
+        /// The score of a hidden key.
+        fill: f32,
+    },
+}
+
+/// An attention of given shapes and layouts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Attention {
+    /// Batches.
+    pub batch: usize,
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads; divides `heads`, each serves `heads / kv_heads` consecutive ones.
+    pub kv_heads: usize,
+    /// Queries.
+    pub seq_q: usize,
+    /// Keys.
+    pub seq_k: usize,
+    /// Width of a query and a key.
+    pub d: usize,
+    /// Width of a value.
+    pub d_v: usize,
+    /// Factor of the scores.
+    pub scale: f32,
+    /// Whether key `j` is hidden from query `i` where `j > i + seq_k - seq_q`.
+    pub causal: bool,
+    /// The mask.
+    pub mask: Mask,
+    /// Layout of the queries, `[batch, heads, seq_q, d]`.
+    pub q: Layout,
+    /// Layout of the keys, `[batch, kv_heads, seq_k, d]`.
+    pub k: Layout,
+    /// Layout of the values, `[batch, kv_heads, seq_k, d_v]`.
+    pub v: Layout,
+    /// Layout of the output, `[batch, heads, seq_q, d_v]`.
+    pub out: Layout,
+}
+
+/// Where scores come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scoring {
+    /// Products in f32.
+    Exact,
+    /// Products of queries and keys coded in i8 with a scale a row; approximate.
+    Int8,
+}
+
+/// Shapes that are no attention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AttentionError {
+    /// `heads` is not a multiple of `kv_heads`.
+    #[error("{heads} query heads cannot share {kv_heads} key heads")]
+    Heads {
+        /// Query heads.
+        heads: usize,
+        /// Key and value heads.
+        kv_heads: usize,
+    },
+    /// The scratch memory of one task would be beyond addresses.
+    #[error("{seq_k} keys of {d} and values of {d_v} are too large")]
+    TooLarge {
+        /// Keys.
+        seq_k: usize,
+        /// Width of a key.
+        d: usize,
+        /// Width of a value.
+        d_v: usize,
+    },
+}
+
+impl Attention {
+    /// Whether the shapes are those of an attention.
+    pub fn check(&self) -> Result<(), AttentionError> {
+        if self.kv_heads == 0 || !self.heads.is_multiple_of(self.kv_heads) {
+            return Err(AttentionError::Heads { heads: self.heads, kv_heads: self.kv_heads });
+        }
+        let widths = self.d.checked_add(self.d_v).and_then(|w| w.checked_add(4096));
+        let room = widths.and_then(|w| self.seq_k.checked_add(4096)?.checked_mul(w)).and_then(|n| n.checked_mul(16));
+        if room.is_none_or(|n| isize::try_from(n).is_err()) {
+            return Err(AttentionError::TooLarge { seq_k: self.seq_k, d: self.d, d_v: self.d_v });
+        }
+        Ok(())
+    }
+
+    /// Number of keys, from the first, that a query sees.
+    #[inline(always)]
+    fn seen(&self, query: usize) -> usize {
+        if self.causal { (query + 1 + self.seq_k).saturating_sub(self.seq_q).min(self.seq_k) } else { self.seq_k }
+    }
+
+    /// Computes the output, on the current rayon pool if it is large, with the
+    /// instruction set in use. A query without any key, or whose keys are all
+    /// at -inf, gives NaN. Allocates nothing once each thread has run a shape
+    /// of this size. Every query gives the same bits whatever the cut into tasks.
+    ///
+    /// # Safety
+    /// - [`Attention::check`] returned `Ok`.
+    /// - The operands are valid as [`Operands`] says.
+    /// - No other thread writes any of them meanwhile, or reads the output.
+    pub unsafe fn run(&self, scoring: Scoring, operands: Operands) {
+        // SAFETY: the caller's promise.
+        unsafe { self.run_on(ByteIsa::current(), scoring, operands) }
+    }
+
+    /// [`Attention::run`] on a given instruction set (the baseline if the host lacks it).
+    ///
+    /// # Safety
+    /// That of [`Attention::run`].
+    pub unsafe fn run_on(&self, isa: ByteIsa, scoring: Scoring, operands: Operands) {
+        match scoring {
+            Scoring::Exact => {
+                let room = Room::new(self, isa.lanes(), &exact::Exact);
+                self.tasks(room.bytes(), |tasks, scratch| {
+                    simd::run(isa.isa(), Dense { shape: self, operands, scorer: exact::Exact, scratch, room, tasks });
+                });
+            }
+            Scoring::Int8 => {
+                let room = Room::new(self, isa.lanes(), &int8::Int8);
+                self.tasks(room.bytes(), |tasks, scratch| {
+                    run_bytes(isa, Dense { shape: self, operands, scorer: int8::Int8, scratch, room, tasks });
+                });
+            }
+        }
+    }
+
+    /// Cuts the work into tasks and runs them, each range of them with scratch memory of `bytes`.
+    fn tasks(&self, bytes: usize, run: impl Fn(Tasks, *mut u8) + Sync) {
+        let heads = self.batch * self.heads;
+        if heads == 0 || self.seq_q == 0 || self.d_v == 0 {
+            return;
+        }
+        let work = (heads * self.seq_q / 16).saturating_mul(self.seq_k).saturating_mul(self.d + self.d_v + 16);
+        let pieces = parallel::pieces(work);
+        // Heads are cut only where there are too few of them.
+        let cuts = if pieces <= heads { 1 } else { pieces.div_ceil(heads).min(self.seq_q.div_ceil(dense::MOST_ROWS)) };
+        let per_cut = self.seq_q.div_ceil(cuts);
+        parallel::split(0, heads * cuts, pieces, &|start, end| {
+            // Taken out here: a closure within the kernel would not be compiled for its instruction set.
+            scratch::with(bytes, |scratch| run(Tasks { cuts, per_cut, start, end }, scratch));
+        });
+    }
+}
+
+/// A range of tasks, each a head and a part of its queries.
+#[derive(Clone, Copy)]
+struct Tasks {
+    cuts: usize,
+    per_cut: usize,
+    start: usize,
+    end: usize,
+}
+
+impl Tasks {
+    /// Batch, head, and the queries from and to, of each task.
+    #[inline(always)]
+    fn each(self, a: &Attention) -> impl Iterator<Item = (usize, usize, usize, usize)> {
+        (self.start..self.end).filter_map(move |task| {
+            let (head, cut) = (task / self.cuts, task % self.cuts);
+            let from = cut * self.per_cut;
+            let to = (from + self.per_cut).min(a.seq_q);
+            (from < to).then_some((head / a.heads, head % a.heads, from, to))
+        })
+    }
+}
+
+/// The memory an attention works on. Each pointer is to the element of index 0, and every element that the layout of
+/// the operand reaches is valid.
+#[derive(Clone, Copy, Debug)]
+pub struct Operands {
+    /// Queries, for reading.
+    pub q: *const f32,
+    /// Keys, for reading.
+    pub k: *const f32,
+    /// Values, for reading.
+    pub v: *const f32,
+    /// The mask, f32 or bytes, for reading; not used for [`Mask::None`].
+    pub mask: *const u8,
+    /// The output, for writing. It overlaps no other operand, and no two of its elements coincide.
+    pub out: *mut f32,
+}
+
+// SAFETY: the caller of `run` promises that inputs may be read and the output
+// written from any thread; tasks write disjoint parts.
+unsafe impl Sync for Operands {}
+// SAFETY: as above.
+unsafe impl Send for Operands {}
+
+#[cfg(test)]
+mod tests;

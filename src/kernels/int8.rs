@@ -1,0 +1,257 @@
+//! Scores from rows of i8 with a scale each.
+//!
+//! A row is coded as `round(x * 127 / max|x|)`. A dot product of two such rows is an exact integer, the same on every
+//! instruction set, and times both scales it is the score. Keys lie in panels as those of exact attention, four components
+//! of a key together; the register tile takes a few queries by a panel. With VNNI a multiply-add of 64 products is one
+//! instruction; without, it takes four, and the scores no less time than those of f32.
+
+use super::simd::ByteSimd;
+use super::strided::{MOST_LANES, Rows};
+
+/// Vectors of a panel.
+pub const PANEL: usize = 2;
+
+/// Largest magnitudes below it count as zero: their reciprocal overflows.
+const TINY: f32 = 1e-30;
+
+/// Groups of four components, the last filled up with zeros.
+pub const fn groups(d: usize) -> usize {
+    d.div_ceil(4)
+}
+
+/// Bytes of a panel of keys.
+pub const fn panel_bytes(d: usize, lanes: usize) -> usize {
+    PANEL * lanes * 4 * groups(d)
+}
+
+/// The scale of a row and its reciprocal: of no components or of zeros 0 and 0; NaN and 0 if one is not finite.
+///
+/// # Safety
+/// The first of `rows` is valid.
+#[inline(always)]
+unsafe fn scale<S: ByteSimd>(s: S, rows: Rows) -> (f32, f32) {
+    let (mut most, mut poison) = (s.splat(0.0), s.splat(0.0));
+    for c in (0..rows.d).step_by(S::LANES) {
+        // SAFETY: the caller's promise, and c < d.
+        let x = unsafe { rows.chunk(s, c) };
+        most = s.max(s.abs(x), most);
+        poison = s.add(poison, s.mul(x, s.splat(0.0)));
+    }
+    let most = s.reduce_max(most);
+    if s.reduce_add(poison).is_nan() {
+        (f32::NAN, 0.0)
+    } else if most < TINY {
+        (0.0, 0.0)
+    } else {
+        (most / 127.0, 127.0 / most)
+    }
+}
+
+/// A vector of components as i8, one a byte.
+///
+/// # Safety
+/// The first of `rows` is valid, and `first < d`.
+#[inline(always)]
+unsafe fn codes<S: ByteSimd>(s: S, rows: Rows, first: usize, unit: f32) -> [u8; MOST_LANES] {
+    let mut bytes = [0; MOST_LANES];
+    // SAFETY: the caller's promise, and room for the largest vector.
+    unsafe { s.store_u8(bytes.as_mut_ptr(), s.to_int(s.mul(rows.chunk(s, first), s.splat(unit)))) };
+    bytes
+}
+
+/// Coded queries.
+#[derive(Clone, Copy, Debug)]
+pub struct Queries {
+    /// Rows of `4 * groups(d)` components.
+    pub rows: *const i8,
+    /// A scale each.
+    pub scales: *const f32,
+    /// What the sums of each start from, for keys that are stored with a bias.
+    pub starts: *const i32,
+}
+
+impl Queries {
+    /// The queries from number `first` on.
+    ///
+    /// # Safety
+    /// There is a query of that number, or it is the one past the last.
+    #[inline(always)]
+    pub unsafe fn from(self, first: usize, d: usize) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe {
+            Self {
+                rows: self.rows.add(first * 4 * groups(d)),
+                scales: self.scales.add(first),
+                starts: self.starts.add(first),
+            }
+        }
+    }
+}
+
+/// Codes `n` rows as queries.
+///
+/// A row of zeros, or of magnitudes below 1e-30, has the scale 0; a row with a NaN or an infinity the scale NaN.
+///
+/// # Safety
+/// The rows are valid for reading; `to` for writing `n * 4 * groups(d)` bytes, `scales` and `starts` for n numbers.
+#[inline(always)]
+pub unsafe fn pack_queries<S: ByteSimd>(s: S, rows: Rows, n: usize, to: *mut i8, scales: *mut f32, starts: *mut i32) {
+    let width = 4 * groups(rows.d);
+    for i in 0..n {
+        // SAFETY: row i < n on both sides.
+        unsafe {
+            let (row, to) = (rows.from(i), to.add(i * width));
+            let (scale, unit) = scale(s, row);
+            *scales.add(i) = scale;
+            let mut sum = 0;
+            for c in (0..rows.d).step_by(S::LANES) {
+                let bytes = codes(s, row, c, unit);
+                let some = S::LANES.min(width - c);
+                to.add(c).cast::<u8>().copy_from_nonoverlapping(bytes.as_ptr(), some);
+                if S::LANES < 4 && c + 1 == rows.d {
+                    // One lane: what fills the last group was not part of a vector.
+                    to.add(rows.d).write_bytes(0, width - rows.d);
+                }
+                if S::KEY_BIAS != 0 {
+                    sum += bytes.iter().map(|&x| i32::from(x as i8)).sum::<i32>();
+                }
+            }
+            *starts.add(i) = -i32::from(S::KEY_BIAS) * sum;
+        }
+    }
+}
+
+/// Codes `n` rows as keys: panels of `PANEL * LANES` keys, `[panel][group][key][4]`, and a scale for each; keys past the last
+/// are zeros of the scale 0.
+///
+/// # Safety
+/// The rows are valid for reading; `to` for writing `panel_bytes` for each panel, `scales` a number for each key of those.
+#[inline(always)]
+pub unsafe fn pack_keys<S: ByteSimd>(s: S, rows: Rows, n: usize, to: *mut u8, scales: *mut f32) {
+    let width = PANEL * S::LANES;
+    let panel = panel_bytes(rows.d, S::LANES);
+    let zero = u32::from_ne_bytes([S::KEY_BIAS; 4]);
+    for j in 0..n.next_multiple_of(width) {
+        // SAFETY: row j if it is below n, and a key of a panel.
+        unsafe {
+            let to = to.add(j / width * panel + j % width * 4).cast::<u32>();
+            if j >= n {
+                *scales.add(j) = 0.0;
+                for g in 0..groups(rows.d) {
+                    to.add(g * width).write_unaligned(zero);
+                }
+                continue;
+            }
+            let row = rows.from(j);
+            let (scale, unit) = scale(s, row);
+            *scales.add(j) = scale;
+            // At least a group at a time.
+            const GROUP: usize = 4;
+            for c in (0..rows.d).step_by(S::LANES.max(GROUP)) {
+                let mut bytes = codes(s, row, c, unit);
+                if S::LANES < GROUP {
+                    for (i, byte) in bytes[..GROUP.min(rows.d - c)].iter_mut().enumerate().skip(1) {
+                        *byte = codes(s, row, c + i, unit)[0];
+                    }
+                }
+                for (g, b) in bytes[..S::LANES.max(GROUP)].chunks_exact(GROUP).enumerate() {
+                    let at = c / GROUP + g;
+                    if at < groups(rows.d) {
+                        let word = u32::from_ne_bytes([b[0], b[1], b[2], b[3]]);
+                        // -128 does not occur, so adding 128 is flipping the highest bit.
+                        to.add(at * width).write_unaligned(word ^ zero);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What a tile is made of: queries, a panel of keys, and where scores go.
+#[derive(Clone, Copy, Debug)]
+pub struct Product {
+    /// The queries.
+    pub q: Queries,
+    /// A panel of keys.
+    pub keys: *const u8,
+    /// The scales of its keys.
+    pub scales: *const f32,
+    /// Components.
+    pub d: usize,
+    /// Scores of the first query.
+    pub out: *mut f32,
+    /// From the scores of a query to those of the next, in elements.
+    pub out_row: usize,
+}
+
+/// The scores of `M` queries with the first `N` vectors of a panel, in registers.
+///
+/// # Safety
+/// That of [`scores`] with M for `rows`.
+#[inline(always)]
+unsafe fn tile<S: ByteSimd, const M: usize, const N: usize>(s: S, p: Product) {
+    let groups = groups(p.d);
+    let mut acc = [[s.isplat(0); N]; M];
+    for (i, acc) in acc.iter_mut().enumerate() {
+        // SAFETY: query i.
+        *acc = [s.isplat(unsafe { *p.q.starts.add(i) }); N];
+    }
+    for g in 0..groups {
+        let mut keys = [s.isplat(0); N];
+        for (j, keys) in keys.iter_mut().enumerate() {
+            // SAFETY: group g of the panel.
+            *keys = unsafe { s.load_bytes(p.keys.add(4 * S::LANES * (g * PANEL + j))) };
+        }
+        for (i, acc) in acc.iter_mut().enumerate() {
+            // SAFETY: group g of query i.
+            let x = s.isplat(unsafe { p.q.rows.add(4 * (i * groups + g)).cast::<i32>().read_unaligned() });
+            for (acc, keys) in acc.iter_mut().zip(&keys) {
+                *acc = s.dot4(*acc, *keys, x);
+            }
+        }
+    }
+    for j in 0..N {
+        // SAFETY: vector j of the scales.
+        let key = unsafe { s.load(p.scales.add(j * S::LANES)) };
+        for (i, acc) in acc.iter().enumerate() {
+            // SAFETY: query i, and vector j of its scores.
+            unsafe {
+                let y = s.mul(s.mul(s.to_float(acc[j]), s.splat(*p.q.scales.add(i))), key);
+                s.store(p.out.add(i * p.out_row + j * S::LANES), y);
+            }
+        }
+    }
+}
+
+/// The scores of `rows` queries with the first `N <= PANEL` vectors of a panel: `f32(dot) * query's scale * key's scale`.
+///
+/// # Safety
+/// The queries, packed for the same instruction set as the panel, and the panel and its scales are valid for reading; `out` for
+/// writing N vectors in each of `rows` rows.
+#[inline(always)]
+pub unsafe fn scores<S: ByteSimd, const N: usize>(s: S, mut p: Product, mut rows: usize) {
+    macro_rules! tiles {
+        ($m:literal) => {
+            while rows >= $m {
+                // SAFETY: at least that many rows are left.
+                unsafe {
+                    tile::<S, $m, N>(s, p);
+                    p.q = p.q.from($m, p.d);
+                    p.out = p.out.add($m * p.out_row);
+                }
+                rows -= $m;
+            }
+        };
+    }
+    if S::DOT_ROWS >= 12 {
+        tiles!(12);
+        tiles!(8);
+    }
+    tiles!(4);
+    tiles!(2);
+    tiles!(1);
+}
+
+#[cfg(test)]
+#[path = "int8_tests.rs"]
+mod tests;
