@@ -6,8 +6,8 @@
 //! Start with [`OnnxModel`] or [`BgzFusion`]; `ARCHITECTURE.md` in the repository
 //! shows how a model flows through the folders.
 //!
-//! [`table`] compiles tables from which attention could take its scores, with
-//! their measured fidelity; nothing is lowered to one yet.
+//! [`table`] compiles tables from which attention can take its scores, with
+//! their measured fidelity; [`Pipeline::approximate`] lets it.
 
 pub mod backend;
 mod error;
@@ -22,7 +22,7 @@ pub mod trace;
 
 pub use bgz_passes::ir::{self, DType, Graph, Type};
 pub use bgz_passes::pipeline::{Pipeline, Report};
-pub use bgz_passes::rewrite;
+pub use bgz_passes::{passes, rewrite};
 pub use error::Error;
 pub use model::{Model, OnnxModel, OpByOpModel};
 pub use tensor::{Element, Tensor};

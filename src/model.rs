@@ -6,6 +6,7 @@ use crate::exec::{ExecError, PackedWeights, Plan, bind_inputs};
 use crate::onnx;
 use crate::tensor::Tensor;
 use bgz_passes::ir::{Graph, Type};
+use bgz_passes::passes::attention_to_table::Approximation;
 use bgz_passes::pipeline::{Pipeline, Report};
 use burn_flex::Flex;
 use bytes::Bytes;
@@ -25,6 +26,8 @@ pub struct Model {
     inner: InnerBackend,
     packed: PackedWeights,
     plans: Mutex<VecDeque<Arc<Plan>>>,
+    /// Of the last pipeline that had one: the graph may name its tables.
+    approximation: Option<Approximation>,
 }
 
 /// A model read from an ONNX file, to be rewritten and run on the CPU. What
@@ -98,7 +101,7 @@ impl Model {
 
     /// A model of a graph that came from elsewhere, say from text.
     pub fn from_graph(graph: Graph, inner: InnerBackend) -> Self {
-        Self { graph, inner, packed: PackedWeights::default(), plans: Mutex::default() }
+        Self { graph, inner, packed: PackedWeights::default(), plans: Mutex::default(), approximation: None }
     }
 
     /// The graph as it is now.
@@ -113,10 +116,15 @@ impl Model {
 
     /// Rewrites the graph. What was done, and what was considered and not
     /// done, is in the report. If a pass fails the graph is as it was.
+    ///
+    /// The tables of [`Pipeline::approximate`] are kept: plans choose among them again once they know extents.
     pub fn rewrite(&mut self, pipeline: &Pipeline) -> Result<Report, Error> {
         let mut graph = self.graph.clone();
         let report = pipeline.run(&mut graph)?;
         self.graph = graph;
+        if let Some(approximation) = pipeline.approximation() {
+            self.approximation = Some(approximation.clone());
+        }
         self.plans.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
         Ok(report)
     }
@@ -153,7 +161,7 @@ impl Model {
         if let Some(plan) = self.kept(same) {
             return Ok(plan);
         }
-        Ok(self.keep(Plan::new(&self.graph, inputs, &self.packed, self.inner)?))
+        Ok(self.keep(Plan::new(&self.graph, inputs, &self.packed, self.inner, self.approximation.as_ref())?))
     }
 
     /// Runs on inputs by name; results by name.

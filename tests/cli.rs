@@ -7,7 +7,7 @@ use bgz::{Folder, bgz, fails, ok, read};
 use serde_json::Value;
 use std::process::{Command, Stdio};
 
-const SUBCOMMANDS: [&str; 6] = ["dump", "rewrite", "run", "check", "bench", "kernels"];
+const SUBCOMMANDS: [&str; 7] = ["dump", "rewrite", "run", "check", "bench", "tables", "kernels"];
 
 fn fixture(name: &str) -> String {
     format!("{}/tests/fixtures/{name}.npz", env!("CARGO_MANIFEST_DIR"))

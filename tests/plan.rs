@@ -229,9 +229,14 @@ fn packed_weights_either_way_round() {
         check_on::<Flex>(&graph, &Check::new(), seed, "flex");
     }
     // A packed product is what a constant weight is lowered to.
-    let plan =
-        Plan::new(&graph, &[Type::new(bgz_fusion::DType::F32, [2usize, 3])], &PackedWeights::default(), Flex::inner())
-            .unwrap();
+    let plan = Plan::new(
+        &graph,
+        &[Type::new(bgz_fusion::DType::F32, [2usize, 3])],
+        &PackedWeights::default(),
+        Flex::inner(),
+        None,
+    )
+    .unwrap();
     assert_eq!(plan.steps().map(|s| s.kernel).collect::<Vec<_>>(), ["gemm packed"; 3]);
 }
 

@@ -1,6 +1,7 @@
 //! The one ordered list of passes, and the report of a run.
 
 use crate::ir::Graph;
+use crate::passes::attention_to_table::{self, Approximation, ScoreSource};
 use crate::passes::{
     attention, canonicalise, common_subexpressions, dead_code, fold_constants, fuse_elementwise, gelu, layer_norm,
     linear, rms_norm, silu, softmax,
@@ -8,30 +9,51 @@ use crate::passes::{
 use crate::rewrite::{Applied, Cx, Pass, PassError, Refused, Trace};
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 
 /// Passes in order.
 pub struct Pipeline {
     passes: Vec<Box<dyn Pass>>,
     stop_after: Option<usize>,
+    approximation: Option<Approximation>,
 }
 
 impl Pipeline {
     /// Every exact pass, in the order that pays.
     pub fn exact() -> Self {
-        Self { passes: exact(), stop_after: None }
+        Self::of(list(None))
+    }
+
+    /// Every exact pass, and the one that lets attention take approximate scores where `source` has some whose
+    /// error (relative L2, of the output of an attention) is at most `max_error`.
+    pub fn approximate(source: impl Into<Arc<dyn ScoreSource>>, max_error: f64) -> Self {
+        let approximation = Approximation { source: source.into(), max_error };
+        let pass = attention_to_table::pass(approximation.clone());
+        Self { approximation: Some(approximation), ..Self::of(list(Some(pass))) }
+    }
+
+    fn of(passes: Vec<Box<dyn Pass>>) -> Self {
+        Self { passes, stop_after: None, approximation: None }
     }
 
     /// No pass at all: the graph as imported.
     pub fn none() -> Self {
-        Self { passes: Vec::new(), stop_after: None }
+        Self::of(Vec::new())
     }
 
     /// What a plan does to a graph whose extents have just become numbers: the
-    /// shape arithmetic that is left folds away, and views simplify.
-    pub fn bound() -> Self {
-        let passes =
+    /// shape arithmetic that is left folds away, and views simplify. With `approximation`, approximate scores are
+    /// chosen again, as it now can be told what is fastest.
+    pub fn bound(approximation: Option<&Approximation>) -> Self {
+        let mut passes =
             vec![fold_constants::pass(), canonicalise::clean_up(), common_subexpressions::pass(), dead_code::pass()];
-        Self { passes, stop_after: None }
+        passes.extend(approximation.map(|a| attention_to_table::again(a.clone())));
+        Self { approximation: approximation.cloned(), ..Self::of(passes) }
+    }
+
+    /// What approximate scores come from, if they are allowed.
+    pub fn approximation(&self) -> Option<&Approximation> {
+        self.approximation.as_ref()
     }
 
     /// Only the passes of these names, in the order of the list.
@@ -45,6 +67,9 @@ impl Pipeline {
             }
         }
         self.passes.retain(|p| names.iter().any(|n| n.as_ref() == p.name()));
+        if !self.names().contains(&attention_to_table::NAME) {
+            self.approximation = None;
+        }
         Ok(self)
     }
 
@@ -132,9 +157,9 @@ impl fmt::Display for Report {
     }
 }
 
-/// A reason per line: what a pass makes possible for those behind it.
-fn exact() -> Vec<Box<dyn Pass>> {
-    vec![
+/// A reason per line: what a pass makes possible for those behind it. `scores` is the pass that chooses them, if any.
+fn list(scores: Option<Box<dyn Pass>>) -> Vec<Box<dyn Pass>> {
+    let mut passes = vec![
         // Shapes become part of the ops: nothing behind it sees shape arithmetic.
         fold_constants::pass(),
         // One form of everything; needs the shapes.
@@ -159,9 +184,12 @@ fn exact() -> Vec<Box<dyn Pass>> {
         canonicalise::clean_up(),
         // Two parts of a graph may have become the same.
         common_subexpressions::pass(),
-        // Last, as it hides what the recognisers look for.
-        fuse_elementwise::pass(),
-        // What no rewrite had a reason to take away.
-        dead_code::pass(),
-    ]
+    ];
+    // Behind all that makes, moves or merges attention.
+    passes.extend(scores);
+    // Last, as it hides what the recognisers look for.
+    passes.push(fuse_elementwise::pass());
+    // What no rewrite had a reason to take away.
+    passes.push(dead_code::pass());
+    passes
 }

@@ -7,8 +7,8 @@ use super::shape::{Case, sizes};
 use super::source;
 use super::table::Table;
 use super::{Backend, BenchArgs, compare, format, host, inputs, print};
-use bgz_fusion::Tensor;
 use bgz_fusion::ir::Graph;
+use bgz_fusion::{Model, Tensor};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -28,12 +28,15 @@ struct Row {
 /// Times every case and prints a table.
 pub fn run(args: &BenchArgs) -> Result<(), Failure> {
     let progress = Progress::new("importing");
-    let mut model = source::load(&args.model, Backend::Flex)?;
+    let tables = source::tables(&args.tables)?;
+    let backends = backends(args);
+    let mut model = source::load(&args.model, backends.first().copied().unwrap_or(Backend::Flex))?;
     let imported = model.graph().clone();
     progress.say("rewriting");
-    model.rewrite(&bgz_fusion::Pipeline::exact())?;
-    let rewritten = model.graph().clone();
-    let backends = backends(args);
+    model.rewrite(&source::whole(tables.as_ref()))?;
+    if let Some(tables) = &tables {
+        tables.check(model.graph())?;
+    }
 
     let cases = if args.case.is_empty() { vec![Case::default()] } else { args.case.clone() };
     let mut rows = Vec::new();
@@ -45,12 +48,12 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
             false => case.to_string(),
         };
         let inputs = inputs::ordered(&given, |named| model.order_inputs(named))?;
-        let row = row(&imported, &rewritten, &backends, &inputs, &label, args, &progress);
+        let row = row(&imported, &model, &backends, &inputs, &label, args, &progress);
         rows.push(row.map_err(|e| because(label, e))?);
     }
     drop(progress);
-    let json = || as_json(&imported, &rewritten, &backends, &rows);
-    print(&if args.json { json() } else { as_text(&imported, &rewritten, &backends, &rows) })
+    let json = || as_json(&imported, model.graph(), &backends, &rows);
+    print(&if args.json { json() } else { as_text(&imported, model.graph(), &backends, &rows) })
 }
 
 /// Those asked for, each once.
@@ -66,7 +69,7 @@ fn backends(args: &BenchArgs) -> Vec<Backend> {
 
 fn row(
     imported: &Graph,
-    rewritten: &Graph,
+    model: &Model,
     backends: &[Backend],
     inputs: &[Tensor],
     label: &str,
@@ -74,8 +77,7 @@ fn row(
     progress: &Progress,
 ) -> Result<Row, Failure> {
     progress.say(format!("{label}: planning"));
-    let first = backends.first().copied().unwrap_or(Backend::Flex);
-    let mut runners: Vec<Box<dyn Runner>> = vec![runner::by_plan_on(first, rewritten, inputs)?];
+    let mut runners: Vec<Box<dyn Runner>> = vec![runner::by_plan(model, inputs)?];
     for &b in backends {
         runners.push(runner::by_ops_on(b, imported, inputs)?);
     }

@@ -18,6 +18,7 @@ mod runner;
 mod shape;
 mod source;
 mod table;
+mod tables;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use failure::Failure;
@@ -67,6 +68,9 @@ enum Command {
     /// Time the rewritten plan against the inner backends op by op
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(BenchArgs),
+    /// Compile attention tables for a model, and look at them
+    #[command(subcommand, after_help = tables::EXAMPLES)]
+    Tables(tables::TablesCommand),
     /// List the kernels and the instruction sets of this host
     #[command(after_help = KERNELS_EXAMPLES)]
     Kernels(KernelsArgs),
@@ -85,7 +89,8 @@ Examples:
   bgz rewrite model.onnx --diff | less
   bgz rewrite model.onnx --trace | grep skipped            what was left alone, and why
   bgz rewrite model.onnx --only canonicalise,fold-constants
-  bgz rewrite graph.bgz --stop-after 12                    which rewrite goes wrong?";
+  bgz rewrite graph.bgz --stop-after 12                    which rewrite goes wrong?
+  bgz rewrite model.onnx --tables t.safetensors --trace    which attention may be approximate?";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -94,6 +99,7 @@ Examples:
   bgz run model.onnx --shape batch=1,seq=128               the same by named dims
   bgz run model.onnx --shape seq=16 --no-rewrite --backend ndarray
   bgz run @default --shape batch=1,seq=64 --json | jq .median_ms
+  bgz run model.onnx --shape batch=1,seq=4096 --tables t.safetensors --max-error 0.03
 
 Made-up inputs are the same at every run: integers from 1 to 100 (as far as they can be used as
 indices), ones where the name has \"mask\" in it, floats of a normal distribution, bools true.";
@@ -104,6 +110,7 @@ Examples:
   bgz check model.onnx --inputs in.npz --expect out.npz --atol 1e-3 --rtol 0
   bgz check model.onnx --inputs in.npz --expect out.npz --no-rewrite
   bgz check model.onnx --inputs in.npz --expect out.npz --stop-after 12
+  bgz check model.onnx --inputs in.npz --expect out.npz --tables t.safetensors --rtol 0.05
 
 A float a passes for an expected b if |a - b| <= atol + rtol * |b|, or if both are NaN; anything
 else has to be equal. The exit code is 1 if any output fails, is missing, or is not expected.";
@@ -113,6 +120,7 @@ Examples:
   bgz bench model.onnx --shape batch=1,seq=128 --threads 2
   bgz bench model.onnx --case batch=1,seq=16 --case batch=8,seq=128
   bgz bench model.onnx --shape ids=1x16 --shape mask=1x16 --backend flex --json
+  bgz bench model.onnx --shape batch=1,seq=4096 --tables t.safetensors
 
 Everything is timed in turn, round by round, so that a change of clock hits all alike. The table
 is Markdown; x is how many times faster the plan is.";
@@ -151,6 +159,8 @@ struct RewriteArgs {
     model: PathBuf,
     #[command(flatten)]
     passes: PassArgs,
+    #[command(flatten)]
+    tables: TableArgs,
     /// Show a unified diff of the graph before and after instead
     #[arg(long)]
     diff: bool,
@@ -170,6 +180,20 @@ struct PassArgs {
     stop_after: Option<usize>,
 }
 
+/// Error of an attention output that is put up with.
+const MAX_ERROR: f64 = 0.03;
+
+/// Whether attention may take approximate scores.
+#[derive(Debug, Args)]
+struct TableArgs {
+    /// Let attention take its scores from the tables in FILE, where they are good enough and faster
+    #[arg(long, value_name = "FILE")]
+    tables: Option<PathBuf>,
+    /// Relative error of an attention output that is put up with, as measured when the tables were built
+    #[arg(long, value_name = "X", default_value_t = MAX_ERROR, value_parser = tolerance, requires = "tables")]
+    max_error: f64,
+}
+
 /// How a model is run.
 #[derive(Debug, Args)]
 struct HowArgs {
@@ -177,10 +201,12 @@ struct HowArgs {
     #[arg(long, value_enum, default_value_t = Backend::Flex)]
     backend: Backend,
     /// Run the graph as imported, op by op on the backend
-    #[arg(long, conflicts_with_all = ["only", "stop_after"])]
+    #[arg(long, conflicts_with_all = ["only", "stop_after", "tables"])]
     no_rewrite: bool,
     #[command(flatten)]
     passes: PassArgs,
+    #[command(flatten)]
+    tables: TableArgs,
 }
 
 #[derive(Debug, Args)]
@@ -239,6 +265,8 @@ struct BenchArgs {
     /// The Burn backends to time op by op; the plan runs on the first
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Backend::Flex, Backend::NdArray])]
     backend: Vec<Backend>,
+    #[command(flatten)]
+    tables: TableArgs,
     /// Time spent on a row
     #[arg(long, value_name = "S", default_value_t = 3.0, value_parser = seconds)]
     seconds: f64,
@@ -318,6 +346,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Run(args)) => run::run(&args),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
+        Some(Command::Tables(command)) => tables::run(&command),
         Some(Command::Kernels(args)) => kernels::run(&args),
     }
 }

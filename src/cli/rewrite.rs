@@ -8,12 +8,16 @@ use similar::TextDiff;
 
 /// Prints the graph, a diff, and the trace if asked for.
 pub fn run(args: &RewriteArgs) -> Result<(), Failure> {
-    let pipeline = source::pipeline(&args.passes)?;
+    let tables = source::tables(&args.tables)?;
+    let pipeline = source::pipeline(&args.passes, tables.as_ref())?;
     let progress = Progress::new("importing");
     let mut model = source::load(&args.model, super::Backend::Flex)?;
     let before = args.diff.then(|| snapshot::text(model.graph()));
     progress.say("rewriting");
     let report = model.rewrite(&pipeline)?;
+    if let Some(tables) = tables.filter(|_| pipeline.approximation().is_some()) {
+        tables.check(model.graph())?;
+    }
     let mut text = snapshot::text(model.graph());
     if let Some(before) = before {
         let diff = TextDiff::from_lines(&before, &text);

@@ -66,6 +66,9 @@ fn as_text(args: &RunArgs, ready: &Ready, times: &Times, peak: Option<u64>) -> S
     if let Some(peak) = peak {
         out.push_str(&format!("memory   {} at the peak\n", format::bytes(peak)));
     }
+    for (name, how) in &ready.scores {
+        out.push_str(&format!("scores   {name}: {how}\n"));
+    }
     for (name, tensor) in &ready.inputs {
         out.push_str(&format!("input    {name}: {}\n", tensor.ty()));
     }
@@ -120,6 +123,7 @@ fn as_json(args: &RunArgs, ready: &Ready, times: &Times, peak: Option<u64>) -> S
         "imported_ops": ready.imported_ops,
         "steps": ready.runner.steps().map(|s| s.0),
         "inner_steps": ready.runner.steps().map(|s| s.1),
+        "scores": ready.scores.iter().map(|(n, how)| json!({"attention": n, "scores": how})).collect::<Vec<_>>(),
         "inputs": inputs,
         "outputs": outputs,
     });

@@ -5,7 +5,8 @@ use super::inputs::{self, Named};
 use super::{Backend, HowArgs, source};
 use bgz_fusion::exec::Plan;
 use bgz_fusion::ir::Graph;
-use bgz_fusion::{Model, OpByOpModel, Tensor};
+use bgz_fusion::passes::attention_to_table::NAME;
+use bgz_fusion::{Model, OpByOpModel, Report, Tensor};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,8 +19,14 @@ pub trait Runner {
     /// What the last run made, in the order of the model's outputs.
     fn outputs(&self) -> &[Tensor];
 
+    /// The plan, if it is one that runs.
+    fn plan(&self) -> Option<&Plan>;
+
     /// Steps of one run and how many of them the inner backend does, where they are known.
-    fn steps(&self) -> Option<(usize, usize)>;
+    fn steps(&self) -> Option<(usize, usize)> {
+        let steps = self.plan()?.steps();
+        Some((steps.count(), self.plan()?.steps().filter(|s| s.kernel == INNER).count()))
+    }
 }
 
 /// What a plan calls the kernel of a step that the inner backend does.
@@ -40,8 +47,8 @@ impl Runner for ByPlan {
         &self.outputs
     }
 
-    fn steps(&self) -> Option<(usize, usize)> {
-        Some((self.plan.steps().count(), self.plan.steps().filter(|s| s.kernel == INNER).count()))
+    fn plan(&self) -> Option<&Plan> {
+        Some(&self.plan)
     }
 }
 
@@ -61,7 +68,7 @@ impl Runner for ByOps {
         &self.outputs
     }
 
-    fn steps(&self) -> Option<(usize, usize)> {
+    fn plan(&self) -> Option<&Plan> {
         None
     }
 }
@@ -85,11 +92,6 @@ pub fn by_ops_on(backend: Backend, graph: &Graph, inputs: &[Tensor]) -> Result<B
         .map_err(|e| because(format!("{backend} op by op"), e))
 }
 
-/// A graph's plan with a backend chosen by name for what is not lowered.
-pub fn by_plan_on(backend: Backend, graph: &Graph, inputs: &[Tensor]) -> Result<Box<dyn Runner>, Failure> {
-    by_plan(&Model::from_graph(graph.clone(), backend.inner()), inputs)
-}
-
 /// What one run of a model needs, and what making it took.
 pub struct Ready {
     /// The model on its inputs.
@@ -108,6 +110,27 @@ pub struct Ready {
     pub rewrite: Duration,
     /// Binding shapes, packing weights.
     pub plan: Duration,
+    /// How each attention gets its scores and why, by name, if they may be approximate.
+    pub scores: Vec<(String, String)>,
+}
+
+/// What a run of passes says of how attention gets its scores.
+fn score_lines(report: &Report) -> Vec<(String, String)> {
+    let applied = report.applied().filter(|a| a.rule == NAME);
+    let applied = applied.map(|a| (a.value.clone(), a.reason.clone().unwrap_or_default()));
+    let refused = report.refused().filter(|r| r.rule == NAME).map(|r| (r.value.clone(), r.reason.clone()));
+    applied.chain(refused).collect()
+}
+
+fn last_of_each(lines: Vec<(String, String)>) -> Vec<(String, String)> {
+    let mut out: Vec<(String, String)> = Vec::new();
+    for (name, line) in lines {
+        match out.iter_mut().find(|(n, _)| *n == name) {
+            Some(earlier) => earlier.1 = line,
+            None => out.push((name, line)),
+        }
+    }
+    out
 }
 
 /// Loads a model, rewrites it unless asked not to, and gets it ready for the inputs that `inputs` gives for it.
@@ -117,7 +140,8 @@ pub fn prepare(
     say: impl Fn(&str),
     inputs: impl FnOnce(&Graph) -> Result<Named, Failure>,
 ) -> Result<Ready, Failure> {
-    let pipeline = source::pipeline(&how.passes)?;
+    let tables = source::tables(&how.tables)?;
+    let pipeline = source::pipeline(&how.passes, tables.as_ref())?;
     say("importing");
     let start = Instant::now();
     let mut model = source::load(path, how.backend)?;
@@ -128,17 +152,24 @@ pub fn prepare(
 
     say("rewriting");
     let start = Instant::now();
+    let mut scores = Vec::new();
     if !how.no_rewrite {
-        model.rewrite(&pipeline)?;
+        scores.extend(score_lines(&model.rewrite(&pipeline)?));
     }
     let rewrite = start.elapsed();
+    if let Some(tables) = tables.filter(|_| pipeline.approximation().is_some()) {
+        tables.check(model.graph())?;
+    }
 
     say("planning");
     let start = Instant::now();
     let runner = if how.no_rewrite { by_ops(&model, &ordered)? } else { by_plan(&model, &ordered)? };
     let plan = start.elapsed();
+    // What was chosen when the extents were known comes last, and counts.
+    scores.extend(runner.plan().into_iter().flat_map(|p| score_lines(p.report())));
     let outputs = model.graph().outputs().iter().map(|o| o.name.to_string()).collect();
-    Ok(Ready { runner, inputs, outputs, imported_ops, ops: model.graph().len(), import, rewrite, plan })
+    let ops = model.graph().len();
+    Ok(Ready { runner, inputs, outputs, imported_ops, ops, import, rewrite, plan, scores: last_of_each(scores) })
 }
 
 /// Times of runs.

@@ -86,6 +86,19 @@ pub enum ExecError {
         /// Its name.
         name: String,
     },
+    /// The graph takes scores from a table that is not there.
+    #[error(
+        "%{node} takes its scores from the table {table:?} for d_head {d_head}, which is not registered: \
+         register it and rewrite the graph by Pipeline::approximate (--tables FILE), or let it say scores = exact"
+    )]
+    NoTable {
+        /// Name of the attention's value.
+        node: String,
+        /// The table.
+        table: String,
+        /// Dims of its heads.
+        d_head: usize,
+    },
     /// Sizes beyond what memory can hold.
     #[error("the intermediates are too large to be held in memory")]
     TooLarge,

@@ -9,7 +9,8 @@ use super::view::{Slot, View};
 use super::{ExecError, PackedWeights};
 use crate::tensor::Tensor;
 use bgz_passes::ir::{Bindings, DType, Graph, Type};
-use bgz_passes::pipeline::Pipeline;
+use bgz_passes::passes::attention_to_table::Approximation;
+use bgz_passes::pipeline::{Pipeline, Report};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -65,6 +66,7 @@ pub struct StepInfo {
 /// A graph made ready to run on inputs of given shapes.
 pub struct Plan {
     graph: Graph,
+    report: Report,
     inputs: Vec<(String, DType, Vec<usize>)>,
     outputs: Vec<(String, View)>,
     steps: Vec<Step>,
@@ -82,16 +84,23 @@ struct State {
 
 impl Plan {
     /// A plan of `graph` for inputs of these types, in the order of the graph's inputs;
-    /// what has no kernel of ours runs on `inner`.
+    /// what has no kernel of ours runs on `inner`. Scores that are approximate in `graph` are chosen again for these
+    /// extents, if `approximation` is given, and tables are found there.
     ///
     /// # Errors
     /// An input that does not fit the graph; extents that do not work out;
-    /// a node that neither a kernel nor the inner backend can run.
-    pub fn new(graph: &Graph, inputs: &[Type], packed: &PackedWeights, inner: InnerBackend) -> Result<Self, ExecError> {
+    /// a node that neither a kernel nor the inner backend can run; a table that is not there.
+    pub fn new(
+        graph: &Graph,
+        inputs: &[Type],
+        packed: &PackedWeights,
+        inner: InnerBackend,
+        approximation: Option<&Approximation>,
+    ) -> Result<Self, ExecError> {
         let bindings = bind_inputs(graph, inputs)?;
         let mut bound = graph.bind(&bindings)?;
-        Pipeline::bound().run(&mut bound)?;
-        let mut lowering = Lowering::new(&bound, packed, inner)?;
+        let report = Pipeline::bound(approximation).run(&mut bound)?;
+        let mut lowering = Lowering::new(&bound, packed, inner, approximation)?;
         for (id, _) in bound.nodes() {
             lowering.node(id)?;
         }
@@ -111,7 +120,13 @@ impl Plan {
                 Ok((bound.name(v).to_string(), ty.dtype, shape))
             })
             .collect::<Result<_, ExecError>>()?;
-        Ok(Self { graph: bound, inputs, outputs, steps, constants, foreign, layout, states: Mutex::default() })
+        let states = Mutex::default();
+        Ok(Self { graph: bound, report, inputs, outputs, steps, constants, foreign, layout, states })
+    }
+
+    /// What was done to the graph once its extents were numbers: how scores are computed, and why.
+    pub fn report(&self) -> &Report {
+        &self.report
     }
 
     /// The graph with every extent a number, as it is run.

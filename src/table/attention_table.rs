@@ -2,8 +2,11 @@
 
 use super::error::TableError;
 use super::fidelity::Fidelity;
+use super::lookup::ByteRow;
+use super::measure::{self, RefineSearch};
 use super::palette::{PALETTE, PaletteTable};
 use super::product::{ProductOptions, ProductTable};
+use super::refine::Refined;
 use super::samples::{RowScores, Samples, Window, gather};
 
 /// Where a table is from and how good it is.
@@ -11,10 +14,29 @@ use super::samples::{RowScores, Samples, Window, gather};
 pub struct Record {
     /// The attention it was made for, as the graph names it; `None` if it serves a head dimension.
     pub site: Option<String>,
-    /// What it does to attention, on data held out from making it.
+    /// What it does to attention, on data held out from making it, if all scores are its.
     pub fidelity: Fidelity,
+    /// What scores from 8-bit rows do to attention, on the same data.
+    pub int8: Fidelity,
+    /// How it chooses keys to be scored exactly, if it is to be used so.
+    pub refined: Option<Refined>,
+    /// Errors head by head.
+    pub heads: Vec<HeadErrors>,
     /// Hash of the samples it was made of and measured on.
     pub samples: u64,
+}
+
+/// L2 norms of the error of the attention output of one head over that of the output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeadErrors {
+    /// Its name in the samples.
+    pub head: String,
+    /// With all scores from the table.
+    pub table: f64,
+    /// With scores from 8-bit rows.
+    pub int8: f64,
+    /// With refinement, if there is one.
+    pub refined: Option<f64>,
 }
 
 /// A compiled approximation of `q . k` for heads of one dimension.
@@ -49,12 +71,15 @@ pub struct BuildOptions {
     pub held_out: f64,
     /// Queries and keys, each, to learn from at most.
     pub max_rows: usize,
+    /// What a refinement has to keep to be recorded; `None` for no refinement.
+    pub refine: Option<RefineSearch>,
 }
 
 impl Default for BuildOptions {
-    /// A product table of 8 subspaces; a quarter held out; 32768 rows.
+    /// A product table of 8 subspaces; a quarter held out; 32768 rows; refined.
     fn default() -> Self {
-        Self { method: Method::Product(ProductOptions::default()), site: None, held_out: 0.25, max_rows: 32_768 }
+        let method = Method::Product(ProductOptions::default());
+        Self { method, site: None, held_out: 0.25, max_rows: 32_768, refine: Some(RefineSearch::default()) }
     }
 }
 
@@ -69,16 +94,12 @@ impl AttentionTable {
         let d = samples.d_head;
         let queries = gather(&split.train, |w| &w.q, d, options.max_rows);
         let keys = gather(&split.train, |w| &w.k, d, options.max_rows);
-        let record = Record { site: options.site.clone(), fidelity: Fidelity::default(), samples: samples.hash() };
+        let record = Record { site: options.site.clone(), samples: samples.hash(), ..Record::default() };
         let mut table = match &options.method {
             Method::Palette { seed } => Self::Palette(PaletteTable::learn(&queries, &keys, d, *seed)?, record),
             Method::Product(how) => Self::Product(ProductTable::learn(&queries, &keys, d, how)?, record),
         };
-        let fidelity = samples.measure(&split.held_out, |w| table.window_scores(w))?;
-        if !fidelity.is_finite() {
-            return Err(TableError::Unmeasurable);
-        }
-        table.record_mut().fidelity = fidelity;
+        measure::record(&mut table, samples, &split.held_out, options.refine.as_ref())?;
         Ok(table)
     }
 
@@ -89,7 +110,7 @@ impl AttentionTable {
         }
     }
 
-    fn record_mut(&mut self) -> &mut Record {
+    pub(super) fn record_mut(&mut self) -> &mut Record {
         match self {
             Self::Palette(_, record) | Self::Product(_, record) => record,
         }
@@ -111,11 +132,26 @@ impl AttentionTable {
         }
     }
 
-    /// Codes of a key.
+    /// Codes of a key, a byte each.
     pub fn codes_per_key(&self) -> usize {
         match self {
             Self::Palette(..) => 1,
             Self::Product(t, _) => t.subspaces(),
+        }
+    }
+
+    /// Relative L2 error of the attention output of the worst head, with refinement if there is one: what a caller's
+    /// bound is compared with.
+    pub fn worst_error(&self) -> f64 {
+        let record = self.record();
+        record.refined.as_ref().map_or(record.fidelity.output_error.worst, |r| r.fidelity.output_error.worst)
+    }
+
+    /// What is subtracted from keys before they are coded; `[d_head]`.
+    pub fn key_mean(&self) -> &[f32] {
+        match self {
+            Self::Palette(t, _) => &t.parts().mean,
+            Self::Product(t, _) => &t.parts().mean,
         }
     }
 
@@ -176,7 +212,7 @@ impl AttentionTable {
         }
     }
 
-    /// Its scores of a window, keys coded once.
+    /// Its scores of a window, keys coded once: as kernels compute them, by a lookup row in bytes.
     ///
     /// # Errors
     /// If the window is of another head dimension.
@@ -187,7 +223,16 @@ impl AttentionTable {
         Ok(Box::new(move |i, out| {
             let mut row = vec![0.0; self.lookup_len()];
             let query = window.q.get(i * d..(i + 1) * d).unwrap_or_default();
-            if self.lookup_row(query, &mut row).and_then(|()| self.scores(&row, &codes, out)).is_err() {
+            let done = self.lookup_row(query, &mut row).and_then(|()| match self {
+                Self::Palette(..) => self.scores(&row, &codes, out),
+                Self::Product(t, _) => {
+                    let row = ByteRow::new(&row, t.entries());
+                    let scores = codes.chunks_exact(t.subspaces()).map(|codes| row.score(row.sum(codes)));
+                    out.iter_mut().zip(scores).for_each(|(o, s)| *o = s);
+                    Ok(())
+                }
+            });
+            if done.is_err() {
                 // Shows in every figure.
                 out.fill(f32::NAN);
             }

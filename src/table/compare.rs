@@ -3,8 +3,10 @@
 use super::attention_table::{AttentionTable, BuildOptions, Method};
 use super::distance_palette::DistancePalette;
 use super::error::TableError;
-use super::fidelity::Fidelity;
+use super::fidelity::{Fidelity, OutputFidelity};
+use super::int8::int8_scores;
 use super::product::{ProductOptions, ProductTable, Weighting};
+use super::rotary::Rotary;
 use super::samples::{RowScores, Samples, Window, gather};
 
 /// A way of scoring, and how good it was.
@@ -16,6 +18,8 @@ pub struct Compared {
     pub bytes_per_key: usize,
     /// What it does to attention on the held-out samples.
     pub fidelity: Fidelity,
+    /// With its refinement, if it has one: attention, and the share of keys that is scored exactly.
+    pub refined: Option<(OutputFidelity, f64)>,
 }
 
 /// Measures distances of Base17 codes, tables of each kind and int8 dot products, from the least to the most bytes a
@@ -33,22 +37,12 @@ pub fn compare(samples: &Samples, options: &BuildOptions) -> Result<Vec<Compared
     let queries = gather(&split.train, |w| &w.q, d, options.max_rows);
     let keys = gather(&split.train, |w| &w.k, d, options.max_rows);
     let mut all = Vec::new();
-    let mut add = |method, bytes_per_key, fidelity| all.push(Compared { method, bytes_per_key, fidelity });
+    let mut add =
+        |method, bytes_per_key, fidelity| all.push(Compared { method, bytes_per_key, fidelity, refined: None });
 
     let distance = DistancePalette::learn(&queries, &keys, d, cut.seed)?;
     let scores = |w| Ok(distance_scores(&distance, d, w));
     add("Base17 distance palette, both coded", 1, samples.measure(&split.held_out, scores)?);
-
-    let one = ProductOptions { subspaces: 1, ..cut };
-    let built = [
-        ("palette of dot products, both coded", Method::Palette { seed: cut.seed }),
-        ("key palette, exact query", Method::Product(one)),
-        ("product table, exact query", Method::Product(cut)),
-    ];
-    for (name, method) in built {
-        let table = AttentionTable::build(samples, &BuildOptions { method, ..options.clone() })?;
-        add(name, table.bytes_per_key(), table.fidelity().clone());
-    }
 
     // Weights from second moments made codes of both sides worse.
     let plain = ProductOptions { weighting: Weighting::Plain, ..cut };
@@ -59,6 +53,23 @@ pub fn compare(samples: &Samples, options: &BuildOptions) -> Result<Vec<Compared
 
     // A code a dim, and an f32 scale.
     add("int8 dot products", d + 4, samples.measure(&split.held_out, |w| Ok(int8_scores(d, w)))?);
+
+    let one = ProductOptions { subspaces: 1, entries: 256, ..cut };
+    // As many bytes a key in codes of half the bits; of as few dims each as go into whole rotary pairs.
+    let finest = if cut.rotary == Rotary::None { d } else { d / 2 };
+    let short = ProductOptions { subspaces: (2 * cut.subspaces).min(finest), entries: 16, ..cut };
+    let built = [
+        ("palette of dot products, both coded", Method::Palette { seed: cut.seed }),
+        ("key palette, exact query", Method::Product(one)),
+        ("product table, exact query", Method::Product(cut)),
+        ("product table of 16 entries, exact query", Method::Product(short)),
+    ];
+    for (method, how) in built {
+        let table = AttentionTable::build(samples, &BuildOptions { method: how, ..options.clone() })?;
+        let refined = table.record().refined.as_ref().map(|r| (r.fidelity.clone(), r.chosen.mean));
+        let (bytes_per_key, fidelity) = (table.bytes_per_key(), table.fidelity().clone());
+        all.push(Compared { method, bytes_per_key, fidelity, refined });
+    }
     all.sort_by_key(|c| c.bytes_per_key);
     Ok(all)
 }
@@ -91,26 +102,4 @@ fn both_coded_scores<'a>(query: &ProductTable, key: &ProductTable, w: &'a Window
             *o = q.iter().zip(k).map(|(a, b)| a * b).sum();
         }
     }))
-}
-
-/// Rows as i8 with one scale each.
-fn int8_rows(rows: &[f32], d: usize) -> Vec<(Vec<i8>, f32)> {
-    let row = |x: &[f32]| {
-        let scale = x.iter().fold(0.0_f32, |m, v| m.max(v.abs())) / 127.0;
-        let unit = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-        // The cast saturates.
-        (x.iter().map(|v| (v * unit).round() as i8).collect(), scale)
-    };
-    rows.chunks_exact(d).map(row).collect()
-}
-
-fn int8_scores<'a>(d: usize, w: &'a Window) -> RowScores<'a> {
-    let (queries, keys) = (int8_rows(&w.q, d), int8_rows(&w.k, d));
-    Box::new(move |i, out| {
-        let (q, q_scale) = &queries[i];
-        for (o, (k, k_scale)) in out.iter_mut().zip(&keys) {
-            let sum: i32 = q.iter().zip(k).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum();
-            *o = sum as f32 * q_scale * k_scale;
-        }
-    })
 }

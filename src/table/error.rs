@@ -34,6 +34,9 @@ pub enum TableError {
     /// The order of dims is not one.
     #[error("the permutation does not have every dim once with pairs together")]
     Permutation,
+    /// A share of softmax mass that is none.
+    #[error("a dropped mass of {0} is no share: it is at least 0 and less than 1")]
+    DroppedMass(String),
     /// Too few rows to learn from.
     #[error("{given} rows to learn from, at least {needed} are needed")]
     TooFewRows {

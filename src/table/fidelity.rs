@@ -34,6 +34,21 @@ pub struct Fidelity {
     pub worst_head: String,
 }
 
+/// What attention was where not every key has a score, so that scores cannot be compared one by one.
+///
+/// As text, one line, as [`Fidelity`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OutputFidelity {
+    /// Share of queries whose highest score is that of the same key.
+    pub top1: Figure,
+    /// L2 norm of the error of the attention output over that of the output.
+    pub output_error: Figure,
+    /// Heads measured.
+    pub heads: usize,
+    /// The head of the largest output error.
+    pub worst_head: String,
+}
+
 /// One window of one head: what its attention works on.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadInput<'a> {
@@ -76,15 +91,24 @@ impl HeadTally {
     /// Sizes of the window must fit each other, else rows beyond them are left out. Scores that are not finite make
     /// figures that are not numbers, which pass no test for being below a floor.
     pub fn add(&mut self, window: &HeadInput<'_>, scores: &(dyn Fn(usize, &mut [f32]) + Sync)) {
+        self.add_rows(window, scores, true);
+    }
+
+    /// As [`add`](Self::add), where the score of a key that is left out is minus infinity: for [`OutputFidelity`].
+    pub fn add_outputs(&mut self, window: &HeadInput<'_>, scores: &(dyn Fn(usize, &mut [f32]) + Sync)) {
+        self.add_rows(window, scores, false);
+    }
+
+    fn add_rows(&mut self, window: &HeadInput<'_>, scores: &(dyn Fn(usize, &mut [f32]) + Sync), compare: bool) {
         let (d, d_v) = (window.d.max(1), window.d_v.max(1));
         let (n_q, n_k) = (window.q.len() / d, (window.k.len() / d).min(window.v.len() / d_v));
         let rows: Vec<Option<Self>> = (0..n_q)
             .into_par_iter()
             .map(|i| {
-                let visible = if window.causal { (i + 1 + n_k).saturating_sub(n_q).min(n_k) } else { n_k };
+                let visible = window.visible(i);
                 let mut approximate = vec![0.0; n_k];
                 scores(i, &mut approximate);
-                (visible > 0).then(|| row(window, i, &approximate[..visible]))
+                (visible > 0).then(|| row(window, i, &approximate[..visible], compare))
             })
             .collect();
         for r in rows.into_iter().flatten() {
@@ -102,15 +126,26 @@ impl HeadTally {
     }
 }
 
-/// The figures of one query.
-fn row(window: &HeadInput<'_>, i: usize, approximate: &[f32]) -> HeadTally {
+impl HeadInput<'_> {
+    /// Keys that query `i` sees, from the first on.
+    pub fn visible(&self, i: usize) -> usize {
+        let (d, d_v) = (self.d.max(1), self.d_v.max(1));
+        let (n_q, n_k) = (self.q.len() / d, (self.k.len() / d).min(self.v.len() / d_v));
+        if self.causal { (i + 1 + n_k).saturating_sub(n_q).min(n_k) } else { n_k }
+    }
+}
+
+/// The figures of one query; those of scores one by one if `compare`.
+fn row(window: &HeadInput<'_>, i: usize, approximate: &[f32], compare: bool) -> HeadTally {
     let (d, n) = (window.d, approximate.len());
     let q = &window.q[i * d..][..d];
     let dot = |k: &[f32]| q.iter().zip(k).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
     let exact: Vec<f64> = window.k.chunks_exact(d).take(n).map(dot).collect();
     let approximate: Vec<f64> = approximate.iter().map(|&x| f64::from(x)).collect();
     let mut t = HeadTally { rows: 1, ..HeadTally::default() };
-    (t.products, t.exact, t.approximate) = centred_products(&exact, &approximate);
+    if compare {
+        (t.products, t.exact, t.approximate) = centred_products(&exact, &approximate);
+    }
     if t.exact > 0.0 {
         let (products, a, b) = centred_products(&ranks(&exact), &ranks(&approximate));
         // Scores that are all alike have no order: they agree with none.
@@ -123,7 +158,9 @@ fn row(window: &HeadInput<'_>, i: usize, approximate: &[f32]) -> HeadTally {
     t.top1 = usize::from(at.is_some_and(|at| exact[at] == highest(&exact)));
     let scale = f64::from(window.scale);
     let (p, q) = (log_softmax(&exact, scale), log_softmax(&approximate, scale));
-    t.kl = p.iter().zip(&q).map(|(p, q)| p.exp() * (p - q)).sum();
+    if compare {
+        t.kl = p.iter().zip(&q).map(|(p, q)| p.exp() * (p - q)).sum();
+    }
     let (mut out, mut error) = (vec![0.0; window.d_v], vec![0.0; window.d_v]);
     for ((p, q), v) in p.iter().zip(&q).zip(window.v.chunks_exact(window.d_v.max(1))) {
         let (p, q) = (p.exp(), q.exp());
@@ -176,23 +213,20 @@ impl Fidelity {
     /// Of named heads. A head whose exact scores never differ correlates fully; one whose output is zero has the
     /// absolute error instead of the relative one.
     pub fn of_heads(heads: &[(String, HeadTally)]) -> Self {
-        let share = |part: f64, whole: f64, or: f64| if whole == 0.0 { or } else { part / whole };
         let each = |f: &dyn Fn(&HeadTally) -> f64| heads.iter().map(|(_, t)| f(t)).collect::<Vec<f64>>();
         let pearson = |t: &HeadTally| match t.exact == 0.0 {
             true => 1.0,
             false => share(t.products, (t.exact * t.approximate).sqrt(), 0.0),
         };
-        let output = |t: &HeadTally| share(t.error.sqrt(), t.norm.sqrt(), t.error.sqrt());
-        let errors = each(&output);
-        let worst = errors.iter().enumerate().max_by(|a, b| beyond(*a.1).total_cmp(&beyond(*b.1)));
+        let OutputFidelity { top1, output_error, worst_head, .. } = OutputFidelity::of_heads(heads);
         Self {
             pearson: Figure::of(&each(&pearson), false),
             spearman: Figure::of(&each(&|t| share(t.spearman, t.ranked as f64, 1.0)), false),
-            top1: Figure::of(&each(&|t| share(t.top1 as f64, t.rows as f64, 1.0)), false),
-            output_error: Figure::of(&errors, true),
+            top1,
+            output_error,
             kl: Figure::of(&each(&|t| share(t.kl, t.rows as f64, 0.0)), true),
             heads: heads.len(),
-            worst_head: worst.map(|(i, _)| heads[i].0.clone()).unwrap_or_default(),
+            worst_head,
         }
     }
 
@@ -205,6 +239,41 @@ impl Fidelity {
             ("output_error", self.output_error),
             ("kl", self.kl),
         ]
+    }
+
+    /// Whether every figure is a finite number.
+    pub fn is_finite(&self) -> bool {
+        self.figures().iter().all(|(_, f)| f.mean.is_finite() && f.worst.is_finite())
+    }
+}
+
+impl HeadTally {
+    /// L2 norm of the error of the attention output over that of the output; of a zero output, the norm of the error.
+    pub fn output_error(&self) -> f64 {
+        share(self.error.sqrt(), self.norm.sqrt(), self.error.sqrt())
+    }
+}
+
+fn share(part: f64, whole: f64, or: f64) -> f64 {
+    if whole == 0.0 { or } else { part / whole }
+}
+
+impl OutputFidelity {
+    /// Of named heads.
+    pub fn of_heads(heads: &[(String, HeadTally)]) -> Self {
+        let errors: Vec<f64> = heads.iter().map(|(_, t)| t.output_error()).collect();
+        let top1: Vec<f64> = heads.iter().map(|(_, t)| share(t.top1 as f64, t.rows as f64, 1.0)).collect();
+        let worst = errors.iter().enumerate().max_by(|a, b| beyond(*a.1).total_cmp(&beyond(*b.1)));
+        Self {
+            top1: Figure::of(&top1, false),
+            output_error: Figure::of(&errors, true),
+            heads: heads.len(),
+            worst_head: worst.map(|(i, _)| heads[i].0.clone()).unwrap_or_default(),
+        }
+    }
+
+    fn figures(&self) -> [(&'static str, Figure); 2] {
+        [("top1", self.top1), ("output_error", self.output_error)]
     }
 
     /// Whether every figure is a finite number.
@@ -229,12 +298,50 @@ impl Figure {
     }
 }
 
+fn write(f: &mut fmt::Formatter<'_>, figures: &[(&str, Figure)], heads: usize, worst_head: &str) -> fmt::Result {
+    for (name, figure) in figures {
+        write!(f, "{name}={},{} ", figure.mean, figure.worst)?;
+    }
+    write!(f, "heads={heads} worst_head={worst_head}")
+}
+
 impl fmt::Display for Fidelity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, figure) in self.figures() {
-            write!(f, "{name}={},{} ", figure.mean, figure.worst)?;
-        }
-        write!(f, "heads={} worst_head={}", self.heads, self.worst_head)
+        write(f, &self.figures(), self.heads, &self.worst_head)
+    }
+}
+
+impl fmt::Display for OutputFidelity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write(f, &self.figures(), self.heads, &self.worst_head)
+    }
+}
+
+/// What is left of a text of `name=value` fields.
+struct Fields<'a>(&'a str);
+
+impl<'a> Fields<'a> {
+    fn next(&mut self, name: &str) -> Result<&'a str, String> {
+        let after = self.0.strip_prefix(name).and_then(|r| r.strip_prefix('='));
+        let (value, rest) = after.and_then(|r| r.split_once(' ')).ok_or_else(|| format!("{name} is missing"))?;
+        self.0 = rest;
+        Ok(value)
+    }
+
+    fn figure(&mut self, name: &str) -> Result<Figure, String> {
+        let value = self.next(name)?;
+        let number = |s: &str| s.parse::<f64>().ok().filter(|x| x.is_finite());
+        let pair = value.split_once(',').and_then(|(a, b)| Some((number(a)?, number(b)?)));
+        let (mean, worst) = pair.ok_or_else(|| format!("{name} is {value:?}"))?;
+        Ok(Figure { mean, worst })
+    }
+
+    /// Their number, and the worst of them: all that is left.
+    fn heads(mut self) -> Result<(usize, String), String> {
+        let heads = self.next("heads")?;
+        let heads = heads.parse().map_err(|_| format!("heads is {heads:?}"))?;
+        let worst = self.0.strip_prefix("worst_head=").ok_or("worst_head is missing")?;
+        Ok((heads, worst.into()))
     }
 }
 
@@ -242,25 +349,21 @@ impl FromStr for Fidelity {
     type Err = String;
 
     fn from_str(s: &str) -> Result<Self, String> {
-        let mut rest = s;
-        let mut field = |name: &str| {
-            let after = rest.strip_prefix(name).and_then(|r| r.strip_prefix('='));
-            let (value, next) = after.and_then(|r| r.split_once(' ')).ok_or_else(|| format!("{name} is missing"))?;
-            rest = next;
-            Ok::<_, String>(value)
-        };
-        let mut figure = |name: &str| {
-            let value = field(name)?;
-            let number = |s: &str| s.parse::<f64>().ok().filter(|x| x.is_finite());
-            let pair = value.split_once(',').and_then(|(a, b)| Some((number(a)?, number(b)?)));
-            let (mean, worst) = pair.ok_or_else(|| format!("{name} is {value:?}"))?;
-            Ok::<_, String>(Figure { mean, worst })
-        };
-        let [pearson, spearman, top1] = [figure("pearson")?, figure("spearman")?, figure("top1")?];
-        let [output_error, kl] = [figure("output_error")?, figure("kl")?];
-        let heads = field("heads")?;
-        let heads = heads.parse().map_err(|_| format!("heads is {heads:?}"))?;
-        let worst_head = rest.strip_prefix("worst_head=").ok_or("worst_head is missing")?.to_string();
+        let mut fields = Fields(s);
+        let [pearson, spearman, top1] = [fields.figure("pearson")?, fields.figure("spearman")?, fields.figure("top1")?];
+        let [output_error, kl] = [fields.figure("output_error")?, fields.figure("kl")?];
+        let (heads, worst_head) = fields.heads()?;
         Ok(Self { pearson, spearman, top1, output_error, kl, heads, worst_head })
+    }
+}
+
+impl FromStr for OutputFidelity {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        let mut fields = Fields(s);
+        let [top1, output_error] = [fields.figure("top1")?, fields.figure("output_error")?];
+        let (heads, worst_head) = fields.heads()?;
+        Ok(Self { top1, output_error, heads, worst_head })
     }
 }

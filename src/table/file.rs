@@ -1,10 +1,12 @@
 //! Sets of tables as safetensors files.
 //!
-//! The metadata has one entry, [`KEY`], with JSON: `{"version": 1, "tables": [..]}`. Table `i` has its method, `d_head`,
-//! site, fidelity and the hash of its samples there, and its arrays as tensors `i.name`. One entry, because
-//! entries have no order, and equal tables are to make equal files.
+//! The metadata has one entry, [`KEY`], with JSON: `{"version": 1, "tables": [..]}`. Table `i` has its method, `d_head`
+//! and [`Record`](super::Record) there, and its arrays as tensors `i.name`. One entry, because entries have no order, and
+//! equal tables are to make equal files.
 
-use super::attention_table::{AttentionTable, Record};
+mod record;
+
+use super::attention_table::AttentionTable;
 use super::error::TableError;
 use super::palette::{PALETTE, PaletteParts, PaletteTable};
 use super::product::{ProductParts, ProductTable};
@@ -104,11 +106,7 @@ pub fn to_bytes(tables: &[AttentionTable]) -> Result<Vec<u8>, TableFileError> {
         };
         let record = table.record();
         description["d_head"] = table.d_head().into();
-        description["fidelity"] = record.fidelity.to_string().into();
-        description["samples"] = format!("{:016x}", record.samples).into();
-        if let Some(site) = &record.site {
-            description["site"] = site.as_str().into();
-        }
+        record::describe(record, &mut description);
         described.push(description);
     }
     let text = json!({"version": VERSION, "tables": described}).to_string();
@@ -251,13 +249,7 @@ impl<'a> Reader<'a> {
     fn table(&self) -> Result<AttentionTable, TableFileError> {
         let parts = |source| TableFileError::Parts { index: self.index, source };
         let d = self.number("d_head")?;
-        let site = match &self.description["site"] {
-            Value::Null => None,
-            _ => Some(self.text("site")?.to_string()),
-        };
-        let samples = self.text("samples")?;
-        let samples = u64::from_str_radix(samples, 16).map_err(|_| self.bad("samples", "is no hash"))?;
-        let record = Record { site, fidelity: self.parsed("fidelity")?, samples };
+        let record = self.record()?;
         match self.text("method")? {
             "palette" => {
                 let table = PaletteTable::from_parts(PaletteParts {

@@ -3,6 +3,7 @@
 use super::attention_table::AttentionTable;
 use dashmap::DashMap;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// Head dimension and, for a table of one attention only, its site.
@@ -26,8 +27,10 @@ pub struct WrongHead {
 /// A writer holds the gate shared while it changes one entry, so writers do not wait for each other; a snapshot, and
 /// what changes several entries, holds it alone. A snapshot is thus the state between two changes. The gate
 /// is always taken before an entry's shard, and nothing of the caller's runs under it, so there is no deadlock.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct TableRegistry {
+    /// Tells snapshots of different registries apart.
+    number: u64,
     tables: DashMap<Key, Arc<AttentionTable>>,
     gate: RwLock<()>,
     /// The newest snapshot, dropped by every change under the gate, so that unchanged tables are not copied again.
@@ -44,7 +47,16 @@ struct Newest {
 #[derive(Clone, Debug, Default)]
 pub struct Tables {
     tables: Arc<HashMap<Key, Arc<AttentionTable>>>,
+    registry: u64,
     generation: u64,
+}
+
+impl Default for TableRegistry {
+    fn default() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self { number, tables: DashMap::new(), gate: RwLock::new(()), newest: Mutex::default() }
+    }
 }
 
 impl TableRegistry {
@@ -124,7 +136,10 @@ impl TableRegistry {
         let mut newest = self.newest();
         let generation = newest.generation;
         let copy = || self.tables.iter().map(|e| (e.key().clone(), Arc::clone(e.value()))).collect();
-        newest.tables.get_or_insert_with(|| Tables { tables: Arc::new(copy()), generation }).clone()
+        newest
+            .tables
+            .get_or_insert_with(|| Tables { tables: Arc::new(copy()), registry: self.number, generation })
+            .clone()
     }
 }
 
@@ -132,6 +147,26 @@ impl Tables {
     /// The table for an attention of `d_head`: that of its site, else that of the head dimension.
     pub fn get(&self, d_head: usize, site: Option<&str>) -> Option<&Arc<AttentionTable>> {
         find(d_head, site, |key| self.tables.get(key))
+    }
+
+    /// What graph text calls the table for an attention of `d_head` at `site`: the site if it is its own, else `d64`
+    /// for heads of 64 dims.
+    pub fn name(&self, d_head: usize, site: &str) -> Option<String> {
+        if self.tables.contains_key(&(d_head, Some(site.into()))) {
+            return Some(site.into());
+        }
+        self.tables.contains_key(&(d_head, None)).then(|| of_head(d_head))
+    }
+
+    /// The table that graph text calls `name`, for heads of `d_head` dims.
+    pub fn named(&self, d_head: usize, name: &str) -> Option<&Arc<AttentionTable>> {
+        let own = self.tables.get(&(d_head, Some(name.into())));
+        own.or_else(|| self.tables.get(&(d_head, None)).filter(|_| name == of_head(d_head)))
+    }
+
+    /// What tells these tables from any others of this process: equal pairs are equal tables.
+    pub(crate) fn identity(&self) -> (u64, u64) {
+        (self.registry, self.generation)
     }
 
     /// Number of tables.
@@ -149,6 +184,11 @@ impl Tables {
     pub fn generation(&self) -> u64 {
         self.generation
     }
+}
+
+/// What graph text calls the table of a head dimension.
+fn of_head(d_head: usize) -> String {
+    format!("d{d_head}")
 }
 
 fn find<T>(d_head: usize, site: Option<&str>, get: impl Fn(&Key) -> Option<T>) -> Option<T> {

@@ -123,17 +123,31 @@ impl Samples {
         windows: &[&'a Window],
         scores: impl Fn(&'a Window) -> Result<RowScores<'a>, TableError>,
     ) -> Result<Fidelity, TableError> {
+        Ok(Fidelity::of_heads(&self.tallies(windows, |w, tally| {
+            tally.add(&self.input(w), &scores(w)?);
+            Ok(())
+        })?))
+    }
+
+    /// What `add` makes of the windows of each head, by name.
+    pub(super) fn tallies<'a>(
+        &self,
+        windows: &[&'a Window],
+        mut add: impl FnMut(&'a Window, &mut HeadTally) -> Result<(), TableError>,
+    ) -> Result<Vec<(String, HeadTally)>, TableError> {
         let mut heads = Vec::new();
         for (head, windows) in by_head(windows.iter().copied()) {
             let mut tally = HeadTally::default();
-            for w in windows {
-                let (d, d_v, scale, causal) = (self.d_head, self.d_v, self.scale, self.causal);
-                let input = HeadInput { q: &w.q, k: &w.k, v: &w.v, d, d_v, scale, causal };
-                tally.add(&input, &scores(w)?);
-            }
+            windows.into_iter().try_for_each(|w| add(w, &mut tally))?;
             heads.push((head.to_string(), tally));
         }
-        Ok(Fidelity::of_heads(&heads))
+        Ok(heads)
+    }
+
+    /// A window as what its attention works on.
+    pub(super) fn input<'a>(&self, w: &'a Window) -> HeadInput<'a> {
+        let (d, d_v, scale, causal) = (self.d_head, self.d_v, self.scale, self.causal);
+        HeadInput { q: &w.q, k: &w.k, v: &w.v, d, d_v, scale, causal }
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) struct Key {
     pub scalars: Vec<(u8, u64)>,
     /// Inputs that are constants of the graph, by place and id: an id is never used twice, so it is the value.
     pub weights: Vec<(usize, TensorId)>,
+    /// Tables that scores may come from, and the bits of the greatest error.
+    pub approximation: Option<((u64, u64), u64)>,
 }
 
 /// A scalar in a form that can be compared, NaN included.

@@ -1,14 +1,9 @@
 //! Seeing what was rewritten.
 
-use super::sync;
+use super::scope::Scopes;
+use super::sync_all;
 use bgz_passes::pipeline::Report;
-use burn_backend::StreamId;
-use burn_flex::Flex;
-use burn_ndarray::NdArray;
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 /// What ran on [`crate::BgzFusion`] while something was captured.
 #[derive(Clone, Debug, Default)]
@@ -68,58 +63,21 @@ impl fmt::Display for Capture {
 /// ```
 pub fn capture<R>(f: impl FnOnce() -> R) -> (R, Capture) {
     sync_all();
-    let stream = StreamId::current();
-    lock(&OPEN).entry(stream.value).or_default().push(Capture::default());
-    ACTIVE.fetch_add(1, Ordering::SeqCst);
-    /// Takes the capture off again, also if `f` panics.
-    struct Guard(u64);
-    impl Guard {
-        fn take(&self) -> Capture {
-            lock(&OPEN).get_mut(&self.0).and_then(Vec::pop).unwrap_or_default()
-        }
-    }
-    impl Drop for Guard {
-        fn drop(&mut self) {
-            ACTIVE.fetch_sub(1, Ordering::SeqCst);
-            if std::thread::panicking() {
-                self.take();
-            }
-        }
-    }
-    let guard = Guard(stream.value);
+    let open = OPEN.open(Capture::default());
     let result = f();
     sync_all();
-    (result, guard.take())
+    (result, open.take().unwrap_or_default())
 }
 
-/// Captures that are open; none, nearly always, and then nothing else is looked at.
-static ACTIVE: AtomicUsize = AtomicUsize::new(0);
-
-/// Open captures by the stream, which is to say the thread, whose ops they are of.
-static OPEN: LazyLock<Mutex<HashMap<u64, Vec<Capture>>>> = LazyLock::new(Mutex::default);
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Whether somebody wants to see what runs now.
-pub(super) fn wanted() -> bool {
-    ACTIVE.load(Ordering::SeqCst) > 0 && lock(&OPEN).get(&StreamId::current().value).is_some_and(|c| !c.is_empty())
-}
+/// Captures that are open.
+static OPEN: Scopes<Capture> = Scopes::new();
 
 /// Shows a region to whoever captures this stream.
 pub(super) fn show(region: impl FnOnce() -> Region) {
-    if !wanted() {
+    if OPEN.with(|_| ()).is_none() {
         return;
     }
+    // Text is made while nobody else has to wait.
     let region = region();
-    for capture in lock(&OPEN).get_mut(&StreamId::current().value).into_iter().flatten() {
-        capture.regions.push(region.clone());
-    }
-}
-
-/// Does everything of this thread that waits on a device of either backend; a backend that was never used has nothing.
-fn sync_all() {
-    sync::<Flex>(&Default::default());
-    sync::<NdArray>(&Default::default());
+    OPEN.with(|captures| captures.iter_mut().for_each(|c| c.regions.push(region.clone())));
 }

@@ -331,5 +331,5 @@ pub(super) fn key(
         analysis.extents.iter().copied().zip(extents.iter().copied()).collect(),
         analysis.scalars.iter().copied().zip(values).collect(),
     );
-    Some((Key { optimization, extents, scalars, weights }, binding))
+    Some((Key { optimization, extents, scalars, weights, approximation: None }, binding))
 }

@@ -8,15 +8,19 @@
 //! word for stays opaque, and is done by the inner backend as Burn recorded it,
 //! at its place between the steps of the plan.
 //!
-//! What was rewritten can be seen, and snapshot-tested, with [`capture`].
+//! What was rewritten can be seen, and snapshot-tested, with [`capture`]; [`approximate`] lets attention take its
+//! scores from tables.
 
+mod approximate;
 mod cache;
 mod capture;
 mod fuser;
 mod lift;
 mod optimization;
 mod run;
+mod scope;
 
+pub use approximate::approximate;
 pub use capture::{Capture, Region, capture};
 pub use fuser::MAX_OPS;
 pub use optimization::TraceOptimization;
@@ -24,8 +28,10 @@ pub use optimization::TraceOptimization;
 use crate::backend::Local;
 use crate::exec::inner::Inner;
 use burn_backend::{Backend, DType};
+use burn_flex::Flex;
 use burn_fusion::{FusionBackend, FusionRuntime, OperationFuser};
 use burn_ir::OperationIr;
+use burn_ndarray::NdArray;
 use std::marker::PhantomData;
 
 /// What burn-fusion needs to know to run [`crate::BgzFusion`] over `B`.
@@ -55,6 +61,12 @@ impl<B: Inner> FusionBackend for Local<B> {
     fn cast_float(tensor: B::FloatTensorPrimitive, dtype: DType) -> B::Handle {
         B::float_tensor_handle(B::float_cast(tensor, dtype.into()))
     }
+}
+
+/// Does everything of this thread that waits on a device of either backend; a backend that was never used has nothing.
+fn sync_all() {
+    sync::<Flex>(&Default::default());
+    sync::<NdArray>(&Default::default());
 }
 
 /// Does what is still waiting on a device.

@@ -2,7 +2,7 @@
 
 use super::lift::{Analysis, Lifted, key, lift};
 use super::run::{Prepared, prepare};
-use super::{Runtime, cache, capture, run};
+use super::{Runtime, approximate, cache, capture, run};
 use crate::exec::inner::Inner;
 use burn_fusion::stream::{Context, OrderedExecution, ScalarId};
 use burn_fusion::{NumOperations, Optimization};
@@ -89,12 +89,14 @@ impl<B: Inner> TraceOptimization<B> {
             |s| context.scalars.get(&ScalarId { value: s }).copied(),
             weights.iter().map(|&(place, id)| (place, id)).collect(),
         );
-        let Some((key, binding)) = found else {
+        let Some((mut key, binding)) = found else {
             return Arc::new(Prepared::AsRecorded {
                 reason: "an extent or a scalar is not known".into(),
                 before: None,
             });
         };
+        let allowed = approximate::allowed();
+        key.approximation = allowed.as_ref().map(|a| a.key);
         if let Some(prepared) = cache::get(&key) {
             return prepared;
         }
@@ -103,7 +105,10 @@ impl<B: Inner> TraceOptimization<B> {
             .filter_map(|&(place, id)| Some((place, run::constant::<B>(context.handles.get_handle_ref(&id)?)?)))
             .collect();
         let prepared = match lift(&self.ops, &self.analysis, &binding, &constants) {
-            Ok(Lifted { graph, inputs }) => prepare(graph, inputs, &self.ops, &self.analysis, B::inner()),
+            Ok(Lifted { graph, inputs }) => {
+                let approximation = allowed.as_ref().map(|a| &a.approximation);
+                prepare(graph, inputs, &self.ops, &self.analysis, B::inner(), approximation)
+            }
             Err(reason) => Prepared::AsRecorded { reason, before: None },
         };
         let prepared = Arc::new(prepared);

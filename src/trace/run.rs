@@ -6,6 +6,7 @@ use super::lift::Analysis;
 use crate::exec::inner::{Inner, InnerBackend, InnerTensor, graph_dtype};
 use crate::exec::{ExecError, Plan, Ports, Slot, Work};
 use bgz_passes::ir::{Constant, DType, Graph};
+use bgz_passes::passes::attention_to_table::Approximation;
 use bgz_passes::pipeline::{Pipeline, Report};
 use burn_backend::{Bytes, Shape, TensorData};
 use burn_fusion::stream::{Context, OrderedExecution};
@@ -74,8 +75,9 @@ pub(super) fn prepare(
     ops: &[OperationIr],
     analysis: &Analysis,
     inner: InnerBackend,
+    approximation: Option<&Approximation>,
 ) -> Prepared {
-    match planned(&before, inputs, ops, analysis, inner) {
+    match planned(&before, inputs, ops, analysis, inner, approximation) {
         Ok(planned) => Prepared::Graph(Box::new(planned)),
         Err(e) => Prepared::AsRecorded { reason: e.to_string(), before: Some(Box::new(before)) },
     }
@@ -87,11 +89,16 @@ fn planned(
     ops: &[OperationIr],
     analysis: &Analysis,
     inner: InnerBackend,
+    approximation: Option<&Approximation>,
 ) -> Result<Planned, ExecError> {
     let mut after = before.clone();
-    let report = Pipeline::exact().run(&mut after)?;
+    let pipeline = match approximation {
+        Some(a) => Pipeline::approximate(a.source.clone(), a.max_error),
+        None => Pipeline::exact(),
+    };
+    let report = pipeline.run(&mut after)?;
     let types: Vec<_> = after.inputs().iter().map(|&v| after.ty(v).clone()).collect();
-    let plan = Plan::new(&after, &types, &super::cache::PACKED, inner)?;
+    let plan = Plan::new(&after, &types, &super::cache::PACKED, inner, approximation)?;
 
     // The tensor that a slot is, if it is one as a whole.
     let results = plan.foreign_results();

@@ -35,8 +35,8 @@ impl<'a> Heads<'a> {
 }
 
 pub(super) fn attention(a: &Attention, q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>) -> Res<Tensor> {
-    if let Scores::Table(name) = &a.scores {
-        return Err(format!("scores of the table {name:?} are not exact, so that they cannot be checked here"));
+    if a.scores != Scores::Exact {
+        return Err(format!("scores = {} are approximate, so that they cannot be checked here", a.scores));
     }
     let dtype = q.dtype();
     let (q, k, v) = (Heads::new(q, a.heads)?, Heads::new(k, a.kv_heads)?, Heads::new(v, a.kv_heads)?);

@@ -204,6 +204,8 @@ pub enum MaskKind {
 pub enum Scores {
     /// In the dtype of q and k.
     Exact,
+    /// Of rows of q and k rounded to 8-bit integers, one factor a row; approximate.
+    Int8,
     /// By the registered table of this name; approximate.
     Table(String),
 }

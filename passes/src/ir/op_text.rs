@@ -7,6 +7,7 @@ use super::{
     ArgReduce, Attention, Attr, Attrs, Cumulative, DType, Dim, Expr, Float, IntArg, MaskKind, Op, Opaque, Pad, PadMode,
     Reduce, ReduceKind, Scores, Slice, TopK, Type,
 };
+use std::fmt;
 
 /// Before the name of an opaque op.
 pub(crate) const OPAQUE: &str = "opaque.";
@@ -409,12 +410,12 @@ impl Io {
     }
 
     fn scores(&mut self, value: &mut Scores) {
-        let write = |v: &Scores| match v {
-            Scores::Exact => Attr::Dim(Dim::sym("exact")),
-            Scores::Table(name) => Attr::Call("table".into(), name.clone()),
-        };
-        self.required("scores", value, "exact or table(\"name\")", write, |a| match a {
-            Attr::Dim(d) if d.as_sym().is_some_and(|s| &**s == "exact") => Some(Scores::Exact),
+        self.required("scores", value, "exact, int8 or table(\"name\")", Scores::attr, |a| match a {
+            Attr::Dim(d) => match &**d.as_sym()? {
+                "exact" => Some(Scores::Exact),
+                "int8" => Some(Scores::Int8),
+                _ => None,
+            },
             Attr::Call(f, name) if f == "table" => Some(Scores::Table(name.clone())),
             _ => None,
         });
@@ -441,6 +442,23 @@ impl Io {
                 Err(e) => *error = Some(format!("attribute {name}: {e}")),
             }
         }
+    }
+}
+
+impl Scores {
+    fn attr(&self) -> Attr {
+        match self {
+            Scores::Exact => Attr::Dim(Dim::sym("exact")),
+            Scores::Int8 => Attr::Dim(Dim::sym("int8")),
+            Scores::Table(name) => Attr::Call("table".into(), name.clone()),
+        }
+    }
+}
+
+/// As in graph text: `exact`, `int8`, `table("name")`.
+impl fmt::Display for Scores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.attr().fmt(f)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The passes, one a file; [`crate::pipeline`] has their order.
 
 pub mod attention;
+pub mod attention_to_table;
 pub mod canonicalise;
 pub mod common_subexpressions;
 pub mod dead_code;

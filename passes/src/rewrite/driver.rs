@@ -81,6 +81,8 @@ pub struct Applied {
     pub value: String,
     /// Mnemonics of the ops it took away, in order.
     pub ops: Vec<String>,
+    /// Why, if the rule had a choice.
+    pub reason: Option<String>,
 }
 
 /// A rewrite that was considered and not done.
@@ -104,11 +106,16 @@ pub struct Trace {
     seen: HashSet<Refused>,
 }
 
-/// `// rule: %value <- op, op` and `// rule: skipped %value: reason`, a line each.
+/// `// rule: %value <- op, op`, with `: reason` where there was a choice, and `// rule: skipped %value: reason`, a line
+/// each.
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for a in &self.applied {
-            writeln!(f, "// {}: %{} <- {}", a.rule, a.value, a.ops.join(", "))?;
+            write!(f, "// {}: %{} <- {}", a.rule, a.value, a.ops.join(", "))?;
+            match &a.reason {
+                Some(reason) => writeln!(f, ": {reason}")?,
+                None => writeln!(f)?,
+            }
         }
         for r in &self.refused {
             writeln!(f, "// {}: skipped %{}: {}", r.rule, r.value, r.reason)?;
@@ -138,6 +145,11 @@ impl Cx {
 
     /// Applies a patch for `rule` and records it; false if it was refused or no rewrite is left.
     pub fn apply(&mut self, graph: &mut Graph, rule: &str, patch: Patch) -> bool {
+        self.apply_because(graph, rule, patch, None)
+    }
+
+    /// As [`apply`](Self::apply), for a rule that had a choice.
+    pub fn apply_because(&mut self, graph: &mut Graph, rule: &str, patch: Patch, reason: Option<String>) -> bool {
         if self.stopped() {
             return false;
         }
@@ -159,7 +171,7 @@ impl Cx {
                 if let Some(left) = &mut self.left {
                     *left -= 1;
                 }
-                self.trace.applied.push(Applied { rule: rule.into(), value, ops });
+                self.trace.applied.push(Applied { rule: rule.into(), value, ops, reason });
                 true
             }
             Err(e) => {

@@ -35,8 +35,8 @@ pub(super) fn attention<B: Backend>(
     mask: Option<InnerTensor<B>>,
     cx: &Cx<'_, B>,
 ) -> Res<InnerTensor<B>> {
-    if let Scores::Table(name) = &a.scores {
-        return Err(Fault::Unsupported(format!("scores by the table {name:?} are not Burn's; a plan computes them")));
+    if a.scores != Scores::Exact {
+        return Err(Fault::Unsupported(format!("scores = {} are not Burn's; a plan computes them", a.scores)));
     }
     let q = split(q, a.heads)?;
     let k = spread(split(k, a.kv_heads)?, a.heads, a.kv_heads)?;

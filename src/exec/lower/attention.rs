@@ -1,4 +1,4 @@
-//! Exact attention over strided heads: split or merged, no copies.
+//! Attention over strided heads: split or merged, no copies; scores exact, or as the graph says.
 
 use super::super::ExecError;
 use super::super::arena::{Reads, Writes};
@@ -6,11 +6,14 @@ use super::super::plan::Kernel;
 use super::super::view::View;
 use super::Lowering;
 use crate::kernels::attention::{self, Layout, Mask, Operands, Scoring};
+use crate::table::AttentionTable;
 use bgz_passes::ir::{Attention, DType, MaskKind, Node, Op, Scores};
+use std::sync::Arc;
 
 /// The kernel, its shapes checked.
 struct Heads {
-    exact: attention::Attention,
+    attention: attention::Attention,
+    scoring: Scoring,
 }
 
 impl Kernel for Heads {
@@ -22,9 +25,15 @@ impl Kernel for Heads {
         // from the first element of its view to behind the last, the layouts
         // are the strides of those views, and the result is a buffer of the
         // output's size that overlaps no operand.
-        unsafe { self.exact.run(Scoring::Exact, Operands { q, k, v, mask, out }) };
+        unsafe { self.attention.run(self.scoring, Operands { q, k, v, mask, out }) };
         Ok(())
     }
+}
+
+/// The kernel for attention of this shape whose scores come from `table`, refined as its record says.
+fn by_table(attention: attention::Attention, table: Arc<AttentionTable>) -> Result<Box<dyn Kernel>, String> {
+    let (d_head, seq_q, seq_k) = (table.d_head(), attention.seq_q, attention.seq_k);
+    Err(format!("there is no kernel yet for scores by a table for d_head {d_head}, of {seq_q} x {seq_k}"))
 }
 
 /// A view as `[batch, heads, seq, width]`.
@@ -63,15 +72,34 @@ impl Lowering<'_> {
     pub(super) fn attention(&mut self, node: &Node) -> Result<bool, ExecError> {
         let Op::Attention(a) = &node.op else { return Ok(false) };
         let floats = node.inputs[..3].iter().chain(&node.outputs).all(|&v| self.dtype(v) == DType::F32);
-        if !floats || a.scores != Scores::Exact {
+        if !floats {
             return Ok(false);
         }
         let views = node.inputs.iter().map(|&v| self.view(v)).collect::<Result<Vec<_>, _>>()?;
-        let Some(exact) = self.shapes(a, &views) else { return Ok(false) };
-        exact.check().map_err(|e| self.fail(node, e.to_string()))?;
+        let Some(attention) = self.shapes(a, &views) else { return Ok(false) };
+        attention.check().map_err(|e| self.fail(node, e.to_string()))?;
+        let (name, kernel): (_, Box<dyn Kernel>) = match &a.scores {
+            Scores::Exact => ("attention", Box::new(Heads { attention, scoring: Scoring::Exact })),
+            Scores::Int8 => ("attention by int8", Box::new(Heads { attention, scoring: Scoring::Int8 })),
+            Scores::Table(name) => {
+                let table = self.table(node, a, name)?;
+                let kernel = by_table(attention, table).map_err(|reason| self.fail(node, reason))?;
+                ("attention by table", kernel)
+            }
+        };
         let out = self.output(node.outputs[0])?;
-        self.step_of(node, "attention", Box::new(Heads { exact }), &views.iter().collect::<Vec<_>>(), &[&out]);
+        self.step_of(node, name, kernel, &views.iter().collect::<Vec<_>>(), &[&out]);
         Ok(true)
+    }
+
+    /// The table that the graph names.
+    fn table(&self, node: &Node, a: &Attention, name: &str) -> Result<Arc<AttentionTable>, ExecError> {
+        let found = self.tables.and_then(|t| t.named(a.d_head, name)).cloned();
+        found.ok_or_else(|| ExecError::NoTable {
+            node: node.outputs.first().map_or("", |&v| self.graph.name(v)).into(),
+            table: name.into(),
+            d_head: a.d_head,
+        })
     }
 
     fn shapes(&self, a: &Attention, views: &[View]) -> Option<attention::Attention> {

@@ -19,7 +19,10 @@ use super::packed::ConstantBytes;
 use super::plan::{Kernel, Step, Work};
 use super::view::{Slot, View};
 use super::{ExecError, PackedWeights};
+use crate::table::Tables;
 use bgz_passes::ir::{Constant, DType, Def, Graph, Node, NodeId, ValueId};
+use bgz_passes::passes::attention_to_table::Approximation;
+use std::any::Any;
 use std::collections::HashMap;
 
 /// What is built up while nodes are lowered in order.
@@ -33,6 +36,7 @@ pub(crate) struct Lowering<'a> {
     constant_slots: HashMap<(ValueId, bool), usize>,
     foreign: Vec<ForeignResult>,
     inner: InnerBackend,
+    tables: Option<&'a Tables>,
 }
 
 /// Where a [`Slot::Foreign`] comes from.
@@ -54,7 +58,14 @@ pub(crate) struct Lowered {
 }
 
 impl<'a> Lowering<'a> {
-    pub fn new(graph: &'a Graph, packed: &'a PackedWeights, inner: InnerBackend) -> Result<Self, ExecError> {
+    pub fn new(
+        graph: &'a Graph,
+        packed: &'a PackedWeights,
+        inner: InnerBackend,
+        approximation: Option<&'a Approximation>,
+    ) -> Result<Self, ExecError> {
+        // Whoever chose a table by other means has no tables that a kernel could read.
+        let source = approximation.map(|a| &*a.source as &dyn Any);
         let mut lowering = Self {
             graph,
             packed,
@@ -65,6 +76,7 @@ impl<'a> Lowering<'a> {
             constant_slots: HashMap::new(),
             foreign: Vec::new(),
             inner,
+            tables: source.and_then(|s| s.downcast_ref::<Tables>()),
         };
         for (i, &v) in graph.inputs().iter().enumerate() {
             let view = View::whole(Slot::Input(i), graph.ty(v).dtype, &lowering.shape(v)?);

@@ -72,7 +72,9 @@ fn what_is_saved_is_loaded() {
 
 #[test]
 fn built_tables_keep_their_fidelity() {
-    let built = AttentionTable::build(&samples(8, 100), &product(4, Rotary::Halves, Weighting::Full)).unwrap();
+    let soft = Samples { scale: 0.03, ..samples(8, 100) };
+    let built = AttentionTable::build(&soft, &product(4, Rotary::Halves, Weighting::Full)).unwrap();
+    assert!(built.record().refined.is_some() && built.record().heads.len() == 2, "{:?}", built.record());
     let back = from_bytes(&to_bytes(std::slice::from_ref(&built)).unwrap()).unwrap();
     assert_eq!(back, [built]);
 }
@@ -177,6 +179,27 @@ fn unknown_words_are_errors() {
     assert!(error_of("halves", "thirds").contains("rotary is \"thirds\""));
     assert!(error_of(r#"samples\":\"0"#, r#"samples\":\"z"#).contains("samples"));
     assert!(error_of(r#"\"method\""#, r#"\"m\""#).contains("method is missing"));
+}
+
+/// Whatever a record says of how a table is used is checked, as a kernel relies on it.
+#[test]
+fn a_record_that_cannot_be_used_is_an_error() {
+    let soft = Samples { scale: 0.03, ..samples(8, 100) };
+    let built = AttentionTable::build(&soft, &product(4, Rotary::Halves, Weighting::Full)).unwrap();
+    let bytes = to_bytes(&[built]).unwrap();
+    for (from, to, named) in [
+        (r#"dropped_mass\":\"0"#, r#"dropped_mass\":\"1"#, "dropped mass"),
+        (r#"dropped_mass\":\"0"#, r#"dropped_mass\":\"x"#, "dropped_mass"),
+        (r#"first\":4"#, r#"first\":-4"#, "first"),
+        (r#"last\":128"#, r#"last\":1.5"#, "last"),
+        (r#"rest\":\"dropped"#, r#"rest\":\"kept"#, "rest"),
+        (r#"chosen\":[\""#, r#"chosen\":[\"7"#, "chosen"),
+        (r#"heads\":["#, r#"others\":["#, "heads"),
+        (r#"int8\":\"pearson"#, r#"int8\":\"spearman"#, "int8"),
+    ] {
+        let message = chain(from_bytes(&edited(&bytes, from, to)).unwrap_err());
+        assert!(message.starts_with("table 0") && message.contains(named), "{message}");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod fidelity;
 mod file;
 mod registry;
+mod source;
 mod tables;
 
 use super::random::SplitMix64;
@@ -51,6 +52,6 @@ fn marked(d_head: usize, site: Option<&str>, mark: u64) -> AttentionTable {
         codebook: (0..128 * d_head).map(|i| (i % 37) as f32 - 18.0).collect(),
         metric: (0..d_head * d_head / 2).map(|i| if i % (d_head / 2 + 1) == 0 { 1.0 } else { 0.0 }).collect(),
     };
-    let record = Record { site: site.map(String::from), fidelity: Fidelity::default(), samples: mark };
+    let record = Record { site: site.map(String::from), samples: mark, ..Record::default() };
     AttentionTable::Product(ProductTable::from_parts(parts).unwrap(), record)
 }

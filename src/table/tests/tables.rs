@@ -172,7 +172,7 @@ fn methods_rank_as_on_real_attention() {
     let ranks = ranked.map(|f| f.spearman.mean);
     assert!(ranks.windows(2).all(|w| w[0] > w[1]), "{ranks:?}");
     assert!(errors[0] < 0.02 && ranks[1] > 0.95, "{errors:?} {ranks:?}");
-    assert_eq!(all.iter().map(|c| c.bytes_per_key).collect::<Vec<_>>(), [1, 1, 1, 8, 8, 20]);
+    assert_eq!(all.iter().map(|c| c.bytes_per_key).collect::<Vec<_>>(), [1, 1, 1, 8, 8, 8, 20]);
 }
 
 /// Softmax cannot see a constant in a row, so a shift of all keys must not change what the table is worth.
@@ -260,4 +260,45 @@ fn distances_are_fitted_to_dot_products() {
     assert!(score(0, 1) > 0.5 && score(0, 256) < -0.2, "{} {}", score(0, 1), score(0, 256));
     assert!(DistancePalette::learn(&rows[..9], &rows, 2, 1).is_err());
     assert!(DistancePalette::learn(&[], &[], 0, 1).is_err());
+}
+
+/// On soft attention a table alone is wrong by more than keys that it chooses and others score.
+#[test]
+fn refinement_keeps_the_error_within_the_bound() {
+    let s = Samples { scale: 0.1, ..samples(16, 200) };
+    let build = |search: Option<RefineSearch>| {
+        let options = BuildOptions { refine: search, ..product(4, Rotary::None, Weighting::Full) };
+        AttentionTable::build(&s, &options).unwrap()
+    };
+    let plain = build(None);
+    assert_eq!(plain.record().refined, None);
+    assert_eq!(plain.worst_error(), plain.fidelity().output_error.worst);
+    let search = RefineSearch { max_error: 0.03, min_top1: 0.9, ..RefineSearch::default() };
+    let table = build(Some(search));
+    let refined = table.record().refined.clone().expect("a refinement is found");
+    assert!(plain.worst_error() > 0.03 && table.worst_error() <= 0.03, "{} {refined:?}", plain.worst_error());
+    assert!(refined.fidelity.top1.worst >= 0.9 && refined.chosen.mean < 1.0, "{refined:?}");
+    assert_eq!((refined.refine.first, refined.refine.last), (4, 128));
+    // A wider bound leaves out as much or more.
+    let wider = build(Some(RefineSearch { max_error: 0.1, ..search })).record().refined.clone().expect("another");
+    assert!(wider.refine.dropped_mass > refined.refine.dropped_mass, "{wider:?} {refined:?}");
+    assert!(wider.chosen.mean < refined.chosen.mean, "{wider:?} {refined:?}");
+    // What nothing can keep is not recorded.
+    let none = build(Some(RefineSearch { max_error: 1e-9, ..search }));
+    assert_eq!(none.record().refined, None);
+}
+
+#[test]
+fn the_record_has_int8_and_every_head() {
+    let s = Samples { scale: 0.03, ..samples(16, 100) };
+    let table = AttentionTable::build(&s, &product(4, Rotary::None, Weighting::Full)).unwrap();
+    let record = table.record();
+    let names: Vec<_> = record.heads.iter().map(|h| h.head.as_str()).collect();
+    assert_eq!(names, ["layer0", "layer1"]);
+    let worst = |f: &dyn Fn(&HeadErrors) -> f64| record.heads.iter().map(f).fold(0.0, f64::max);
+    assert_eq!(worst(&|h| h.table), record.fidelity.output_error.worst);
+    assert_eq!(worst(&|h| h.int8), record.int8.output_error.worst);
+    assert!(
+        record.int8.output_error.worst < 0.02 && record.int8.output_error.worst < record.fidelity.output_error.worst
+    );
 }

@@ -2,6 +2,7 @@
 //!
 //! One binary: what Burn generates for a backend is most of what there is to compile.
 
+mod approximate;
 mod capture;
 mod models;
 mod programs;

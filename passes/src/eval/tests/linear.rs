@@ -87,8 +87,10 @@ fn causal_attention_aligns_the_ends() {
 #[test]
 fn attention_refuses_what_it_cannot_check() {
     let x = count(&[1, 1, 2]);
-    let table = Attention { scores: Scores::Table("t".into()), ..attention(1, 1, 2) };
-    refused(Op::Attention(table), &[x.clone(), x.clone(), x.clone()], "\"t\"");
+    for (scores, name) in [(Scores::Table("t".into()), "\"t\""), (Scores::Int8, "int8")] {
+        let approximate = Attention { scores, ..attention(1, 1, 2) };
+        refused(Op::Attention(approximate), &[x.clone(), x.clone(), x.clone()], name);
+    }
     refused(Op::Attention(attention(3, 1, 1)), &[x.clone(), x.clone(), x.clone()], "does not split");
     refused(Op::Attention(attention(2, 1, 2)), &[x.clone(), x.clone(), x], "d_head 2");
 }

@@ -148,7 +148,11 @@ fn op(rng: &mut Rng, x: &Type) -> Op {
                     &[MaskKind::None, MaskKind::Additive, MaskKind::Keep { fill }, MaskKind::Drop { fill }],
                 ),
                 causal: chance(rng, 50),
-                scores: if chance(rng, 50) { Scores::Exact } else { Scores::Table(name(rng)) },
+                scores: match rng.below(3) {
+                    0 => Scores::Exact,
+                    1 => Scores::Int8,
+                    _ => Scores::Table(name(rng)),
+                },
             })
         }
         8 => Op::Softmax { axis },

@@ -1,0 +1,137 @@
+//! How attention gets its scores: exactly, from 8-bit rows, or from a table.
+//!
+//! The one pass that is not exact. It changes nothing but what the recognised attention ops say of their scores, so a
+//! matrix product that is no `q . k^T` stays whatever its inner dim is. What may be used, and what pays, is for a
+//! [`ScoreSource`] to say.
+
+use crate::ir::{Attention, DType, Dim, Graph, NodeId, Op, Scores, ValueId};
+use crate::rewrite::{Cx, Pass, PassError, Patch};
+use std::any::Any;
+use std::sync::Arc;
+
+/// The name of the pass, and of its rule in the trace.
+pub const NAME: &str = "attention-to-table";
+
+/// What may be asked about the scores of one attention.
+#[derive(Clone, Debug)]
+pub struct ScoreSite<'a> {
+    /// The name of the attention's value.
+    pub name: &'a str,
+    /// The attention as it is, its present scores included.
+    pub attention: &'a Attention,
+    /// Extent of the batch.
+    pub batch: Dim,
+    /// Queries of a head.
+    pub seq_q: Dim,
+    /// Keys of a head.
+    pub seq_k: Dim,
+    /// Elements of one head of v.
+    pub d_v: Dim,
+}
+
+/// How the scores of an attention are to be computed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// How.
+    pub scores: Scores,
+    /// Why so, in half a line.
+    pub reason: String,
+}
+
+/// What knows of ways to approximate scores, and how good they are.
+pub trait ScoreSource: Any + Send + Sync {
+    /// How `site` gets its scores if the attention output may be wrong by `max_error`, its relative L2 error. With
+    /// symbolic extents only errors count; with numbers, speed does, too.
+    fn choose(&self, site: &ScoreSite<'_>, max_error: f64) -> Choice;
+}
+
+/// Permission to approximate.
+#[derive(Clone)]
+pub struct Approximation {
+    /// What chooses.
+    pub source: Arc<dyn ScoreSource>,
+    /// The relative L2 error of the output of one attention that is put up with.
+    pub max_error: f64,
+}
+
+/// The pass: every attention gets the scores that the source chooses for it.
+pub fn pass(approximation: Approximation) -> Box<dyn Pass> {
+    Box::new(AttentionToTable { approximation, exact_stays: false })
+}
+
+/// The pass for a graph whose extents have become numbers: what was made approximate is chosen again, what is
+/// exact stays so, as whoever rewrote the graph may have wanted it.
+pub fn again(approximation: Approximation) -> Box<dyn Pass> {
+    Box::new(AttentionToTable { approximation, exact_stays: true })
+}
+
+struct AttentionToTable {
+    approximation: Approximation,
+    exact_stays: bool,
+}
+
+impl Pass for AttentionToTable {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn run(&self, graph: &mut Graph, cx: &mut Cx) -> Result<usize, PassError> {
+        let mut applied = 0;
+        for id in graph.order().to_vec() {
+            if cx.stopped() {
+                break;
+            }
+            let Some(root) = graph.try_node(id).and_then(|n| n.outputs.first().copied()) else { continue };
+            let Some(Op::Attention(attention)) = graph.op(root) else { continue };
+            if self.exact_stays && attention.scores == Scores::Exact {
+                continue;
+            }
+            let Some(site) = site(graph, root, attention) else { continue };
+            if let Some(dtype) = other_dtype(graph, id) {
+                let reason = format!("stays {}: approximate scores are of f32, not {dtype}", attention.scores);
+                cx.refuse(NAME, graph.name(root), reason);
+                continue;
+            }
+            let Choice { scores, reason } = self.approximation.source.choose(&site, self.approximation.max_error);
+            if scores == attention.scores {
+                cx.refuse(NAME, graph.name(root), format!("stays {scores}: {reason}"));
+                continue;
+            }
+            let mut patch = Patch::new();
+            let reason = format!("{scores}: {reason}");
+            let inputs = graph.node(id).inputs.clone();
+            let new = patch.add("", Op::Attention(Attention { scores, ..attention.clone() }), inputs);
+            patch.replace(root, new);
+            applied += usize::from(cx.apply_because(graph, NAME, patch, Some(reason)));
+        }
+        Ok(applied)
+    }
+}
+
+/// The dtype of q, k or v that is not f32.
+fn other_dtype(graph: &Graph, attention: NodeId) -> Option<DType> {
+    graph.node(attention).inputs.iter().take(3).map(|&v| graph.ty(v).dtype).find(|&d| d != DType::F32)
+}
+
+/// The extents of an attention, from its result and its keys.
+fn site<'a>(graph: &'a Graph, root: ValueId, attention: &'a Attention) -> Option<ScoreSite<'a>> {
+    let node = graph.node(graph.producer(root)?);
+    let keys = &graph.ty(*node.inputs.get(1)?).shape;
+    let values = &graph.ty(*node.inputs.get(2)?).shape;
+    let out = &graph.ty(root).shape;
+    // Whether heads are split or merged, positions come last but one.
+    let seq = |shape: &[Dim]| shape.len().checked_sub(2).map(|i| shape[i].clone());
+    let d_v = match values.as_slice() {
+        [_, _, _, d_v] => d_v.clone(),
+        [_, _, merged] => merged.as_usize()?.checked_div(attention.kv_heads)?.into(),
+        _ => return None,
+    };
+    Some(ScoreSite {
+        name: graph.name(root),
+        attention,
+        batch: out.first()?.clone(),
+        seq_q: seq(out)?,
+        seq_k: seq(keys)?,
+        d_v,
+    })
+}

@@ -1,0 +1,196 @@
+//! `bgz tables`: compiling attention tables for a model, and looking at them.
+
+mod build;
+mod chart;
+mod report;
+mod show;
+
+use super::failure::{Failure, because};
+use bgz_fusion::table::{AttentionTable, file};
+use clap::{Args, Subcommand, ValueEnum};
+use std::path::{Path, PathBuf};
+
+/// What is done with tables.
+#[derive(Debug, Subcommand)]
+pub enum TablesCommand {
+    /// Learn tables from what a model's attention sees on calibration inputs, and measure them
+    #[command(after_help = BUILD_EXAMPLES)]
+    Build(BuildArgs),
+    /// Print what is known of the tables in a file
+    #[command(after_help = SHOW_EXAMPLES)]
+    Show(ShowArgs),
+    /// Draw the error of every head against bytes per key, as SVG
+    #[command(after_help = REPORT_EXAMPLES)]
+    Report(ReportArgs),
+}
+
+pub const EXAMPLES: &str = "\
+Examples:
+  bgz tables build model.onnx --inputs calib.npz -o tables.safetensors
+  bgz tables show tables.safetensors
+  bgz rewrite model.onnx --tables tables.safetensors --max-error 0.03 --trace";
+
+const BUILD_EXAMPLES: &str = "\
+Examples:
+  bgz tables build model.onnx --inputs calib.npz -o t.safetensors
+  bgz tables build model.onnx --inputs a.npz --inputs b.npz -o t.safetensors --per site
+  bgz tables build model.onnx --inputs calib.npz -o t.safetensors --method product256 --subspaces 8
+  bgz tables build model.onnx --inputs calib.npz -o t.safetensors --max-error 0.01 --rest scored
+
+An npz file has arrays by the names of the model's inputs. Each entry of the batch is a window; the
+last windows of each head are held out, so at least two are needed, and better some forty of a few
+hundred positions each. Padding that the model's mask hides is left out.
+
+A table is recorded with the refinement that scores fewest keys exactly and keeps the error of the
+worst head within --max-error on what was held out; without one that does, only the table itself.";
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  bgz tables show t.safetensors
+  bgz tables show t.safetensors --json | jq '.tables[].refined'
+
+Errors are relative L2 errors of attention outputs on held-out windows, worst head (mean of heads).";
+
+const REPORT_EXAMPLES: &str = "\
+Examples:
+  bgz tables report t.safetensors -o tables.svg
+  bgz tables report product16.safetensors product256.safetensors -o compared.svg";
+
+/// Options of `bgz tables build`.
+#[derive(Debug, Args)]
+pub struct BuildArgs {
+    /// ONNX file, graph text file (.bgz, .txt), or @default
+    model: PathBuf,
+    /// Calibration inputs; may be repeated
+    #[arg(long, value_name = "F.npz", required = true)]
+    inputs: Vec<PathBuf>,
+    /// The file to write
+    #[arg(short, long, value_name = "T.safetensors")]
+    output: PathBuf,
+    /// Product tables of 16, 128 or 256 entries a subspace, or one table of pairs of palette rows
+    #[arg(long, value_enum, default_value_t = Kind::Product16)]
+    method: Kind,
+    /// Subspaces of a product table [default: half as many as dims for 16 entries, else a quarter]
+    #[arg(long, value_name = "M", value_parser = clap::value_parser!(u16).range(1..=257))]
+    subspaces: Option<u16>,
+    /// Dims of a head that are rotated together, and so stay in one subspace
+    #[arg(long, value_enum, default_value_t = Pairs::None)]
+    rotary: Pairs,
+    /// One table for each attention, or for all of a head dimension
+    #[arg(long, value_enum, default_value_t = Per::HeadDim)]
+    per: Per,
+    /// Error of the worst head that a refinement keeps
+    #[arg(long, value_name = "X", default_value_t = super::MAX_ERROR, value_parser = super::tolerance)]
+    max_error: f64,
+    /// What becomes of keys that are not scored exactly
+    #[arg(long, value_enum, default_value_t = Others::Dropped)]
+    rest: Others,
+    /// Look for no refinement
+    #[arg(long)]
+    no_refine: bool,
+    /// Share of the windows that tables are measured on
+    #[arg(long, value_name = "F", default_value_t = 0.25, value_parser = share)]
+    held_out: f64,
+    /// Seed of the codebooks
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Options of `bgz tables show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// A file of tables
+    tables: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Options of `bgz tables report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Files of tables
+    #[arg(required = true)]
+    tables: Vec<PathBuf>,
+    /// The SVG file to write
+    #[arg(short, long, value_name = "OUT.svg")]
+    output: PathBuf,
+}
+
+/// A kind of table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    #[value(name = "product16")]
+    Product16,
+    #[value(name = "product128")]
+    Product128,
+    #[value(name = "product256")]
+    Product256,
+    Palette,
+}
+
+/// What a table is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Per {
+    Site,
+    HeadDim,
+}
+
+/// Rotary pairs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Pairs {
+    /// Any dims may be parted
+    None,
+    /// Dims 2i and 2i + 1
+    Interleaved,
+    /// Dims i and i + half
+    Halves,
+}
+
+/// Keys that are not scored exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Others {
+    /// They get no weight
+    Dropped,
+    /// They keep the score of the table
+    Scored,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    super::number(text, "a share, more than 0 and less than 1", |v| v > 0.0 && v < 1.0)
+}
+
+/// Does what is asked for.
+pub fn run(command: &TablesCommand) -> Result<(), Failure> {
+    match command {
+        TablesCommand::Build(args) => build::run(args),
+        TablesCommand::Show(args) => show::run(args),
+        TablesCommand::Report(args) => report::run(args),
+    }
+}
+
+/// The tables of a file; one without any is of no use.
+pub fn load(path: &Path) -> Result<Vec<AttentionTable>, Failure> {
+    let fail = |e: Failure| because(format!("cannot read tables from {}", path.display()), e);
+    let tables = file::load(path).map_err(|e| fail(e.into()))?;
+    if tables.is_empty() {
+        return Err(fail("there are none in it".into()));
+    }
+    Ok(tables)
+}
+
+/// What it is for.
+fn name(table: &AttentionTable) -> String {
+    table.site().map_or_else(|| format!("any of d_head {}", table.d_head()), String::from)
+}
+
+/// How it is made.
+fn method(table: &AttentionTable) -> String {
+    match table {
+        AttentionTable::Palette(..) => "palette".into(),
+        AttentionTable::Product(t, _) => format!("product {} x {}", t.subspaces(), t.entries()),
+    }
+}

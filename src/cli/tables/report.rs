@@ -1,0 +1,61 @@
+//! `bgz tables report`: errors head by head, drawn.
+
+use super::chart::{Chart, Mark, Point, Series};
+use super::{ReportArgs, load, method, name};
+use crate::cli::failure::{Failure, because};
+use crate::cli::{format, print};
+use bgz_fusion::table::{AttentionTable, HeadErrors};
+use std::collections::BTreeMap;
+
+/// Writes the drawing.
+pub fn run(args: &ReportArgs) -> Result<(), Failure> {
+    let mut tables = Vec::new();
+    for path in &args.tables {
+        tables.extend(load(path)?);
+    }
+    let chart = chart(&tables);
+    if chart.is_empty() {
+        return Err("none of these tables has errors head by head".into());
+    }
+    let fail = |e| because(format!("cannot write {}", args.output.display()), e);
+    std::fs::write(&args.output, chart.svg()).map_err(fail)?;
+    print(&format!("{}: {}\n", args.output.display(), format::count(tables.len(), "table")))
+}
+
+/// Tables of one method and head dimension share a colour. Every table has the same figures of int8, if it was
+/// made of the same samples, so those of one method are drawn.
+fn chart(tables: &[AttentionTable]) -> Chart {
+    let mut groups: BTreeMap<(usize, usize, String), Vec<&AttentionTable>> = BTreeMap::new();
+    for t in tables {
+        groups.entry((t.d_head(), t.bytes_per_key(), method(t))).or_default().push(t);
+    }
+    let mut chart = Chart {
+        title: "Error of attention outputs on held-out windows, a mark a head".into(),
+        x: "bytes per key".into(),
+        y: "relative L2 error".into(),
+        series: Vec::new(),
+    };
+    let points = |group: &[&AttentionTable], bytes: usize, error: &dyn Fn(&HeadErrors) -> Option<f64>| -> Vec<Point> {
+        let heads = group.iter().flat_map(|t| t.record().heads.iter().map(move |h| (t, h)));
+        heads.filter_map(|(t, h)| Some((bytes as f64, error(h)?, format!("{}: {}", name(t), h.head)))).collect()
+    };
+    let mut rows: BTreeMap<usize, Vec<&AttentionTable>> = BTreeMap::new();
+    for (colour, ((d, bytes, method), group)) in groups.into_iter().enumerate() {
+        let label = format!("{method}, d_head {d}");
+        let alone = points(&group, bytes, &|h| Some(h.table));
+        let refined = points(&group, bytes, &|h| h.refined);
+        if !refined.is_empty() {
+            let label = format!("{label}, refined");
+            chart.series.push(Series { label, colour, mark: Mark::Diamond, points: refined });
+        }
+        chart.series.push(Series { label, colour, mark: Mark::Circle, points: alone });
+        rows.entry(d).or_insert(group);
+    }
+    for (d, group) in rows {
+        // A byte a dim, and an f32 factor.
+        let points = points(&group, d + 4, &|h| Some(h.int8));
+        let label = format!("int8, d_head {d}");
+        chart.series.push(Series { label, colour: usize::MAX, mark: Mark::Square, points });
+    }
+    chart
+}
