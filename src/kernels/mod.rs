@@ -33,5 +33,7 @@ pub mod sweep;
 pub mod trial;
 pub mod ulp;
 
+pub use encode::{Book, BookError, Parts};
 pub use isa::{ByteIsa, Isa, IsaError};
 pub use list::{KernelInfo, list, unary_bound};
+pub use scan::{Shape, Units, quantise_row};

@@ -1,5 +1,7 @@
 //! A lookup row in bytes, as scan kernels sum it: the reference.
 
+use crate::kernels::{Shape, Units, quantise_row};
+
 /// The lookup row of one query in bytes. A key scores `offset + step * sum` of its entries.
 ///
 /// The sum of at most 257 bytes fits 16 bits, and is the same on every instruction set.
@@ -19,21 +21,9 @@ impl ByteRow {
     /// rounded to the nearest, ties to even. Rows that are not finite give scores that are not.
     pub fn new(row: &[f32], entries: usize) -> Self {
         let entries = entries.max(1);
-        let least = |row: &[f32]| row.iter().copied().fold(f32::INFINITY, f32::min);
-        let most = |row: &[f32]| row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let range = row.chunks_exact(entries).map(|row| most(row) - least(row)).fold(0.0, f32::max);
-        let step = if range > 0.0 { range / 255.0 } else { 1.0 };
-        let mut offset = 0.0;
-        let mut bytes = Vec::with_capacity(row.len());
-        for row in row.chunks_exact(entries) {
-            let low = least(row);
-            offset += low;
-            // The cast saturates.
-            bytes.extend(row.iter().map(|x| ((x - low) / step).round_ties_even() as u8));
-        }
-        if row.iter().any(|x| x.is_nan()) {
-            offset = f32::NAN;
-        }
+        let shape = Shape { subspaces: row.len() / entries, entries, adds: 1 };
+        let mut bytes = vec![0; shape.row_bytes()];
+        let Units { offset, step } = quantise_row(shape, row, &mut bytes);
         Self { bytes, step, offset, entries }
     }
 

@@ -17,6 +17,7 @@
 mod attention_table;
 mod base17;
 pub mod calibrate;
+mod codebook;
 mod compare;
 pub mod cost;
 mod distance_palette;

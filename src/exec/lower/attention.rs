@@ -5,7 +5,8 @@ use super::super::arena::{Reads, Writes};
 use super::super::plan::Kernel;
 use super::super::view::View;
 use super::Lowering;
-use crate::kernels::attention::{self, Layout, Mask, Operands, Scoring};
+use crate::kernels::BookError;
+use crate::kernels::attention::{self, Codebook, Layout, Mask, Operands, Refine, Scoring};
 use crate::table::AttentionTable;
 use bgz_passes::ir::{Attention, DType, MaskKind, Node, Op, Scores};
 use std::sync::Arc;
@@ -13,7 +14,35 @@ use std::sync::Arc;
 /// The kernel, its shapes checked.
 struct Heads {
     attention: attention::Attention,
-    scoring: Scoring,
+    from: From,
+}
+
+/// Where a plan's scores come from.
+enum From {
+    Exact,
+    Int8,
+    Table(Codebook),
+    Refined(Codebook, Refine),
+}
+
+impl From {
+    /// What the table's record says it is good for.
+    fn table(table: &AttentionTable) -> Result<Self, BookError> {
+        let book = table.codebook()?;
+        Ok(match &table.record().refined {
+            Some(refined) => Self::Refined(book, refined.refine),
+            None => Self::Table(book),
+        })
+    }
+
+    fn scoring(&self) -> Scoring<'_> {
+        match self {
+            Self::Exact => Scoring::Exact,
+            Self::Int8 => Scoring::Int8,
+            Self::Table(book) => Scoring::Table(book),
+            Self::Refined(book, refine) => Scoring::Refined(book, *refine),
+        }
+    }
 }
 
 impl Kernel for Heads {
@@ -21,19 +50,14 @@ impl Kernel for Heads {
         let [q, k, v] = [0, 1, 2].map(|i| reads.slice::<f32>(i).as_ptr());
         let mask = if reads.len() > 3 { reads.bytes(3).as_ptr() } else { std::ptr::null() };
         let out = writes.slice::<f32>(0).as_mut_ptr();
-        // SAFETY: `Attention::check` passed when the plan was made; each span runs
+        // SAFETY: `Attention::check` passed when the plan was made, and a table was
+        // found by its head dimension; each span runs
         // from the first element of its view to behind the last, the layouts
         // are the strides of those views, and the result is a buffer of the
         // output's size that overlaps no operand.
-        unsafe { self.attention.run(self.scoring, Operands { q, k, v, mask, out }) };
+        unsafe { self.attention.run(self.from.scoring(), Operands { q, k, v, mask, out }) };
         Ok(())
     }
-}
-
-/// The kernel for attention of this shape whose scores come from `table`, refined as its record says.
-fn by_table(attention: attention::Attention, table: Arc<AttentionTable>) -> Result<Box<dyn Kernel>, String> {
-    let (d_head, seq_q, seq_k) = (table.d_head(), attention.seq_q, attention.seq_k);
-    Err(format!("there is no kernel yet for scores by a table for d_head {d_head}, of {seq_q} x {seq_k}"))
 }
 
 /// A view as `[batch, heads, seq, width]`.
@@ -78,17 +102,16 @@ impl Lowering<'_> {
         let views = node.inputs.iter().map(|&v| self.view(v)).collect::<Result<Vec<_>, _>>()?;
         let Some(attention) = self.shapes(a, &views) else { return Ok(false) };
         attention.check().map_err(|e| self.fail(node, e.to_string()))?;
-        let (name, kernel): (_, Box<dyn Kernel>) = match &a.scores {
-            Scores::Exact => ("attention", Box::new(Heads { attention, scoring: Scoring::Exact })),
-            Scores::Int8 => ("attention by int8", Box::new(Heads { attention, scoring: Scoring::Int8 })),
+        let (name, from) = match &a.scores {
+            Scores::Exact => ("attention", From::Exact),
+            Scores::Int8 => ("attention by int8", From::Int8),
             Scores::Table(name) => {
                 let table = self.table(node, a, name)?;
-                let kernel = by_table(attention, table).map_err(|reason| self.fail(node, reason))?;
-                ("attention by table", kernel)
+                ("attention by table", From::table(&table).map_err(|e| self.fail(node, e.to_string()))?)
             }
         };
         let out = self.output(node.outputs[0])?;
-        self.step_of(node, name, kernel, &views.iter().collect::<Vec<_>>(), &[&out]);
+        self.step_of(node, name, Box::new(Heads { attention, from }), &views.iter().collect::<Vec<_>>(), &[&out]);
         Ok(true)
     }
 

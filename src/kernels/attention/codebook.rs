@@ -1,6 +1,6 @@
 //! What tables are to the kernels: codes of keys, a lookup row for each query, sums of lookups.
 
-use crate::kernels::encode::{self, Book, Parts};
+use crate::kernels::encode::{self, Book};
 use crate::kernels::scan::{self, BLOCK, Shape, Units};
 use crate::kernels::simd::ByteSimd;
 use crate::kernels::strided::Rows;
@@ -31,18 +31,11 @@ const PALETTE: usize = 256;
 pub(super) const QUERIES: usize = BLOCK;
 
 impl Palette {
-    /// Of `table`, `[256, 256]`, in units of `scale` above `offset`.
+    /// Of `table`, `[256, 256]`, in units of `scale` above `offset`, of queries and keys coded by books of [`Palette::SHAPE`].
     ///
     /// # Errors
-    /// If a part has another size.
-    pub fn new(
-        keys: &Parts<'_>,
-        queries: &Parts<'_>,
-        table: &[u16],
-        scale: f32,
-        offset: f32,
-    ) -> Result<Self, encode::BookError> {
-        let (keys, queries) = (Book::new(keys)?, Book::new(queries)?);
+    /// If a part has another shape.
+    pub fn new(keys: Book, queries: Book, table: &[u16], scale: f32, offset: f32) -> Result<Self, encode::BookError> {
         for book in [&keys, &queries] {
             book.ensure(book.shape() == Self::SHAPE && book.d() == keys.d(), "a palette has one subspace of 256")?;
         }

@@ -18,6 +18,7 @@ mod dense;
 mod exact;
 mod int8;
 mod mask;
+mod refine;
 mod refined;
 mod table;
 pub(super) mod tile;
@@ -28,7 +29,7 @@ use dense::{Dense, Room};
 use refined::Refined;
 
 pub use codebook::{Codebook, Palette};
-pub use refined::{Refine, Rest};
+pub use refine::{BIN, BINS, Refine, Rest, SAMPLE};
 
 /// Strides of an operand in elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@
 use super::codebook::{Codebook, QUERIES, stand_for};
 use super::dense::{pack_values, write};
 use super::mask::{Row, masked, masked_one};
+use super::refine::{BIN, BINS, Refine, Rest, SAMPLE};
 use super::tile::{PANEL, Product, product};
 use super::{Attention, Mask, Operands, Tasks};
 use crate::kernels::rows::{exp_row, max_row};
@@ -15,34 +16,6 @@ use crate::kernels::scan::{BLOCK, Units};
 use crate::kernels::simd::{ByteKernel, ByteSimd};
 use crate::kernels::strided::{MOST_LANES, Rows};
 
-/// How a table's scores choose the keys that are scored exactly.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Refine {
-    /// Share of the attention weight that keys which are not chosen may have, by the table's scores; 0 chooses nearly all.
-    pub dropped_mass: f32,
-    /// Keys that are always chosen, from the first on.
-    pub first: usize,
-    /// Keys that are always chosen, up to the last that the query sees.
-    pub last: usize,
-    /// What becomes of the others.
-    pub rest: Rest,
-}
-
-/// What becomes of keys that are not chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rest {
-    /// They have no weight.
-    Dropped,
-    /// They have the weight of their table score.
-    Scored,
-}
-
-/// Keys of a sample, about.
-const SAMPLE: usize = 256;
-/// Bins of a sample's scores.
-const BINS: usize = 64;
-/// Width of a bin in units of a scaled score: a factor of `exp(-0.25)` in weight.
-const BIN: f32 = 0.25;
 /// Queries that are scanned together.
 const TOGETHER: usize = 4;
 /// Masked scores as numbers of 16 bits: this many to a unit below the greatest.
@@ -472,7 +445,7 @@ unsafe fn choose<S: ByteSimd>(
     let first = refine.first.min(n);
     let last = n - refine.last.min(n - first);
     let mut found = 0;
-    let mut all = |from: usize, to: usize, found: &mut usize| {
+    let all = |from: usize, to: usize, found: &mut usize| {
         for j in from..to {
             // SAFETY: no key is chosen twice.
             unsafe { *chosen.add(*found) = j as u32 };
@@ -636,7 +609,7 @@ unsafe fn weigh_some<S: ByteSimd, const N: usize>(
     let mut acc = [[s.splat(0.0); N]; 2];
     // SAFETY: the caller's promise.
     unsafe {
-        let mut add = |i: usize, acc: &mut [S::F; N]| {
+        let add = |i: usize, acc: &mut [S::F; N]| {
             let (v, w) = (values.at(*list.add(i) as usize).add(c), s.splat(*weights.add(i)));
             for (u, acc) in acc.iter_mut().enumerate() {
                 *acc = s.mul_add(w, s.load(v.add(u * S::LANES)), *acc);

@@ -151,7 +151,14 @@ fn scores_of_palettes() {
     // Queries are not centred.
     let mut queries = Made { mean: vec![0.0; d], ..Made::new(Palette::SHAPE, d, 17) };
     queries.entries.clone_from(&made[1].entries);
-    let palette = Palette::new(&made[0].parts(), &queries.parts(), &table, 1.0 / 8192.0, -3.0).unwrap();
+    let palette = Palette::new(
+        Book::new(&made[0].parts()).unwrap(),
+        Book::new(&queries.parts()).unwrap(),
+        &table,
+        1.0 / 8192.0,
+        -3.0,
+    )
+    .unwrap();
     let book = Codebook::Palette(palette);
     for (seq_q, seq_k, causal) in [(5, 70, false), (70, 130, true)] {
         let case = case(seq_q, seq_k, d, causal);
