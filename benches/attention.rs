@@ -1,27 +1,41 @@
-//! Scores of attention: the GEMM library beside our products in f32 and i8 and our tables, in one run; what tables cost
-//! before the first score is in groups of its own.
+//! Attention and its scores: the GEMM library beside our products in f32 and i8 and our tables, in one run.
 //!
 //! ```text
+//! models/fetch.sh minilm vit_s_focus minilm_tokenizer && python3 models/calibration.py
 //! cargo bench --bench attention                # one thread
+//! RAYON_NUM_THREADS=2 cargo bench --bench attention -- attention
 //! BGZ_ISA=avx2 cargo bench --bench attention -- 'scores, d 64'
 //! ```
 //!
-//! Throughput is in scores, keys or queries; how long it takes does not depend on the numbers.
+//! - `scores, ...`: scores alone, all queries by all keys; `keys, ...` and `queries, ...`: what is done once for each of
+//!   them before, packing, coding, lookup rows. How long these take does not depend on the numbers.
+//! - `attention, ...`: 1024 queries with all keys, everything included, on queries, keys and values of real models, windows
+//!   of one head after the other up to the length: MiniLM for heads of 32, ViT-S for 64, two windows of ViT-S side by side
+//!   for 128. `unfused` is the GEMM library, our softmax, the GEMM library. The error of each approximation to
+//!   exact attention is printed before it is timed. Left out, with a line that says so, where the models are not there.
+//! - `decoding, ...`: one query with as many keys, codes of which there are already.
+//!
+//! Throughput is in scores, keys or queries.
 
+use bgz_fusion::kernels::attention::{Attention, KeyCodes, Layout, Mask, Operands, Refine, Rest, Scoring};
 use bgz_fusion::kernels::trial::{Kind, MULTIPLE, Trial};
-use bgz_fusion::kernels::{ByteIsa, Isa};
+use bgz_fusion::kernels::{ByteIsa, Isa, rows};
+use bgz_fusion::table::calibrate;
+use bgz_fusion::table::{AttentionTable, BuildOptions, Method, ProductOptions, Samples, Window};
+use bgz_fusion::{OnnxModel, Pipeline, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use rten_gemm::{GemmExecutor, GemmInputA, GemmInputB, GemmUninitOptions};
+use rten_gemm::{GemmExecutor, GemmInputA, GemmInputB, GemmOptions, GemmUninitOptions};
 use rten_tensor::NdTensorView;
 use std::hint::black_box;
 use std::mem::MaybeUninit;
+use std::path::Path;
 use std::time::Duration;
 
 const HEADS: [usize; 3] = [32, 64, 128];
 const LENGTHS: [usize; 4] = [512, 2048, 4096, 16_384];
 const QUERIES: usize = 4 * MULTIPLE;
 
-fn rows(n: usize, d: usize) -> Vec<f32> {
+fn made_up(n: usize, d: usize) -> Vec<f32> {
     (0..n * d).map(|i| (i * 7919 % 4001) as f32 / 1000.0 - 2.0).collect()
 }
 
@@ -45,7 +59,7 @@ fn kinds(d: usize) -> Vec<(&'static str, Kind)> {
 
 fn trial(kind: Kind, d: usize, seq: usize) -> Trial {
     let level = ByteIsa::within(Isa::detect().expect("BGZ_ISA names what this host has"));
-    let mut t = Trial::new(kind, level, d, &rows(QUERIES, d), &rows(seq, d)).expect("a shape that kernels have");
+    let mut t = Trial::new(kind, level, d, &made_up(QUERIES, d), &made_up(seq, d)).expect("a shape that kernels have");
     t.keys();
     t.queries();
     t
@@ -57,7 +71,7 @@ fn scores(c: &mut Criterion) {
         let mut group = c.benchmark_group(format!("scores, d {d}"));
         for seq in LENGTHS {
             group.throughput(Throughput::Elements((QUERIES * seq) as u64));
-            let (q, k) = (rows(QUERIES, d), rows(seq, d));
+            let (q, k) = (made_up(QUERIES, d), made_up(seq, d));
             let (q, k) = (NdTensorView::from_data([QUERIES, d], &*q), NdTensorView::from_data([seq, d], &*k));
             // Packed ahead, as our keys are.
             let keys = gemm.prepack_b(k.transposed());
@@ -97,6 +111,183 @@ fn before(c: &mut Criterion) {
     }
 }
 
+/// Queries, keys and values of one head: rows of one model's attention, one window after the other.
+struct Rows {
+    d: usize,
+    q: Vec<f32>,
+    k: Vec<f32>,
+    v: Vec<f32>,
+    table: AttentionTable,
+}
+
+/// What the attention of a fetched model sees on its calibration inputs; `None`, with a line, if they are not there.
+fn samples(model: &str, inputs: &[&str]) -> Option<Samples> {
+    let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/fetched");
+    let (onnx, npz) = (fetched.join(format!("{model}.onnx")), fetched.join(format!("{model}.calibration.npz")));
+    if !onnx.exists() || !npz.exists() {
+        println!("LEFT OUT: {model} or its calibration inputs are not in models/fetched");
+        return None;
+    }
+    let mut model: OnnxModel = OnnxModel::load(&onnx).expect("it is read in every test run");
+    model.rewrite(&Pipeline::exact()).expect("it is rewritten in every test run");
+    let mut archive = npyz::npz::NpzArchive::open(&npz).expect("an npz file");
+    let mut given = Vec::new();
+    for name in inputs {
+        let array = archive.by_name(name).expect("an npz file").expect("an input of the model");
+        let shape: Vec<usize> = array.shape().iter().map(|&n| n as usize).collect();
+        let tensor = match array.dtype().descr().contains("f4") {
+            true => Tensor::new(&shape, &array.into_vec::<f32>().expect("f32")),
+            false => Tensor::new(&shape, &array.into_vec::<i64>().expect("i64")),
+        };
+        given.push((*name, tensor.expect("as many as the shape says")));
+    }
+    let ordered = model.order_inputs(&given).expect("the inputs of the model");
+    let sites = calibrate::collect(model.graph(), model.inner(), &[ordered], |_| {}).expect("it has attention");
+    calibrate::by_head_dimension(sites).expect("heads of one kind").pop()
+}
+
+impl Rows {
+    /// Rows of `samples`, `side` windows next to each other; those that no table learned from first.
+    fn new(samples: &Samples, side: usize, seq: usize) -> Self {
+        let d = samples.d_head * side;
+        let one = samples.d_head;
+        let windows: Vec<Window> = samples
+            .windows
+            .chunks_exact(side)
+            .map(|parts| {
+                let join = |rows: fn(&Window) -> &Vec<f32>| {
+                    let row = |i: usize| parts.iter().flat_map(move |w| rows(w)[i * one..][..one].iter().copied());
+                    (0..rows(&parts[0]).len() / one).flat_map(row).collect()
+                };
+                Window { head: parts[0].head.clone(), q: join(|w| &w.q), k: join(|w| &w.k), v: join(|w| &w.v) }
+            })
+            .collect();
+        let samples = Samples { d_head: d, d_v: d, windows, ..samples.clone() };
+        let how = ProductOptions { subspaces: d / 2, entries: 16, ..ProductOptions::default() };
+        let options = BuildOptions { method: Method::Product(how), max_rows: 8192, ..BuildOptions::default() };
+        let table = AttentionTable::build(&samples, &options).expect("enough windows");
+        let take = |rows: fn(&Window) -> &Vec<f32>| -> Vec<f32> {
+            samples.windows.iter().rev().cycle().flat_map(|w| rows(w).iter().copied()).take(seq * d).collect()
+        };
+        Self { d, q: take(|w| &w.q), k: take(|w| &w.k), v: take(|w| &w.v), table }
+    }
+
+    fn attention(&self, seq_q: usize, seq_k: usize) -> Attention {
+        let d = self.d;
+        let (q, k) = (Layout::heads_first(1, seq_q, d), Layout::heads_first(1, seq_k, d));
+        Attention {
+            batch: 1,
+            heads: 1,
+            kv_heads: 1,
+            seq_q,
+            seq_k,
+            d,
+            d_v: d,
+            scale: 1.0 / (d as f32).sqrt(),
+            causal: false,
+            mask: Mask::None,
+            q,
+            k,
+            v: k,
+            out: q,
+        }
+    }
+
+    fn run(&self, a: &Attention, scoring: Scoring<'_>, out: &mut [f32]) {
+        assert!(a.check().is_ok() && out.len() == a.seq_q * a.d_v && self.k.len() >= a.seq_k * a.d);
+        let (q, k, v) = (self.q.as_ptr(), self.k.as_ptr(), self.v.as_ptr());
+        // SAFETY: the layouts are of contiguous rows, of which there are enough; there is no mask.
+        unsafe { a.run(scoring, Operands { q, k, v, mask: std::ptr::null(), out: out.as_mut_ptr() }) }
+    }
+
+    /// Attention by products of whole matrices.
+    fn unfused(&self, gemm: &GemmExecutor<f32>, a: &Attention, scores: &mut [f32], out: &mut [f32]) {
+        let (q, k, v) = (&self.q[..a.seq_q * self.d], &self.k[..a.seq_k * self.d], &self.v[..a.seq_k * self.d]);
+        let (q, k) = (NdTensorView::from_data([a.seq_q, self.d], q), NdTensorView::from_data([a.seq_k, self.d], k));
+        let v = NdTensorView::from_data([a.seq_k, self.d], v);
+        let (left, right) = (GemmInputA::Unpacked(q), GemmInputB::Unpacked(k.transposed()));
+        gemm.gemm(scores, left, right, GemmOptions { alpha: a.scale, ..Default::default() }).expect("sizes that fit");
+        rows::softmax_in_place(scores, a.seq_k, 1.0).expect("whole rows");
+        let scores = NdTensorView::from_data([a.seq_q, a.seq_k], &*scores);
+        let (left, right) = (GemmInputA::Unpacked(scores), GemmInputB::Unpacked(v));
+        gemm.gemm(out, left, right, GemmOptions::default()).expect("sizes that fit");
+    }
+}
+
+/// Queries of a whole attention.
+const WHOLE_QUERIES: usize = 1024;
+
+/// The L2 norm of the difference over that of the second.
+fn error(got: &[f32], want: &[f32]) -> f64 {
+    let square = |x: f32| f64::from(x).powi(2);
+    let difference: f64 = got.iter().zip(want).map(|(g, w)| square(g - w)).sum();
+    (difference / want.iter().map(|&w| square(w)).sum::<f64>()).sqrt()
+}
+
+fn attention(c: &mut Criterion, rows: &Rows) {
+    let gemm = GemmExecutor::<f32>::new();
+    let book = rows.table.codebook().expect("few subspaces");
+    let refined = rows.table.record().refined.as_ref();
+    // A table that nothing refines to within the bound is run as it is by default all the same, for its time.
+    let refine = refined.map_or(Refine::default(), |r| r.refine);
+    for seq in LENGTHS {
+        let a = rows.attention(WHOLE_QUERIES.min(seq), seq);
+        let mut group = c.benchmark_group(format!("attention, d {}, S {seq}", rows.d));
+        group.throughput(Throughput::Elements((a.seq_q * seq) as u64)).sample_size(10);
+        let (mut scores, mut out) = (vec![0.0f32; a.seq_q * seq], vec![0.0f32; a.seq_q * a.d_v]);
+        group.bench_function("unfused", |b| b.iter(|| rows.unfused(&gemm, &a, &mut scores, black_box(&mut out))));
+        let scored = Refine { rest: Rest::Scored, ..refine };
+        let ways = [
+            ("exact", Scoring::Exact),
+            ("int8", Scoring::Int8),
+            ("table", Scoring::Table(&book)),
+            ("table, refined", Scoring::Refined(&book, refine)),
+            ("table, refined, rest scored", Scoring::Refined(&book, scored)),
+        ];
+        let mut exact = out.clone();
+        rows.run(&a, Scoring::Exact, &mut exact);
+        for (name, scoring) in ways {
+            rows.run(&a, scoring, &mut out);
+            println!("d {}, S {seq}, {name}: output error {:.4}", rows.d, error(&out, &exact));
+            group.bench_function(name, |b| b.iter(|| rows.run(&a, scoring, black_box(&mut out))));
+        }
+    }
+}
+
+/// One query: exact attention reads all keys and values, a table its codes and those of the keys that it chooses.
+fn decoding(c: &mut Criterion, rows: &Rows) {
+    let book = rows.table.codebook().expect("few subspaces");
+    let refine = rows.table.record().refined.as_ref().map_or(Refine::default(), |r| r.refine);
+    let level = ByteIsa::within(Isa::detect().expect("BGZ_ISA names what this host has"));
+    for seq in [4096, 16_384, 65_536] {
+        let a = rows.attention(1, seq);
+        let mut codes = KeyCodes::new(1);
+        assert!(codes.update(&book, level, &[&rows.k[..seq * rows.d]]), "keys of one head");
+        println!("d {}, {seq} keys: {} bytes of codes, {} of keys and values", rows.d, codes.bytes(), 8 * seq * rows.d);
+        let mut group = c.benchmark_group(format!("decoding, d {}, {seq} keys", rows.d));
+        group.throughput(Throughput::Elements(seq as u64));
+        let mut out = vec![0.0f32; a.d_v];
+        let ways = [("exact", Scoring::Exact), ("table, refined", Scoring::Cached(&book, refine, &codes))];
+        for (name, scoring) in ways {
+            group.bench_function(name, |b| b.iter(|| rows.run(&a, scoring, black_box(&mut out))));
+        }
+    }
+}
+
+fn real_rows(c: &mut Criterion) {
+    let longest = 65_536;
+    let minilm = samples("minilm", &["input_ids", "attention_mask"]).map(|s| Rows::new(&s, 1, longest));
+    let vit = samples("vit_s_focus", &["input_image"]);
+    let vit = [1, 2].map(|side| vit.as_ref().map(|s| Rows::new(s, side, longest)));
+    let all: Vec<Rows> = [minilm].into_iter().chain(vit).flatten().collect();
+    for rows in &all {
+        attention(c, rows);
+    }
+    for rows in all.iter().filter(|r| r.d == 64) {
+        decoding(c, rows);
+    }
+}
+
 fn benches(c: &mut Criterion) {
     if std::env::var_os("RAYON_NUM_THREADS").is_none() {
         rayon::ThreadPoolBuilder::new().num_threads(1).build_global().expect("no pool was made before");
@@ -104,6 +295,7 @@ fn benches(c: &mut Criterion) {
     println!("instruction set: {}", ByteIsa::within(Isa::detect().expect("BGZ_ISA names what this host has")));
     scores(c);
     before(c);
+    real_rows(c);
 }
 
 criterion_group! {

@@ -99,8 +99,8 @@ def main():
         "and skips those already there.",
         epilog="Models: " + ", ".join(models) + ". models/MANIFEST.toml has the source and licence of each.",
     )
-    parser.add_argument("model", nargs="*", help="a model's name (default: all)")
-    names = parser.parse_args().model or list(models)
+    parser.add_argument("model", nargs="*", help="a model's name (default: all but optional ones)")
+    names = parser.parse_args().model or [name for name in models if not models[name].get("optional")]
     unknown = [name for name in names if name not in models]
     if unknown:
         raise FetchError(f"no model named {', '.join(unknown)}; there are {', '.join(models)}")

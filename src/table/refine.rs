@@ -32,10 +32,11 @@ impl Refine {
         ((below / BIN) as usize).min(BINS - 1)
     }
 
-    /// The last bin to choose, of counts of sampled keys in each bin.
-    pub fn threshold(&self, counts: &[u32; BINS]) -> usize {
+    /// The last bin to choose, of counts in each bin of every `step`-th key. The highest key counts in any case: where it
+    /// is not sampled, others would seem to have all the mass.
+    pub fn threshold(&self, counts: &[u32; BINS], step: usize) -> usize {
         let mass = |bin: usize| counts[bin] as f32 * (-BIN * bin as f32).exp();
-        let all: f32 = (0..BINS).rev().map(mass).sum();
+        let all: f32 = (0..BINS).rev().map(mass).sum::<f32>() + 1.0 / step as f32;
         let mut beyond = 0.0;
         for bin in (1..BINS).rev() {
             beyond += mass(bin);
@@ -51,10 +52,11 @@ impl Refine {
         let n = scores.len();
         let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let mut counts = [0; BINS];
-        for s in scores.iter().step_by((n / SAMPLE).max(1)) {
+        let step = (n / SAMPLE).max(1);
+        for s in scores.iter().step_by(step) {
             counts[Self::bin(highest - s)] += 1;
         }
-        let last_bin = self.threshold(&counts);
+        let last_bin = self.threshold(&counts, step);
         let by_place = |j: usize| j < self.first || j >= n.saturating_sub(self.last);
         (0..n).filter(|&j| by_place(j) || Self::bin(highest - scores[j]) <= last_bin).collect()
     }
@@ -121,13 +123,15 @@ mod tests {
 
     #[test]
     fn the_threshold_is_the_first_bin_that_leaves_little_enough() {
-        // Masses 1, 4 * e^-1, 100 * e^-5: 1, 1.47, 0.67 of 3.15.
+        // Masses 1, 4 * e^-1, 100 * e^-5: 1, 1.47, 0.67 of 3.15, and the highest key's.
         let mut counts = [0; BINS];
         (counts[0], counts[4], counts[20]) = (1, 4, 100);
         for (mass, bin) in [(0.0, 20), (0.2, 20), (0.22, 4), (0.67, 4), (0.69, 0), (0.99, 0)] {
-            assert_eq!(refine(mass, 0, 0).threshold(&counts), bin, "{mass}");
+            assert_eq!(refine(mass, 0, 0).threshold(&counts, 1_000_000), bin, "{mass}");
         }
-        assert_eq!(refine(0.0, 0, 0).threshold(&[0; BINS]), 0);
+        // Of 4.15.
+        assert_eq!(refine(0.2, 0, 0).threshold(&counts, 1), 4);
+        assert_eq!(refine(0.0, 0, 0).threshold(&[0; BINS], 1), 0);
     }
 
     #[test]
@@ -148,9 +152,9 @@ mod tests {
         let mut scores = vec![0.0; 1024];
         scores.iter_mut().skip(1).step_by(4).for_each(|s| *s = 5.0);
         scores[0] = 5.1;
-        // Sampled: one of 5.1 and 255 of 0, whose mass is 255 * exp(-5) = 1.7.
+        // Sampled: one of 5.1 and 255 of 0, whose mass is 255 * exp(-5) = 1.7, and a quarter for the highest.
         let chosen = |mass| refine(mass, 0, 0).choose(&scores).len();
-        assert_eq!((chosen(0.7), chosen(0.5)), (257, 1024));
+        assert_eq!((chosen(0.6), chosen(0.5)), (257, 1024));
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! `bgz tables build`: from a model and its inputs to a file of tables.
 
-use super::{BuildArgs, Kind, Others, Pairs, Per, show};
+use super::{BuildArgs, CalibrationArgs, Kind, Others, Pairs, Per, show};
 use crate::cli::failure::{Failure, because};
 use crate::cli::progress::Progress;
 use crate::cli::{Backend, format, inputs, print, source};
-use bgz_fusion::Tensor;
 use bgz_fusion::table::calibrate::{self, SiteSamples};
 use bgz_fusion::table::{
     AttentionTable, BuildOptions, Method, ProductOptions, Refine, RefineSearch, Rest, Rotary, Samples, file,
@@ -13,6 +12,15 @@ use bgz_fusion::table::{
 /// Builds, writes and shows tables.
 pub fn run(args: &BuildArgs) -> Result<(), Failure> {
     let progress = Progress::new("importing");
+    let sites = collect(&args.calibration, &progress)?;
+    let tables = build(args, sites, &progress)?;
+    file::save(&args.output, &tables).map_err(|e| because(format!("cannot write {}", args.output.display()), e))?;
+    drop(progress);
+    print(&if args.json { show::as_json(&tables) } else { show::as_text(&args.output, &tables) })
+}
+
+/// What the attention of the model sees on the inputs.
+pub fn collect(args: &CalibrationArgs, progress: &Progress) -> Result<Vec<SiteSamples>, Failure> {
     let mut model = source::load(&args.model, Backend::Flex)?;
     let mut given = Vec::new();
     for path in &args.inputs {
@@ -22,20 +30,7 @@ pub fn run(args: &BuildArgs) -> Result<(), Failure> {
     }
     progress.say("rewriting");
     model.rewrite(&bgz_fusion::Pipeline::exact())?;
-    let sites = collect(args, &model, &given, &progress)?;
-    let tables = build(args, sites, &progress)?;
-    file::save(&args.output, &tables).map_err(|e| because(format!("cannot write {}", args.output.display()), e))?;
-    drop(progress);
-    print(&if args.json { show::as_json(&tables) } else { show::as_text(&args.output, &tables) })
-}
-
-fn collect(
-    args: &BuildArgs,
-    model: &bgz_fusion::Model,
-    given: &[Vec<Tensor>],
-    progress: &Progress,
-) -> Result<Vec<SiteSamples>, Failure> {
-    let collected = calibrate::collect(model.graph(), model.inner(), given, |i| {
+    let collected = calibrate::collect(model.graph(), model.inner(), &given, |i| {
         progress.say(format!("running: {} of {}", i + 1, format::count(given.len(), "file")));
     });
     collected.map_err(|e| match e {
@@ -78,12 +73,16 @@ fn options(args: &BuildArgs) -> BuildOptions {
     };
     let refine = Refine { rest, ..Refine::default() };
     let search = RefineSearch { max_error: args.max_error, refine, ..RefineSearch::default() };
-    BuildOptions { held_out: args.held_out, refine: (!args.no_refine).then_some(search), ..BuildOptions::default() }
+    BuildOptions {
+        held_out: args.calibration.held_out,
+        refine: (!args.no_refine).then_some(search),
+        ..BuildOptions::default()
+    }
 }
 
 fn method(args: &BuildArgs, d_head: usize) -> Method {
     let (entries, dims) = match args.method {
-        Kind::Palette => return Method::Palette { seed: args.seed },
+        Kind::Palette => return Method::Palette { seed: args.calibration.seed },
         Kind::Product16 => (16, 2),
         Kind::Product128 => (128, 4),
         Kind::Product256 => (256, 4),
@@ -94,5 +93,11 @@ fn method(args: &BuildArgs, d_head: usize) -> Method {
         Pairs::Halves => Rotary::Halves,
     };
     let subspaces = args.subspaces.map_or((d_head / dims).max(1), usize::from);
-    Method::Product(ProductOptions { subspaces, entries, rotary, seed: args.seed, ..ProductOptions::default() })
+    Method::Product(ProductOptions {
+        subspaces,
+        entries,
+        rotary,
+        seed: args.calibration.seed,
+        ..ProductOptions::default()
+    })
 }

@@ -2,6 +2,7 @@
 
 mod build;
 mod chart;
+mod compare;
 mod report;
 mod show;
 
@@ -16,6 +17,9 @@ pub enum TablesCommand {
     /// Learn tables from what a model's attention sees on calibration inputs, and measure them
     #[command(after_help = BUILD_EXAMPLES)]
     Build(BuildArgs),
+    /// Measure every way of scoring on what a model's attention sees, without writing a table
+    #[command(after_help = COMPARE_EXAMPLES)]
+    Compare(CompareArgs),
     /// Print what is known of the tables in a file
     #[command(after_help = SHOW_EXAMPLES)]
     Show(ShowArgs),
@@ -28,6 +32,7 @@ pub const EXAMPLES: &str = "\
 Examples:
   bgz tables build model.onnx --inputs calib.npz -o tables.safetensors
   bgz tables show tables.safetensors
+  bgz tables compare model.onnx --inputs calib.npz
   bgz rewrite model.onnx --tables tables.safetensors --max-error 0.03 --trace";
 
 const BUILD_EXAMPLES: &str = "\
@@ -44,6 +49,14 @@ hundred positions each. Padding that the model's mask hides is left out.
 A table is recorded with the refinement that scores fewest keys exactly and keeps the error of the
 worst head within --max-error on what was held out; without one that does, only the table itself.";
 
+const COMPARE_EXAMPLES: &str = "\
+Examples:
+  bgz tables compare model.onnx --inputs calib.npz
+  bgz tables compare model.onnx --inputs calib.npz --subspaces 8 --max-error 0.05
+
+Figures are of held-out windows, worst head (mean of heads). Refined: the table chooses the keys that are
+scored exactly.";
+
 const SHOW_EXAMPLES: &str = "\
 Examples:
   bgz tables show t.safetensors
@@ -56,14 +69,40 @@ Examples:
   bgz tables report t.safetensors -o tables.svg
   bgz tables report product16.safetensors product256.safetensors -o compared.svg";
 
-/// Options of `bgz tables build`.
+/// What tables are learned from.
 #[derive(Debug, Args)]
-pub struct BuildArgs {
+struct CalibrationArgs {
     /// ONNX file, graph text file (.bgz, .txt), or @default
     model: PathBuf,
     /// Calibration inputs; may be repeated
     #[arg(long, value_name = "F.npz", required = true)]
     inputs: Vec<PathBuf>,
+    /// Share of the windows that tables are measured on
+    #[arg(long, value_name = "F", default_value_t = 0.25, value_parser = share)]
+    held_out: f64,
+    /// Seed of the codebooks
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+}
+
+/// Options of `bgz tables compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    #[command(flatten)]
+    calibration: CalibrationArgs,
+    /// Subspaces of product tables of 256 entries [default: a quarter as many as dims]; those of 16 have twice as many
+    #[arg(long, value_name = "M", value_parser = clap::value_parser!(u16).range(1..=128))]
+    subspaces: Option<u16>,
+    /// Error of the worst head that a refinement keeps
+    #[arg(long, value_name = "X", default_value_t = super::MAX_ERROR, value_parser = super::tolerance)]
+    max_error: f64,
+}
+
+/// Options of `bgz tables build`.
+#[derive(Debug, Args)]
+pub struct BuildArgs {
+    #[command(flatten)]
+    calibration: CalibrationArgs,
     /// The file to write
     #[arg(short, long, value_name = "T.safetensors")]
     output: PathBuf,
@@ -88,12 +127,6 @@ pub struct BuildArgs {
     /// Look for no refinement
     #[arg(long)]
     no_refine: bool,
-    /// Share of the windows that tables are measured on
-    #[arg(long, value_name = "F", default_value_t = 0.25, value_parser = share)]
-    held_out: f64,
-    /// Seed of the codebooks
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -167,6 +200,7 @@ fn share(text: &str) -> Result<f64, String> {
 pub fn run(command: &TablesCommand) -> Result<(), Failure> {
     match command {
         TablesCommand::Build(args) => build::run(args),
+        TablesCommand::Compare(args) => compare::run(args),
         TablesCommand::Show(args) => show::run(args),
         TablesCommand::Report(args) => report::run(args),
     }

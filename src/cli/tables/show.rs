@@ -37,18 +37,20 @@ pub fn as_text(path: &Path, tables: &[AttentionTable]) -> String {
         let figures = [share(f.top1), share(f.spearman), share(f.pearson), share(f.kl), f.heads.to_string()];
         scores.row([name(t)].into_iter().chain(figures).chain([format!("{:016x}", record.samples)]));
     }
-    out.push_str("Attention outputs: relative L2 error, worst head (mean)\n");
+    out.push_str("Attention outputs: relative L2 error and keys scored exactly in percent, worst head (mean)\n");
     out.push_str(&errors.plain("  "));
     out.push_str("\nScores of the table alone, worst head (mean)\n");
     out.push_str(&scores.plain("  "));
     out
 }
 
-fn percent(f: Figure) -> String {
-    format!("{:.2} % ({:.2})", f.worst * 100.0, f.mean * 100.0)
+/// A share in percent, worst head (mean).
+pub fn percent(f: Figure) -> String {
+    format!("{:.2} ({:.2})", f.worst * 100.0, f.mean * 100.0)
 }
 
-fn share(f: Figure) -> String {
+/// A figure, worst head (mean).
+pub fn share(f: Figure) -> String {
     format!("{:.3} ({:.3})", f.worst, f.mean)
 }
 

@@ -1,9 +1,10 @@
 //! What tables are to the kernels: codes of keys, a lookup row for each query, sums of lookups.
 
+use crate::kernels::ByteIsa;
 use crate::kernels::encode::{self, Book};
 use crate::kernels::scan::{self, BLOCK, Shape, Units};
-use crate::kernels::simd::ByteSimd;
-use crate::kernels::strided::Rows;
+use crate::kernels::simd::{ByteKernel, ByteSimd, run_bytes};
+use crate::kernels::strided::{MOST_LANES, Rows};
 
 /// A table's codebooks, in the form the kernels read.
 #[derive(Clone, Debug, PartialEq)]
@@ -203,5 +204,87 @@ pub(super) unsafe fn stand_for<S: ByteSimd>(s: S, sums: *const u16, n: usize, un
     for j in (0..n).step_by(S::LANES) {
         // SAFETY: a vector of each.
         unsafe { s.store(out.add(j), s.mul_add(s.to_float(s.load_u16(sums.add(j))), step, offset)) };
+    }
+}
+
+/// Codes of keys that are kept from one call to the next, as a decoder keeps its keys: one list for each batch entry
+/// and key head.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyCodes {
+    heads: Vec<Vec<u8>>,
+    /// Keys of each head.
+    keys: usize,
+}
+
+impl KeyCodes {
+    /// No codes, for as many heads.
+    pub fn new(heads: usize) -> Self {
+        Self { heads: vec![Vec::new(); heads], keys: 0 }
+    }
+
+    /// Keys that have codes.
+    pub fn len(&self) -> usize {
+        self.keys
+    }
+
+    /// Whether no key has.
+    pub fn is_empty(&self) -> bool {
+        self.keys == 0
+    }
+
+    /// Bytes of all codes.
+    pub fn bytes(&self) -> usize {
+        self.heads.iter().map(Vec::len).sum()
+    }
+
+    /// Codes the keys that have come since: `keys` has all keys of each head, `[n, d]`, in the order of the heads. Nothing
+    /// is done, and `false` returned, if they are not of as many heads, of whole rows, and at least as many as before.
+    #[must_use]
+    pub fn update(&mut self, book: &Codebook, isa: ByteIsa, keys: &[&[f32]]) -> bool {
+        let n = keys.first().map_or(0, |k| k.len() / book.d());
+        if keys.len() != self.heads.len() || n < self.keys || keys.iter().any(|k| k.len() != n * book.d()) {
+            return false;
+        }
+        // A block that was begun is coded again.
+        let from = self.keys / BLOCK * BLOCK;
+        for (codes, keys) in self.heads.iter_mut().zip(keys) {
+            codes.resize(book.code_bytes(n), 0);
+            let mut scratch = vec![0.0; book.scratch_bytes(MOST_LANES) / size_of::<f32>()];
+            run_bytes(isa, Encode { book, keys, from, codes, scratch: &mut scratch });
+        }
+        self.keys = n;
+        true
+    }
+
+    /// The codes of a head.
+    pub(super) fn head(&self, head: usize) -> *const u8 {
+        self.heads[head].as_ptr()
+    }
+
+    /// Whether these are codes of so many heads and keys, made by a table like `book`.
+    pub(super) fn fit(&self, book: &Codebook, heads: usize, keys: usize) -> bool {
+        self.heads.len() == heads && self.keys == keys && self.heads.iter().all(|h| h.len() == book.code_bytes(keys))
+    }
+}
+
+/// Codes keys from number `from` on, the first of a block.
+struct Encode<'a> {
+    book: &'a Codebook,
+    keys: &'a [f32],
+    from: usize,
+    codes: &'a mut [u8],
+    scratch: &'a mut [f32],
+}
+
+impl ByteKernel for Encode<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: ByteSimd>(self, s: S) {
+        let d = self.book.d();
+        let rest = &self.keys[self.from * d..];
+        let rows = Rows { x: rest.as_ptr(), row: d as isize, inner: 1, d, mean: std::ptr::null() };
+        let to = &mut self.codes[self.book.code_bytes(self.from)..];
+        // SAFETY: the keys of a slice; codes of all of them, and scratch memory, as `update` has made them.
+        unsafe { self.book.encode(s, rows, rest.len() / d, to.as_mut_ptr(), self.scratch.as_mut_ptr()) }
     }
 }

@@ -11,7 +11,8 @@
 //! times a block.
 //!
 //! Where scores come from is a `Scorer`: `exact.rs` multiplies in f32, `int8.rs` in i8, `table.rs` looks up. Where a
-//! table only chooses the keys that count, most keys are left out, and it is done query by query (`refined.rs`).
+//! table only chooses the keys that count, most keys are left out, and it is done query by query (`refined.rs`), as are
+//! few queries with all keys.
 
 mod codebook;
 mod dense;
@@ -26,9 +27,9 @@ pub(super) mod tile;
 use super::simd::{self, run_bytes};
 use super::{ByteIsa, parallel, scratch};
 use dense::{Dense, Room};
-use refined::Refined;
+use refined::{Choice, Refined};
 
-pub use codebook::{Codebook, Palette};
+pub use codebook::{Codebook, KeyCodes, Palette};
 pub use refine::{BIN, BINS, Refine, Rest, SAMPLE};
 
 /// Strides of an operand in elements.
@@ -128,7 +129,12 @@ pub enum Scoring<'a> {
     Table(&'a Codebook),
     /// Products in f32 for the keys that a table's scores choose; approximate.
     Refined(&'a Codebook, Refine),
+    /// The same, with codes of all keys that were made before.
+    Cached(&'a Codebook, Refine, &'a KeyCodes),
 }
+
+/// Up to so many queries keys and values are read where they lie.
+const FEW_QUERIES: usize = 4;
 
 /// Shapes that are no attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -193,6 +199,8 @@ impl Attention {
     /// That of [`Attention::run`].
     pub unsafe fn run_on(&self, isa: ByteIsa, scoring: Scoring<'_>, operands: Operands) {
         match scoring {
+            // Packing keys and values takes as long as some queries.
+            Scoring::Exact if self.seq_q <= FEW_QUERIES => self.refined(isa, Choice::All, operands),
             Scoring::Exact => {
                 let room = Room::new(self, isa.lanes(), &exact::Exact);
                 self.tasks(room.bytes(), |tasks, scratch| {
@@ -213,12 +221,20 @@ impl Attention {
                 });
             }
             Scoring::Refined(book, refine) => {
-                let room = refined::Room::new(self, isa.lanes(), book, &refine);
-                self.tasks(room.bytes(), |tasks, scratch| {
-                    run_bytes(isa, Refined { shape: self, operands, book, refine, scratch, room, tasks });
-                });
+                self.refined(isa, Choice::Table { book, refine, codes: None }, operands);
+            }
+            Scoring::Cached(book, refine, codes) => {
+                let codes = Some(codes).filter(|c| c.fit(book, self.batch * self.kv_heads, self.seq_k));
+                self.refined(isa, Choice::Table { book, refine, codes }, operands);
             }
         }
+    }
+
+    fn refined(&self, isa: ByteIsa, choice: Choice<'_>, operands: Operands) {
+        let room = refined::Room::new(self, isa.lanes(), &choice);
+        self.tasks(room.bytes(), |tasks, scratch| {
+            run_bytes(isa, Refined { shape: self, operands, choice, scratch, room, tasks });
+        });
     }
 
     /// Cuts the work into tasks and runs them, each range of them with scratch memory of `bytes`.

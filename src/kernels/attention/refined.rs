@@ -5,7 +5,7 @@
 //! in f32. The others are dropped, so that neither their exponentials nor their values are looked at, or contribute
 //! through their table scores.
 
-use super::codebook::{Codebook, QUERIES, stand_for};
+use super::codebook::{Codebook, KeyCodes, QUERIES, stand_for};
 use super::dense::{pack_values, write};
 use super::mask::{Row, masked, masked_one};
 use super::refine::{BIN, BINS, Refine, Rest, SAMPLE};
@@ -20,6 +20,31 @@ use crate::kernels::strided::{MOST_LANES, Rows};
 const TOGETHER: usize = 4;
 /// Masked scores as numbers of 16 bits: this many to a unit below the greatest.
 const MASKED_UNITS: f32 = 256.0;
+
+/// Which keys of a query are scored exactly.
+#[derive(Clone, Copy)]
+pub(super) enum Choice<'a> {
+    /// All: for few queries, the faster way, as keys and values are not packed.
+    All,
+    /// Those that a table chooses.
+    Table {
+        /// The table.
+        book: &'a Codebook,
+        /// How it chooses.
+        refine: Refine,
+        /// The codes of the keys, if they are there already.
+        codes: Option<&'a KeyCodes>,
+    },
+}
+
+impl Choice<'_> {
+    fn rest(&self) -> Rest {
+        match self {
+            Self::All => Rest::Dropped,
+            Self::Table { refine, .. } => refine.rest,
+        }
+    }
+}
 
 /// Bytes of each part of a task's scratch memory, whole cache lines.
 #[derive(Clone, Copy)]
@@ -42,31 +67,35 @@ pub(super) struct Room {
 }
 
 impl Room {
-    pub fn new(a: &Attention, lanes: usize, book: &Codebook, refine: &Refine) -> Self {
+    pub fn new(a: &Attention, lanes: usize, choice: &Choice<'_>) -> Self {
         let lines = |bytes: usize| bytes.next_multiple_of(64);
         let floats = |n: usize| lines(n * size_of::<f32>());
         // Rows a power of two apart would share few sets of the cache.
         let sums_row = a.seq_k.next_multiple_of(BLOCK) + BLOCK / 2;
         let weights_row = a.seq_k.next_multiple_of(BLOCK) + 16;
         let panel = PANEL * lanes;
-        let scored = refine.rest == Rest::Scored;
+        let table = |bytes: &dyn Fn(&Codebook, Option<&KeyCodes>) -> usize| match choice {
+            Choice::All => 0,
+            Choice::Table { book, codes, .. } => bytes(book, *codes),
+        };
+        let scored = choice.rest() == Rest::Scored;
         let values = match (scored, a.v.inner == 1) {
             (true, _) => floats(a.d_v.next_multiple_of(panel) * a.seq_k),
             (false, true) => 0,
             (false, false) => floats(a.d_v * a.seq_k),
         };
         Self {
-            codes: lines(book.code_bytes(a.seq_k)),
-            scratch: lines(book.scratch_bytes(MOST_LANES)),
-            rows: lines(book.rows_bytes()),
-            units: lines(QUERIES * size_of::<Units>()),
-            sums: lines(TOGETHER * sums_row * size_of::<u16>()),
+            codes: lines(table(&|book, codes| if codes.is_some() { 0 } else { book.code_bytes(a.seq_k) })),
+            scratch: lines(table(&|book, _| book.scratch_bytes(MOST_LANES))),
+            rows: lines(table(&|book, _| book.rows_bytes())),
+            units: lines(table(&|_, _| QUERIES * size_of::<Units>())),
+            sums: lines(table(&|_, _| TOGETHER * sums_row * size_of::<u16>())),
             chosen: lines(a.seq_k * size_of::<u32>()),
             weights: floats(if scored { TOGETHER } else { 1 } * weights_row),
             query: floats(a.d.next_multiple_of(MOST_LANES)),
             keys: if a.k.inner == 1 { 0 } else { floats(a.d * a.seq_k) },
             values,
-            out: floats(TOGETHER * panel.max(a.d_v.next_multiple_of(MOST_LANES))),
+            out: floats(TOGETHER * a.d_v.next_multiple_of(panel.max(MOST_LANES))),
             sums_row,
             weights_row,
         }
@@ -82,8 +111,7 @@ impl Room {
 pub(super) struct Refined<'a> {
     pub shape: &'a Attention,
     pub operands: Operands,
-    pub book: &'a Codebook,
-    pub refine: Refine,
+    pub choice: Choice<'a>,
     pub scratch: *mut u8,
     pub room: Room,
     pub tasks: Tasks,
@@ -111,7 +139,7 @@ impl Vectors {
 struct Head {
     batch: usize,
     head: usize,
-    codes: *mut u8,
+    codes: *const u8,
     scratch: *mut f32,
     rows: *mut u8,
     units: *mut Units,
@@ -173,23 +201,69 @@ impl Refined<'_> {
             if a.k.inner != 1 {
                 h.keys = gathered(k, a.k.seq, a.k.inner, a.seq_k, a.d, take(room.keys).cast());
             }
-            if self.refine.rest == Rest::Scored {
+            if self.choice.rest() == Rest::Scored {
                 h.panels = take(room.values).cast();
                 pack_values(s, a, v, h.panels, PANEL * S::LANES);
             } else if a.v.inner != 1 {
                 h.values = gathered(v, a.v.seq, a.v.inner, a.seq_k, a.d_v, take(room.values).cast());
             }
-            let keys = Rows { x: k, row: a.k.seq, inner: a.k.inner, d: a.d, mean: std::ptr::null() };
-            self.book.encode(s, keys, a.seq_k, h.codes, h.scratch);
+            let Choice::Table { book, refine, codes } = self.choice else {
+                for query in from..to {
+                    self.all(s, h, Row { batch, head, query, key: 0, n: a.seen(query) });
+                }
+                return;
+            };
+            if let Some(codes) = codes {
+                h.codes = codes.head(batch * a.kv_heads + kv);
+            } else {
+                let keys = Rows { x: k, row: a.k.seq, inner: a.k.inner, d: a.d, mean: std::ptr::null() };
+                book.encode(s, keys, a.seq_k, h.codes.cast_mut(), h.scratch);
+            }
             for first in (from..to).step_by(QUERIES) {
                 let n = QUERIES.min(to - first);
                 let q = m.q.offset(a.q.at(batch, head, first));
                 let queries = Rows { x: q, row: a.q.seq, inner: a.q.inner, d: a.d, mean: std::ptr::null() };
-                self.book.rows(s, queries, n, h.rows, h.units, h.scratch);
+                book.rows(s, queries, n, h.rows, h.units, h.scratch);
                 for i in (0..n).step_by(TOGETHER) {
-                    self.some(s, h, first, i, TOGETHER.min(n - i));
+                    self.some(s, h, book, &refine, first, i, TOGETHER.min(n - i));
                 }
             }
+        }
+    }
+
+    /// Writes the output of a query from all keys it sees.
+    ///
+    /// # Safety
+    /// That of [`Refined::one_head`]; the row is of this query and all keys it sees.
+    #[inline(always)]
+    unsafe fn all<S: ByteSimd>(&self, s: S, h: Head, row: Row) {
+        let (a, m) = (self.shape, self.operands);
+        // SAFETY: the parts have room for all keys.
+        unsafe {
+            for j in 0..row.n {
+                *h.chosen.add(j) = j as u32;
+            }
+            self.query(h, row.query);
+            dots(s, h.query, h.keys, a.d, h.chosen, row.n, h.weights);
+            let due = masked(s, a, m, row, h.weights);
+            self.finish(s, h, row, row.n, due);
+        }
+    }
+
+    /// Writes the output of a query from `n` chosen keys and their scores, of which the scale `due` is to come.
+    ///
+    /// # Safety
+    /// That of [`Refined::all`]; chosen keys and as many scores are there.
+    #[inline(always)]
+    unsafe fn finish<S: ByteSimd>(&self, s: S, h: Head, row: Row, n: usize, due: S::F) {
+        let a = self.shape;
+        // SAFETY: the caller's promise.
+        unsafe {
+            let max = max_row(s, h.weights, n, due);
+            let total = exp_row(s, h.weights, h.weights, n, due, if max == f32::NEG_INFINITY { 0.0 } else { max });
+            let out = self.operands.out.offset(a.out.at(row.batch, row.head, row.query));
+            weigh(s, h.values, a.d_v, h.chosen, n, h.weights, h.out);
+            write(s, h.out, 1.0 / total, a, out);
         }
     }
 
@@ -198,7 +272,17 @@ impl Refined<'_> {
     /// # Safety
     /// That of [`Refined::one_head`]; rows were made from query `first` on.
     #[inline(always)]
-    unsafe fn some<S: ByteSimd>(&self, s: S, h: Head, first: usize, i: usize, n: usize) {
+    #[allow(clippy::too_many_arguments)]
+    unsafe fn some<S: ByteSimd>(
+        &self,
+        s: S,
+        h: Head,
+        book: &Codebook,
+        refine: &Refine,
+        first: usize,
+        i: usize,
+        n: usize,
+    ) {
         let (a, room) = (self.shape, self.room);
         // Of all these queries, the last sees most.
         let keys = a.seen(first + i + n - 1);
@@ -206,13 +290,13 @@ impl Refined<'_> {
         let mut totals = [0.0f32; TOGETHER];
         // SAFETY: rows and sums of n queries, keys of the shape.
         unsafe {
-            let row = |r: usize| self.book.row(h.rows, i + r);
+            let row = |r: usize| book.row(h.rows, i + r);
             let to = |r: usize| h.sums.add(r * room.sums_row);
             if n == TOGETHER {
-                most = self.book.scan(s, [0, 1, 2, 3].map(row), h.codes, keys, [0, 1, 2, 3].map(to));
+                most = book.scan(s, [0, 1, 2, 3].map(row), h.codes, keys, [0, 1, 2, 3].map(to));
             } else {
                 for (r, most) in most.iter_mut().enumerate().take(n) {
-                    [*most] = self.book.scan(s, [row(r)], h.codes, keys, [to(r)]);
+                    [*most] = book.scan(s, [row(r)], h.codes, keys, [to(r)]);
                 }
             }
             for (r, total) in totals.iter_mut().enumerate().take(n) {
@@ -220,12 +304,12 @@ impl Refined<'_> {
                 let most = if seen == keys { most[r] } else { greatest(s, to(r), seen) };
                 let sums = Sums { x: to(r), units: *h.units.add(i + r), most };
                 let row = Row { batch: h.batch, head: h.head, query, key: 0, n: seen };
-                match self.refine.rest {
-                    Rest::Dropped => self.dropped(s, h, row, sums),
-                    Rest::Scored => *total = self.scored(s, h, row, sums, r, keys),
+                match refine.rest {
+                    Rest::Dropped => self.dropped(s, h, refine, row, sums),
+                    Rest::Scored => *total = self.scored(s, h, book, refine, row, sums, r, keys),
                 }
             }
-            if self.refine.rest == Rest::Scored {
+            if refine.rest == Rest::Scored {
                 self.weighted(s, h, first + i, n, keys, totals);
             }
         }
@@ -236,7 +320,7 @@ impl Refined<'_> {
     /// # Safety
     /// That of [`Refined::some`]; the row is of this query and all keys it sees.
     #[inline(always)]
-    unsafe fn dropped<S: ByteSimd>(&self, s: S, h: Head, row: Row, sums: Sums) {
+    unsafe fn dropped<S: ByteSimd>(&self, s: S, h: Head, refine: &Refine, row: Row, sums: Sums) {
         let (a, m) = (self.shape, self.operands);
         // SAFETY: the parts have room for all keys; those chosen are among them.
         unsafe {
@@ -247,7 +331,7 @@ impl Refined<'_> {
                 let due = masked(s, a, m, row, h.weights);
                 (most, step) = counted(s, h.weights, row.n, due, sums.x);
             }
-            let n = choose(s, &self.refine, sums.x, row.n, most, step, h.chosen);
+            let n = choose(s, refine, sums.x, row.n, most, step, h.chosen);
             self.query(h, row.query);
             dots(s, h.query, h.keys, a.d, h.chosen, n, h.weights);
             let mut due = s.splat(a.scale);
@@ -258,11 +342,7 @@ impl Refined<'_> {
                 }
                 due = s.splat(1.0);
             }
-            let max = max_row(s, h.weights, n, due);
-            let total = exp_row(s, h.weights, h.weights, n, due, if max == f32::NEG_INFINITY { 0.0 } else { max });
-            let out = m.out.offset(a.out.at(row.batch, row.head, row.query));
-            weigh(s, h.values, a.d_v, h.chosen, n, h.weights, h.out);
-            write(s, h.out, 1.0 / total, a, out);
+            self.finish(s, h, row, n, due);
         }
     }
 
@@ -271,7 +351,18 @@ impl Refined<'_> {
     /// # Safety
     /// That of [`Refined::dropped`].
     #[inline(always)]
-    unsafe fn scored<S: ByteSimd>(&self, s: S, h: Head, row: Row, sums: Sums, r: usize, keys: usize) -> f32 {
+    #[allow(clippy::too_many_arguments)]
+    unsafe fn scored<S: ByteSimd>(
+        &self,
+        s: S,
+        h: Head,
+        book: &Codebook,
+        refine: &Refine,
+        row: Row,
+        sums: Sums,
+        r: usize,
+        keys: usize,
+    ) -> f32 {
         let (a, m) = (self.shape, self.operands);
         // SAFETY: the parts have room for all keys; those chosen are among them.
         unsafe {
@@ -283,10 +374,10 @@ impl Refined<'_> {
             if a.mask != Mask::None {
                 (most, step) = counted(s, weights, row.n, due, sums.x);
             }
-            let n = choose(s, &self.refine, sums.x, row.n, most, step, h.chosen);
+            let n = choose(s, refine, sums.x, row.n, most, step, h.chosen);
             self.query(h, row.query);
             // Table scores are less the product with the mean key.
-            let less = self.book.offset(h.query);
+            let less = book.offset(h.query);
             let exact = sums.x.cast::<f32>();
             for first in (0..n).step_by(EXACT_TOGETHER) {
                 let some = EXACT_TOGETHER.min(n - first);
@@ -484,19 +575,22 @@ unsafe fn choose<S: ByteSimd>(
 /// `sums` is valid for reading `n` numbers.
 #[inline(always)]
 unsafe fn threshold(dropped_mass: f32, sums: *const u16, n: usize, most: u16, step: f32) -> u16 {
-    if !(step > 0.0) {
+    // NaN, too.
+    if step.is_nan() || step <= 0.0 {
         return 0;
     }
     let mut counts = [0u32; BINS];
     let bins = step / BIN;
-    for j in (0..n).step_by((n / SAMPLE).max(1)) {
+    let sampled = (n / SAMPLE).max(1);
+    for j in (0..n).step_by(sampled) {
         // SAFETY: j < n. Sums past those that count may be greater.
         let below = most.saturating_sub(unsafe { *sums.add(j) });
         counts[((f32::from(below) * bins) as usize).min(BINS - 1)] += 1;
     }
     let weight_of_bin = (-BIN).exp();
     let mut weights = [0.0f32; BINS];
-    let (mut weight, mut total) = (1.0, 0.0);
+    // The greatest counts in any case: where it is not sampled, others would seem to have all the weight.
+    let (mut weight, mut total) = (1.0, 1.0 / sampled as f32);
     for (w, &count) in weights.iter_mut().zip(&counts) {
         *w = count as f32 * weight;
         total += *w;
@@ -624,8 +718,9 @@ unsafe fn weigh_some<S: ByteSimd, const N: usize>(
         if i < n {
             add(i, &mut acc[0]);
         }
-        for u in 0..N {
-            s.store(out.add(c + u * S::LANES), s.add(acc[0][u], acc[1][u]));
+        let [even, odd] = acc;
+        for (u, (even, odd)) in even.into_iter().zip(odd).enumerate() {
+            s.store(out.add(c + u * S::LANES), s.add(even, odd));
         }
     }
 }

@@ -177,7 +177,8 @@ fn chosen(refine: &Refine, sums: &[u16], step: f32) -> Vec<bool> {
     let bin = |s: u16| ((f32::from(most - s) * (step / 0.25)) as usize).min(63);
     let mut mass = [0.0f64; 64];
     sums.iter().step_by((n / 256).max(1)).for_each(|&s| mass[bin(s)] += (-0.25 * bin(s) as f64).exp());
-    let allowed = f64::from(refine.dropped_mass) * mass.iter().sum::<f64>();
+    let all = mass.iter().sum::<f64>() + 1.0 / (n / 256).max(1) as f64;
+    let allowed = f64::from(refine.dropped_mass) * all;
     let least = (0..64).find(|&t| mass[t + 1..].iter().sum::<f64>() <= allowed).unwrap();
     let always = |j: usize| j < refine.first || j + refine.last >= n;
     (0..n).map(|j| always(j) || bin(sums[j]) <= least).collect()
@@ -237,4 +238,32 @@ fn threads_do_not_change_what_is_chosen() {
         });
         assert!(outputs[0] == outputs[1] && outputs[0] == outputs[2], "{scoring:?}");
     }
+}
+
+#[test]
+fn codes_may_be_kept_while_keys_come_in() {
+    let (d, shape) = (16, SHAPES[0]);
+    let case = case(1, 300, d, false);
+    let book = book(shape, d);
+    let refine = Refine { dropped_mass: 0.3, first: 2, last: 9, rest: Rest::Dropped };
+    on_each_level(|isa| {
+        let mut codes = KeyCodes::new(1);
+        for n in [1, 5, 64, 65, 200, 300] {
+            assert!(codes.update(&book, isa, &[&case.k[..n * d]]), "{n}");
+        }
+        assert_eq!((codes.len(), codes.bytes()), (300, 320 * 2));
+        let fresh = case.run(isa, Scoring::Refined(&book, refine));
+        assert!(case.run(isa, Scoring::Cached(&book, refine, &codes)) == fresh, "{isa}");
+        // Codes of other keys are not used.
+        let mut others = KeyCodes::new(1);
+        assert!(others.update(&book, isa, &[&case.k[..64 * d]]));
+        assert!(case.run(isa, Scoring::Cached(&book, refine, &others)) == fresh, "{isa}");
+    });
+    let mut codes = KeyCodes::new(2);
+    let isa = ByteIsa::Scalar;
+    assert!(!codes.update(&book, isa, &[&case.k[..d]]), "one head of two");
+    assert!(!codes.update(&book, isa, &[&case.k[..d], &case.k[..2 * d]]), "heads of different lengths");
+    assert!(codes.update(&book, isa, &[&case.k[..2 * d], &case.k[..2 * d]]));
+    assert!(!codes.update(&book, isa, &[&case.k[..d], &case.k[..d]]), "fewer than before");
+    assert!(!codes.is_empty());
 }

@@ -118,10 +118,10 @@ pub trait ByteKernel {
 pub fn run_bytes<K: ByteKernel>(isa: ByteIsa, kernel: K) -> K::Out {
     #[cfg(target_arch = "x86_64")]
     {
-        // SAFETY: the token proves that the CPU has the features of the entry.
         macro_rules! enter {
             ($token:ty, $entry:path) => {
                 if let Some(token) = <$token>::new() {
+                    // SAFETY: the token proves that the CPU has the features of the entry.
                     return unsafe { $entry(token, kernel) };
                 }
             };
