@@ -121,12 +121,12 @@ impl Book {
     }
 
     /// Floats of scratch memory that [`encode`] needs.
-    pub fn encode_room(&self) -> usize {
+    pub(super) fn encode_room(&self) -> usize {
         2 * self.d() * BLOCK
     }
 
     /// Floats of scratch memory that [`lookup_rows`] needs, of vectors of `lanes`.
-    pub fn lookup_room(&self, lanes: usize) -> usize {
+    pub(super) fn lookup_room(&self, lanes: usize) -> usize {
         (2 * self.d() + self.shape.row_bytes() + self.shape.subspaces + lanes) * lanes
     }
 }
