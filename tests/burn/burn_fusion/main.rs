@@ -3,6 +3,7 @@
 //! One binary: what Burn generates for a backend is most of what there is to compile.
 
 mod capture;
+mod generated;
 mod models;
 mod programs;
 mod support;
