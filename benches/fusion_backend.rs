@@ -8,13 +8,15 @@
 //! `encoder layer/<backend>/<seq>`: one burn-nn encoder layer, d_model 384, 12 heads, d_ff 1536, batch 1, from host
 //! data to host data. `overhead/<backend>/<ops>`: that many additions to a tensor of 8 numbers; the difference to the
 //! bare backend over the number of ops is what recording, planning and running cost an op. `language model/<how>/<seq>`:
-//! the default model as its ONNX file (`onnx`) and as a Burn module with the same weights.
+//! the default model as its ONNX file (`onnx`) and as a Burn module with the same weights. `minilm/<how>/<seq>`: the same
+//! for MiniLM, a vector for each token and for the sentence, if `models/fetch.sh` has got it.
 
 use bgz_fusion::{BgzFusion, Flex, NdArray, OnnxModel, Pipeline};
 use bgz_models::decoder::{CharLmConfig, token_tensor};
+use bgz_models::encoder::mean_over_tokens;
 use burn::nn::transformer::{TransformerEncoderConfig, TransformerEncoderInput};
 use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Bool, Int, Tensor, TensorData};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
@@ -27,10 +29,12 @@ fn input(shape: [usize; 3]) -> TensorData {
     TensorData::new((0..n).map(|i| (i * 7919 % 4001) as f32 / 2000.0 - 1.0).collect::<Vec<_>>(), shape)
 }
 
+const ENCODER_SEQUENCES: [usize; 3] = [16, 128, 512];
+
 fn layer<B: Backend>(group: &mut Group<'_>, backend: &str) {
     let device = B::Device::default();
     let model = TransformerEncoderConfig::new(384, 1536, 12, 1).with_dropout(0.0).init::<B>(&device);
-    for seq in [16, 128, 512] {
+    for seq in ENCODER_SEQUENCES {
         let x = input([1, seq, 384]);
         let forward = || {
             let x = Tensor::<B, 3>::from_data(black_box(x.clone()), &device);
@@ -89,6 +93,41 @@ fn language_model_file(group: &mut Group<'_>) {
     }
 }
 
+fn minilm<B: Backend>(group: &mut Group<'_>, backend: &str, file: &[u8]) {
+    let device = B::Device::default();
+    let model = bgz_models::import::minilm_from_bytes::<B>(file, &device).expect("the weights of MiniLM");
+    for seq in ENCODER_SEQUENCES {
+        let ids = TensorData::new(ids(seq), [1, seq]);
+        let padding = TensorData::new(vec![false; seq], [1, seq]);
+        let forward = || {
+            let ids = Tensor::<B, 2, Int>::from_data(black_box(ids.clone()), &device);
+            let padding = Tensor::<B, 2, Bool>::from_data(black_box(padding.clone()), &device);
+            let tokens = model.forward(ids, padding.clone());
+            let sentence = mean_over_tokens(tokens.clone(), padding);
+            (tokens.into_data(), sentence.into_data())
+        };
+        (0..3).for_each(|_| drop(forward()));
+        group.bench_function(BenchmarkId::new(backend, seq), |b| b.iter(forward));
+    }
+}
+
+fn minilm_file(group: &mut Group<'_>, file: &[u8]) {
+    let mut model: OnnxModel = OnnxModel::from_bytes("minilm", file.to_vec()).expect("the file is ONNX");
+    model.rewrite(&Pipeline::exact()).expect("it is rewritten in every test run");
+    for seq in ENCODER_SEQUENCES {
+        let tensor = |values: Vec<i64>| bgz_fusion::Tensor::new(&[1, seq], &values).expect("as many as the shape says");
+        let (ids, mask) = (tensor(ids(seq)), tensor(vec![1; seq]));
+        group.bench_function(BenchmarkId::new("onnx", seq), |b| {
+            let inputs = || [("input_ids", black_box(ids.clone())), ("attention_mask", black_box(mask.clone()))];
+            b.iter(|| model.run(&inputs()).expect("its shape fits"));
+        });
+    }
+}
+
+fn ids(seq: usize) -> Vec<i64> {
+    (0..seq as i64).map(|i| i * 7919 % 30522).collect()
+}
+
 fn benches(c: &mut Criterion) {
     let mut group = c.benchmark_group("encoder layer");
     group.sample_size(30).measurement_time(Duration::from_secs(3)).warm_up_time(Duration::from_secs(1));
@@ -103,6 +142,15 @@ fn benches(c: &mut Criterion) {
     language_model::<BgzFusion<Flex>>(&mut group, "bgz-flex");
     language_model::<Flex>(&mut group, "flex");
     group.finish();
+    if let Some(path) = bgz_models::fetched("minilm") {
+        let file = std::fs::read(path).expect("it is there");
+        let mut group = c.benchmark_group("minilm");
+        group.sample_size(30).measurement_time(Duration::from_secs(3)).warm_up_time(Duration::from_secs(1));
+        minilm_file(&mut group, &file);
+        minilm::<BgzFusion<Flex>>(&mut group, "bgz-flex", &file);
+        minilm::<Flex>(&mut group, "flex", &file);
+        group.finish();
+    }
     let mut group = c.benchmark_group("overhead");
     group.sample_size(30).measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_secs(1));
     additions::<BgzFusion<Flex>>(&mut group, "bgz-flex");

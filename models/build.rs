@@ -1,4 +1,5 @@
-//! With the feature `generated`, writes the default model as Rust code; without it, does nothing.
+//! With the feature `generated`, writes the default model as Rust code, with its weights and without; without the
+//! feature, does nothing.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -14,10 +15,7 @@ fn generate() {
 
     let model = "default/char_lm.onnx";
     println!("cargo::rerun-if-changed={model}");
-    ModelGen::new()
-        .input(model)
-        .out_dir("model/")
-        .load_strategy(LoadStrategy::Embedded)
-        .simplify(false)
-        .run_from_script();
+    for (dir, weights) in [("model/", LoadStrategy::Embedded), ("code/", LoadStrategy::None)] {
+        ModelGen::new().input(model).out_dir(dir).load_strategy(weights).simplify(false).run_from_script();
+    }
 }

@@ -40,7 +40,7 @@ pub use burn_ndarray::NdArray;
 /// let x = Tensor::<BgzFusion<Flex>, 1>::from_floats([0.5, 1.5, 2.5], &Default::default());
 /// assert_eq!(x.round().exp().into_data().to_vec::<f32>().unwrap()[0], 1.0);
 /// ```
-pub type BgzFusion<B> = burn_fusion::Fusion<backend::Local<B>>;
+pub type BgzFusion<B> = backend::Local<burn_fusion::Fusion<backend::Local<B>>>;
 
 /// The inner backends a model can run on.
 pub mod backends {

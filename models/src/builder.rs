@@ -16,6 +16,17 @@ pub enum DataType {
     Bool = 9,
 }
 
+impl DataType {
+    /// Bytes of an element.
+    pub fn size(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::I64 => 8,
+            Self::Bool => 1,
+        }
+    }
+}
+
 /// One dimension of a graph input or output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dim<'a> {

@@ -64,10 +64,10 @@ impl SentenceEncoderConfig {
 /// A transformer encoder whose outputs are pooled to one vector a sentence.
 #[derive(Module, Debug)]
 pub struct SentenceEncoder<B: Backend> {
-    tokens: Embedding<B>,
-    positions: Embedding<B>,
-    norm: LayerNorm<B>,
-    layers: TransformerEncoder<B>,
+    pub(crate) tokens: Embedding<B>,
+    pub(crate) positions: Embedding<B>,
+    pub(crate) norm: LayerNorm<B>,
+    pub(crate) layers: TransformerEncoder<B>,
 }
 
 impl<B: Backend> SentenceEncoder<B> {

@@ -5,7 +5,7 @@
 //!   [`import`] reads that back.
 //! - The default model, `models/default/char_lm.onnx`, is such a language model, trained and written by
 //!   `examples/train_char_lm.rs`, kept in the repository and embedded in the `bgz` binary.
-//! - `generated`, behind the feature of that name, is the default model as the code that burn-import makes of it.
+//! - [`generated`] is the default model as the code that burn-import makes of it.
 //! - [`FETCHED`] names the public models that `models/fetch.sh` downloads; `models/MANIFEST.toml` says where each
 //!   comes from, what it hashes to and under which licence it stands.
 //! - [`fetched`] and [`fixture`] find both for a test.
@@ -14,7 +14,6 @@ pub mod builder;
 pub mod decoder;
 pub mod encoder;
 pub mod export;
-#[cfg(feature = "generated")]
 pub mod generated;
 pub mod import;
 mod init;

@@ -5,11 +5,10 @@ use burn_backend::{
     ops::BoolTensorOps,
     tensor::{BoolTensor, Device, FloatTensor, IntTensor},
 };
-use burn_ir::BackendIr;
 
-use super::{Local, forward::forward};
+use super::{Local, Whole, forward::forward};
 
-impl<B: BackendIr> BoolTensorOps<Self> for Local<B> {
+impl<B: Whole> BoolTensorOps<Self> for Local<B> {
     forward! {
         B as BoolTensorOps<B>;
 

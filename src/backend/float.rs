@@ -5,11 +5,10 @@ use burn_backend::{
     ops::{FloatTensorOps, GridSampleOptions},
     tensor::{BoolTensor, Device, FloatTensor, IndexingUpdateOp, IntTensor},
 };
-use burn_ir::BackendIr;
 
-use super::{Local, forward::forward};
+use super::{Local, Whole, forward::forward};
 
-impl<B: BackendIr> FloatTensorOps<Self> for Local<B> {
+impl<B: Whole> FloatTensorOps<Self> for Local<B> {
     forward! {
         B as FloatTensorOps<B>;
 

@@ -5,7 +5,7 @@
 /// `B as Trait<B>` names that backend and the trait; the signatures follow as they stand in the trait, with `Self` for
 /// the backend. A result of a type that is generic over the backend goes through the function after `=>`.
 macro_rules! forward {
-    ($backend:ident as $trait:path;
+    ($backend:ty as $trait:path;
      $(fn $name:ident($($arg:ident: $ty:ty),* $(,)?) -> $result:ty $(=> $convert:path)?;)*) => {
         $(
             fn $name($($arg: $ty),*) -> $result {

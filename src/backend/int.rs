@@ -5,12 +5,11 @@ use burn_backend::{
     ops::IntTensorOps,
     tensor::{BoolTensor, Device, FloatTensor, IndexingUpdateOp, IntTensor},
 };
-use burn_ir::BackendIr;
 use std::ops::Range;
 
-use super::{Local, forward::forward};
+use super::{Local, Whole, forward::forward};
 
-impl<B: BackendIr> IntTensorOps<Self> for Local<B> {
+impl<B: Whole> IntTensorOps<Self> for Local<B> {
     forward! {
         B as IntTensorOps<B>;
 

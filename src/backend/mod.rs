@@ -7,6 +7,9 @@
 //! Every method is forwarded, those with a default body too: a default composes an op of others, so leaving one to it
 //! would give up the kernel that the wrapped backend has for the op. Tensors are those of the wrapped backend; only
 //! structs that are generic over the backend are taken apart and put together again.
+//!
+//! `Local` is there twice: around the backend that burn-fusion wraps, and around burn-fusion, for the few ops that are
+//! recorded otherwise than burn-fusion would ([`Whole`]).
 
 #![warn(clippy::missing_trait_methods)]
 
@@ -18,6 +21,7 @@ mod int;
 mod module;
 mod quantized;
 mod transaction;
+mod whole;
 
 use burn_backend::{
     Backend, BackendTypes, DType, DTypeUsageSet, ExecutionError, TensorData,
@@ -27,12 +31,13 @@ use burn_ir::{BackendIr, TensorHandle};
 use std::marker::PhantomData;
 
 use forward::forward;
+pub use whole::Whole;
 
 /// The backend `B` as a type of this crate: the same device, the same tensors, the same ops.
 #[derive(Clone, Debug, Default)]
 pub struct Local<B>(PhantomData<B>);
 
-impl<B: BackendIr> BackendTypes for Local<B> {
+impl<B: Whole> BackendTypes for Local<B> {
     type Device = B::Device;
     type FloatTensorPrimitive = B::FloatTensorPrimitive;
     type FloatElem = B::FloatElem;
@@ -43,7 +48,7 @@ impl<B: BackendIr> BackendTypes for Local<B> {
     type QuantizedTensorPrimitive = B::QuantizedTensorPrimitive;
 }
 
-impl<B: BackendIr> Backend for Local<B> {
+impl<B: Whole> Backend for Local<B> {
     forward! {
         B as Backend;
 
@@ -73,7 +78,7 @@ impl<B: BackendIr> Backend for Local<B> {
     }
 }
 
-impl<B: BackendIr> BackendIr for Local<B> {
+impl<B: Whole> BackendIr for Local<B> {
     type Handle = B::Handle;
 
     forward! {

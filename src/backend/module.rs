@@ -8,11 +8,26 @@ use burn_backend::{
     },
     tensor::{BoolTensor, FloatTensor, IntTensor},
 };
-use burn_ir::BackendIr;
 
-use super::{Local, forward::forward};
+use super::{Local, Whole, forward::forward};
 
-impl<B: BackendIr> ModuleOps<Self> for Local<B> {
+impl<B: Whole> ModuleOps<Self> for Local<B> {
+    forward! {
+        B as Whole;
+
+        fn linear(
+            x: FloatTensor<Self>,
+            weight: FloatTensor<Self>,
+            bias: Option<FloatTensor<Self>>,
+        ) -> FloatTensor<Self>;
+        fn layer_norm(
+            tensor: FloatTensor<Self>,
+            gamma: FloatTensor<Self>,
+            beta: Option<FloatTensor<Self>>,
+            epsilon: f64,
+        ) -> FloatTensor<Self>;
+    }
+
     forward! {
         B as ModuleOps<B>;
 
@@ -21,11 +36,6 @@ impl<B: BackendIr> ModuleOps<Self> for Local<B> {
             weights: FloatTensor<Self>,
             output_grad: FloatTensor<Self>,
             indices: IntTensor<Self>,
-        ) -> FloatTensor<Self>;
-        fn linear(
-            x: FloatTensor<Self>,
-            weight: FloatTensor<Self>,
-            bias: Option<FloatTensor<Self>>,
         ) -> FloatTensor<Self>;
         fn linear_x_backward(weight: FloatTensor<Self>, output_grad: FloatTensor<Self>) -> FloatTensor<Self>;
         fn linear_weight_backward(x: FloatTensor<Self>, output_grad: FloatTensor<Self>) -> FloatTensor<Self>;
@@ -289,12 +299,6 @@ impl<B: BackendIr> ModuleOps<Self> for Local<B> {
             attn_bias: Option<FloatTensor<Self>>,
             options: AttentionModuleOptions,
         ) -> FloatTensor<Self>;
-        fn layer_norm(
-            tensor: FloatTensor<Self>,
-            gamma: FloatTensor<Self>,
-            beta: Option<FloatTensor<Self>>,
-            epsilon: f64,
-        ) -> FloatTensor<Self>;
         fn ctc_loss(
             log_probs: FloatTensor<Self>,
             targets: IntTensor<Self>,
@@ -321,7 +325,7 @@ impl<B: BackendIr> ModuleOps<Self> for Local<B> {
     }
 }
 
-fn deform_conv2d_backward<B: BackendIr>(gradients: DeformConv2dBackward<B>) -> DeformConv2dBackward<Local<B>> {
+fn deform_conv2d_backward<B: Whole>(gradients: DeformConv2dBackward<B>) -> DeformConv2dBackward<Local<B>> {
     DeformConv2dBackward {
         x_grad: gradients.x_grad,
         offset_grad: gradients.offset_grad,
@@ -331,18 +335,18 @@ fn deform_conv2d_backward<B: BackendIr>(gradients: DeformConv2dBackward<B>) -> D
     }
 }
 
-fn max_pool1d_with_indices<B: BackendIr>(pooled: MaxPool1dWithIndices<B>) -> MaxPool1dWithIndices<Local<B>> {
+fn max_pool1d_with_indices<B: Whole>(pooled: MaxPool1dWithIndices<B>) -> MaxPool1dWithIndices<Local<B>> {
     MaxPool1dWithIndices { output: pooled.output, indices: pooled.indices }
 }
 
-fn max_pool1d_backward<B: BackendIr>(gradient: MaxPool1dBackward<B>) -> MaxPool1dBackward<Local<B>> {
+fn max_pool1d_backward<B: Whole>(gradient: MaxPool1dBackward<B>) -> MaxPool1dBackward<Local<B>> {
     MaxPool1dBackward { x_grad: gradient.x_grad }
 }
 
-fn max_pool2d_with_indices<B: BackendIr>(pooled: MaxPool2dWithIndices<B>) -> MaxPool2dWithIndices<Local<B>> {
+fn max_pool2d_with_indices<B: Whole>(pooled: MaxPool2dWithIndices<B>) -> MaxPool2dWithIndices<Local<B>> {
     MaxPool2dWithIndices { output: pooled.output, indices: pooled.indices }
 }
 
-fn max_pool2d_backward<B: BackendIr>(gradient: MaxPool2dBackward<B>) -> MaxPool2dBackward<Local<B>> {
+fn max_pool2d_backward<B: Whole>(gradient: MaxPool2dBackward<B>) -> MaxPool2dBackward<Local<B>> {
     MaxPool2dBackward { x_grad: gradient.x_grad }
 }

@@ -6,11 +6,10 @@ use burn_backend::{
     quantization::{QuantScheme, QuantizationParametersPrimitive},
     tensor::{BoolTensor, Device, FloatTensor, IntTensor, QuantizedTensor},
 };
-use burn_ir::BackendIr;
 
-use super::{Local, forward::forward};
+use super::{Local, Whole, forward::forward};
 
-impl<B: BackendIr> QTensorOps<Self> for Local<B> {
+impl<B: Whole> QTensorOps<Self> for Local<B> {
     forward! {
         B as QTensorOps<B>;
 
@@ -128,14 +127,14 @@ impl<B: BackendIr> QTensorOps<Self> for Local<B> {
     }
 }
 
-fn to_local<B: BackendIr>(tensor: TensorPrimitive<B>) -> TensorPrimitive<Local<B>> {
+fn to_local<B: Whole>(tensor: TensorPrimitive<B>) -> TensorPrimitive<Local<B>> {
     match tensor {
         TensorPrimitive::Float(tensor) => TensorPrimitive::Float(tensor),
         TensorPrimitive::QFloat(tensor) => TensorPrimitive::QFloat(tensor),
     }
 }
 
-fn to_wrapped<B: BackendIr>(tensor: TensorPrimitive<Local<B>>) -> TensorPrimitive<B> {
+fn to_wrapped<B: Whole>(tensor: TensorPrimitive<Local<B>>) -> TensorPrimitive<B> {
     match tensor {
         TensorPrimitive::Float(tensor) => TensorPrimitive::Float(tensor),
         TensorPrimitive::QFloat(tensor) => TensorPrimitive::QFloat(tensor),

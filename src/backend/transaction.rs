@@ -4,11 +4,10 @@ use burn_backend::{
     ExecutionError,
     ops::{TransactionOps, TransactionPrimitive, TransactionPrimitiveData},
 };
-use burn_ir::BackendIr;
 
-use super::Local;
+use super::{Local, Whole};
 
-impl<B: BackendIr> TransactionOps<Self> for Local<B> {
+impl<B: Whole> TransactionOps<Self> for Local<B> {
     // The order of registration, which `new` leaves empty, is the caller's: Burn takes it out before this call.
     fn tr_execute(
         transaction: TransactionPrimitive<Self>,

@@ -11,10 +11,13 @@ mod numeric;
 mod opaque;
 mod scalars;
 
-use super::cache::Key;
+use super::cache::{Key, bits};
 use crate::exec::inner::graph_dtype;
 use bgz_passes::ir::{Constant, DType, Dim, Graph, GraphError, Op, Scalar, Type, ValueId};
-use burn_ir::{FloatOperationIr, NumericOperationIr, OperationIr, ScalarIr, TensorId, TensorIr, TensorStatus};
+use burn_fusion::stream::{Context, ScalarId};
+use burn_ir::{
+    FloatOperationIr, ModuleOperationIr, NumericOperationIr, OperationIr, ScalarIr, TensorId, TensorIr, TensorStatus,
+};
 use std::collections::{HashMap, HashSet};
 
 /// What can be said of recorded ops whatever they run on.
@@ -26,7 +29,8 @@ pub(super) struct Analysis {
     pub results: Vec<TensorIr>,
     /// Results that nobody wants, of ops that must be done all the same.
     pub effects: Vec<TensorIr>,
-    /// Places of the inputs that are the right-hand side of a matrix product, as they are or seen in another shape.
+    /// Places of the inputs that may be weights: the right-hand side of a matrix product, as it is or seen in another
+    /// shape, a bias, the scale of a norm, an embedding; a single number.
     pub weights: Vec<usize>,
     /// Relative extents, sorted.
     pub extents: Vec<usize>,
@@ -98,7 +102,8 @@ fn is_random(op: &OperationIr) -> bool {
     )
 }
 
-/// Inputs that matrix products have on the right, through changes of shape and order.
+/// Inputs that matrix products have on the right, through changes of shape and order, and whatever else a layer that
+/// is recorded whole has of its own.
 fn weights(ops: &[OperationIr], inputs: &[TensorIr]) -> Vec<usize> {
     let mut origin: HashMap<TensorId, usize> = inputs.iter().enumerate().map(|(i, t)| (t.id, i)).collect();
     let mut found = Vec::new();
@@ -108,20 +113,34 @@ fn weights(ops: &[OperationIr], inputs: &[TensorIr]) -> Vec<usize> {
         {
             origin.insert(to.id, i);
         }
-        let right = match op {
-            OperationIr::Float(_, FloatOperationIr::Matmul(m)) => Some(&m.rhs),
-            OperationIr::Module(burn_ir::ModuleOperationIr::Linear(l)) => Some(&l.weight),
-            _ => None,
-        };
-        if let Some(&i) = right.and_then(|t| origin.get(&t.id))
-            && graph_dtype(inputs[i].dtype) == Some(DType::F32)
-            && !found.contains(&i)
-        {
+        for t in own(op) {
+            if let Some(&i) = origin.get(&t.id)
+                && graph_dtype(inputs[i].dtype) == Some(DType::F32)
+                && !found.contains(&i)
+            {
+                found.push(i);
+            }
+        }
+    }
+    // A number that is kept as a tensor: burn-import makes its constants so. Relative extent 0 stands for 1.
+    for (i, t) in inputs.iter().enumerate() {
+        if t.shape.iter().all(|&e| e == 0) && graph_dtype(t.dtype) == Some(DType::F32) && !found.contains(&i) {
             found.push(i);
         }
     }
     found.sort_unstable();
     found
+}
+
+/// The operands of an op that are weights if they are the same tensors in the next run.
+fn own(op: &OperationIr) -> Vec<&TensorIr> {
+    match op {
+        OperationIr::Float(_, FloatOperationIr::Matmul(m)) => vec![&m.rhs],
+        OperationIr::Module(ModuleOperationIr::Linear(l)) => std::iter::once(&l.weight).chain(&l.bias).collect(),
+        OperationIr::Module(ModuleOperationIr::Embedding(e)) => vec![&e.weights],
+        OperationIr::Custom(c) => c.inputs.iter().skip(1).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// What the relative extents and scalars of a pattern stand for in one run.
@@ -131,8 +150,12 @@ pub(super) struct Binding {
 }
 
 impl Binding {
-    pub fn new(extents: HashMap<usize, usize>, scalars: HashMap<u64, ScalarIr>) -> Self {
-        Self { extents, scalars }
+    /// Of the run that `context` is of.
+    pub fn new<H>(context: &Context<H>) -> Self {
+        Self {
+            extents: context.shapes_relative2global.iter().map(|(&relative, &n)| (relative, n)).collect(),
+            scalars: context.scalars.iter().map(|(id, &scalar)| (id.value, scalar)).collect(),
+        }
     }
 
     /// The extents of a tensor; `None` for one that is not bound.
@@ -228,6 +251,7 @@ impl Lifting<'_> {
             OperationIr::Int(op) => self.int(op),
             OperationIr::Bool(op) => self.bool(op),
             OperationIr::Module(op) => self.module(op),
+            OperationIr::Custom(op) => self.whole(op),
             _ => Err(NotLifted::Opaque),
         };
         match lifted {
@@ -316,20 +340,20 @@ impl Lifting<'_> {
     }
 }
 
-/// The key of a run of an optimization.
-pub(super) fn key(
+/// The key of a run of an optimization; `None` if an extent or a scalar is not bound.
+pub(super) fn key<H>(
     optimization: u64,
     analysis: &Analysis,
-    extent: impl Fn(usize) -> Option<usize>,
-    scalar: impl Fn(u64) -> Option<ScalarIr>,
+    context: &Context<H>,
     weights: Vec<(usize, TensorId)>,
-) -> Option<(Key, Binding)> {
-    let extents: Vec<usize> = analysis.extents.iter().map(|&e| extent(e)).collect::<Option<_>>()?;
-    let values: Vec<ScalarIr> = analysis.scalars.iter().map(|&s| scalar(s)).collect::<Option<_>>()?;
-    let scalars = values.iter().map(|&s| super::cache::bits(s)).collect();
-    let binding = Binding::new(
-        analysis.extents.iter().copied().zip(extents.iter().copied()).collect(),
-        analysis.scalars.iter().copied().zip(values).collect(),
-    );
-    Some((Key { optimization, extents, scalars, weights, approximation: None }, binding))
+) -> Option<Key> {
+    let extents = analysis.extents.iter().map(|e| context.shapes_relative2global.get(e).copied());
+    let scalars = analysis.scalars.iter().map(|&s| Some(bits(*context.scalars.get(&ScalarId { value: s })?)));
+    Some(Key {
+        optimization,
+        extents: extents.collect::<Option<_>>()?,
+        scalars: scalars.collect::<Option<_>>()?,
+        weights,
+        approximation: None,
+    })
 }

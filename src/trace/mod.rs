@@ -6,7 +6,8 @@
 //! (`lift.rs`) once the extents and scalars of a run are known, rewritten, made
 //! a plan (`cache.rs` keeps it) and run (`run.rs`). An op that the graph has no
 //! word for stays opaque, and is done by the inner backend as Burn recorded it,
-//! at its place between the steps of the plan.
+//! at its place between the steps of the plan. A few ops that burn-fusion would
+//! take apart are recorded whole (`whole.rs`).
 //!
 //! What was rewritten can be seen, and snapshot-tested, with [`capture`]; [`approximate`] lets attention take its
 //! scores from tables.
@@ -19,6 +20,7 @@ mod lift;
 mod optimization;
 mod run;
 mod scope;
+mod whole;
 
 pub use approximate::approximate;
 pub use capture::{Capture, Region, capture};

@@ -1,10 +1,10 @@
 //! Recorded ops, ready to be run on any extents and scalars.
 
-use super::lift::{Analysis, Lifted, key, lift};
+use super::lift::{Analysis, Binding, Lifted, key, lift};
 use super::run::{Prepared, prepare};
 use super::{Runtime, approximate, cache, capture, run};
 use crate::exec::inner::Inner;
-use burn_fusion::stream::{Context, OrderedExecution, ScalarId};
+use burn_fusion::stream::{Context, OrderedExecution};
 use burn_fusion::{NumOperations, Optimization};
 use burn_ir::{OperationIr, TensorId};
 use std::any::TypeId;
@@ -82,14 +82,7 @@ impl<B: Inner> TraceOptimization<B> {
     /// The plan for the extents, scalars and weights of this run.
     fn prepared(&mut self, context: &Context<B::Handle>) -> Arc<Prepared> {
         let weights = self.stable_weights(context);
-        let found = key(
-            self.number,
-            &self.analysis,
-            |e| context.shapes_relative2global.get(&e).copied(),
-            |s| context.scalars.get(&ScalarId { value: s }).copied(),
-            weights.iter().map(|&(place, id)| (place, id)).collect(),
-        );
-        let Some((mut key, binding)) = found else {
+        let Some(mut key) = key(self.number, &self.analysis, context, weights) else {
             return Arc::new(Prepared::AsRecorded {
                 reason: "an extent or a scalar is not known".into(),
                 before: None,
@@ -100,11 +93,12 @@ impl<B: Inner> TraceOptimization<B> {
         if let Some(prepared) = cache::get(&key) {
             return prepared;
         }
-        let constants = weights
+        let constants = key
+            .weights
             .iter()
             .filter_map(|&(place, id)| Some((place, run::constant::<B>(context.handles.get_handle_ref(&id)?)?)))
             .collect();
-        let prepared = match lift(&self.ops, &self.analysis, &binding, &constants) {
+        let prepared = match lift(&self.ops, &self.analysis, &Binding::new(context), &constants) {
             Ok(Lifted { graph, inputs }) => {
                 let approximation = allowed.as_ref().map(|a| &a.approximation);
                 prepare(graph, inputs, &self.ops, &self.analysis, B::inner(), approximation)

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bgz_fusion::backend::Local;
+use bgz_fusion::backend::{Local, Whole};
 use bgz_fusion::backends::{Flex, NdArray};
 use burn::tensor::activation::{gelu, log_sigmoid, softmax};
 use burn::tensor::backend::Backend;
@@ -123,7 +123,7 @@ fn ndarray_computes_the_same() {
     assert_same::<NdArray>();
 }
 
-fn assert_same<B: BackendIr>() {
+fn assert_same<B: Whole>() {
     let (bare, local) = (results::<B>(), results::<Local<B>>());
     assert_eq!(bare.len(), local.len());
     for ((name, bare), (_, local)) in bare.into_iter().zip(local) {

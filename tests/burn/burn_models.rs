@@ -1,9 +1,12 @@
-//! What a Burn module computes is what the file that is exported from it computes here.
+//! What a Burn module computes is what its file computes here, be it exported from it or read into it.
 
-use bgz_fusion::{OnnxModel, Pipeline, Tensor};
+use bgz_fusion::{BgzFusion, NdArray, OnnxModel, Pipeline, Tensor};
 use bgz_models::decoder::{CharLm, CharLmConfig, token_tensor};
+use bgz_models::encoder::mean_over_tokens;
 use bgz_models::rng::SplitMix64;
-use bgz_models::{export, import};
+use bgz_models::{export, fetched, import};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Bool, Int, TensorData};
 use burn_flex::{Flex, FlexDevice};
 
 fn tiny() -> CharLmConfig {
@@ -52,5 +55,49 @@ fn the_committed_file_gives_its_modules_logits() {
     for rewritten in [false, true] {
         let d = difference(&model, 2, 40, rewritten);
         assert!(d < 1e-4, "rewritten {rewritten}: {d}");
+    }
+}
+
+/// Vectors of tokens and of sentences, of two sentences, the second of them shorter.
+fn minilm<B: Backend>(file: &[u8], ids: &[i64], mask: &[i64], dims: [usize; 2]) -> [Vec<f32>; 2] {
+    let device = B::Device::default();
+    let model = import::minilm_from_bytes::<B>(file, &device).unwrap();
+    let ids = burn::tensor::Tensor::<B, 2, Int>::from_data(TensorData::new(ids.to_vec(), dims), &device);
+    let padding = mask.iter().map(|&m| m == 0).collect::<Vec<_>>();
+    let padding = burn::tensor::Tensor::<B, 2, Bool>::from_data(TensorData::new(padding, dims), &device);
+    let tokens = model.forward(ids, padding.clone());
+    let sentences = mean_over_tokens(tokens.clone(), padding);
+    [tokens.into_data().iter::<f32>().collect(), sentences.into_data().iter::<f32>().collect()]
+}
+
+#[test]
+fn minilm_as_a_module_gives_what_its_file_gives() {
+    let Some(path) = fetched("minilm") else { return };
+    let file = std::fs::read(path).unwrap();
+    let dims = [2, 9];
+    let mut rng = SplitMix64::new(1);
+    let ids: Vec<i64> = (0..18).map(|_| rng.below(30522) as i64).collect();
+    let mask: Vec<i64> = (0..18).map(|i| i64::from(i < 14)).collect();
+
+    let mut exported: OnnxModel = OnnxModel::from_bytes("minilm", file.clone()).unwrap();
+    exported.rewrite(&Pipeline::exact()).unwrap();
+    let tensor = |values: &[i64]| Tensor::new(&dims, values).unwrap();
+    let outputs = exported.run(&[("input_ids", tensor(&ids)), ("attention_mask", tensor(&mask))]).unwrap();
+    // The file gives its inputs, too, before these.
+    let expected: Vec<Vec<f32>> =
+        outputs.iter().filter_map(|(_, t)| t.as_slice::<f32>().map(<[f32]>::to_vec)).collect();
+    assert_eq!(expected.iter().map(Vec::len).collect::<Vec<_>>(), [18 * 384, 2 * 384]);
+
+    let backends = [
+        ("Flex", minilm::<Flex>(&file, &ids, &mask, dims)),
+        ("BgzFusion<Flex>", minilm::<BgzFusion<Flex>>(&file, &ids, &mask, dims)),
+        ("BgzFusion<NdArray>", minilm::<BgzFusion<NdArray>>(&file, &ids, &mask, dims)),
+    ];
+    for (backend, got) in backends {
+        for (got, expected) in got.iter().zip(&expected) {
+            assert_eq!(got.len(), expected.len(), "{backend}");
+            let worst = got.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(worst < 1e-4, "{backend}: {worst}");
+        }
     }
 }

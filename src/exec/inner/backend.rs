@@ -5,6 +5,7 @@
 use super::super::lower::{InnerOp, inner_kernel};
 use super::super::plan::Kernel;
 use super::{InnerError, InnerTensor, OpByOp};
+use crate::backend::Whole;
 use crate::tensor::Tensor;
 use bgz_passes::ir::Graph;
 use burn_backend::Backend;
@@ -22,7 +23,7 @@ pub struct InnerBackend {
 }
 
 /// Backends that a model can be run on by type: those whose tensors lie in host memory.
-pub trait Inner: BackendIr<Handle = HandleKind<Self>> {
+pub trait Inner: Whole + BackendIr<Handle = HandleKind<Self>> {
     /// The backend as a value.
     fn inner() -> InnerBackend;
 

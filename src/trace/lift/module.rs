@@ -1,8 +1,9 @@
-//! Ops that Burn records as one: embedding, linear, attention.
+//! Ops that are recorded as one: embedding, linear, attention, and those of [`WholeOp`].
 
+use super::super::whole::WholeOp;
 use super::{Lift, Lifting, NotLifted};
-use bgz_passes::ir::{Attention, DType, Float, MaskKind, Op, Scores};
-use burn_ir::{AttentionOpIr, ModuleOperationIr};
+use bgz_passes::ir::{Attention, DType, Float, MaskKind, Op, Scores, Unary};
+use burn_ir::{AttentionOpIr, CustomOpIr, ModuleOperationIr};
 
 impl Lifting<'_> {
     pub(super) fn module(&mut self, op: &ModuleOperationIr) -> Lift<()> {
@@ -24,6 +25,22 @@ impl Lifting<'_> {
             ModuleOperationIr::Attention(o) => self.attention(o),
             _ => Err(NotLifted::Opaque),
         }
+    }
+
+    /// One of [`WholeOp`]; a custom op of somebody else stays opaque.
+    pub(super) fn whole(&mut self, op: &CustomOpIr) -> Lift<()> {
+        let (Ok(whole), [out]) = (op.id.parse(), &op.outputs[..]) else { return Err(NotLifted::Opaque) };
+        let inputs = op.inputs.iter().map(|t| self.get(t)).collect::<Lift<Vec<_>>>()?;
+        if inputs.iter().any(|&v| self.dtype(v) != DType::F32) {
+            return Err(NotLifted::Opaque);
+        }
+        let op = match whole {
+            WholeOp::LayerNorm { epsilon } => Op::LayerNorm { eps: Float(epsilon as f32) },
+            WholeOp::Gelu => Op::Unary(Unary::GeluErf),
+            WholeOp::Softmax { dim } => Op::Softmax { axis: dim },
+            WholeOp::LogSoftmax { dim } => Op::LogSoftmax { axis: dim },
+        };
+        self.lifted(out, op, &inputs)
     }
 
     /// `[batch, heads, seq, d]` each. A mask or a bias may hide every key from a query; Burn's result is then zero,

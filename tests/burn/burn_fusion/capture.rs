@@ -5,10 +5,11 @@ use bgz_fusion::trace::{Capture, capture};
 use bgz_fusion::{BgzFusion, Flex};
 use burn::nn::attention::{generate_autoregressive_mask, generate_padding_mask};
 use burn::nn::transformer::{TransformerEncoder, TransformerEncoderConfig, TransformerEncoderInput};
-use burn::nn::{LinearConfig, RmsNormConfig};
-use burn::tensor::activation;
+use burn::nn::{LayerNorm, Linear, LinearConfig, RmsNormConfig};
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
+use burn::tensor::{Tensor, Tolerance, activation};
+use std::f32::consts::SQRT_2;
 
 type B = BgzFusion<Flex>;
 
@@ -40,18 +41,62 @@ fn snapshot(name: &str, seen: &Capture) {
     settings.bind(|| insta::assert_snapshot!(name, text));
 }
 
-#[test]
-fn one_encoder_layer() {
-    let seen = forward(&layer(), || TransformerEncoderInput::new(floats(1, [2, 6, 64])));
+/// That a forward pass became one graph of the twelve ops that an encoder layer is.
+fn assert_one_layer(seen: &Capture) {
     assert_eq!(seen.regions.len(), 1, "the forward pass is one graph");
     assert_eq!(seen.regions[0].fallback, None);
-    let (before, after) = (seen.before(), seen.after());
-    assert!(before.lines().filter(|l| l.contains(" = ")).count() > 60);
+    let after = seen.after();
     for (op, times) in [("attention", 1), ("layer_norm", 2), ("gelu_erf", 1), ("linear", 6), ("add", 2)] {
         assert_eq!(count(&after, op), times, "{op} in\n{after}");
     }
     assert_eq!(after.lines().filter(|l| l.starts_with("  %")).count(), 12, "{after}");
+}
+
+#[test]
+fn one_encoder_layer() {
+    let seen = forward(&layer(), || TransformerEncoderInput::new(floats(1, [2, 6, 64])));
+    assert_one_layer(&seen);
+    let before = seen.before();
+    assert_eq!(before.lines().filter(|l| l.contains(" = ")).count(), 26, "few ops are recorded:\n{before}");
     snapshot("burn@encoder-layer", &seen);
+}
+
+/// The same layer as a user writes it who has no burn-nn, each function in its parts.
+#[test]
+fn one_encoder_layer_in_primitive_ops() {
+    let model = layer();
+    let layer = &model.layers[0];
+    let linear = |x: Tensor<B, 3>, l: &Linear<B>| {
+        x.matmul(l.weight.val().unsqueeze()) + l.bias.as_ref().unwrap().val().unsqueeze()
+    };
+    let norm = |x: Tensor<B, 3>, l: &LayerNorm<B>| {
+        let x = x.clone() - x.mean_dim(2);
+        let deviation = (x.clone() * x.clone()).mean_dim(2).add_scalar(1e-5).sqrt();
+        x / deviation * l.gamma.val().unsqueeze() + l.beta.as_ref().unwrap().val().unsqueeze()
+    };
+    let pass = |x: Tensor<B, 3>| {
+        let heads = |x: Tensor<B, 3>| x.reshape([2, 6, 4, 16]).swap_dims(1, 2);
+        let query = heads(linear(x.clone(), &layer.mha.query));
+        let key = heads(linear(x.clone(), &layer.mha.key));
+        let value = heads(linear(x.clone(), &layer.mha.value));
+        let scores = query.matmul(key.transpose()) / 4.0;
+        let weights = (scores.clone() - scores.max_dim(3)).exp();
+        let weights = weights.clone() / weights.sum_dim(3);
+        let context = weights.matmul(value).swap_dims(1, 2).reshape([2, 6, 64]);
+        let x = norm(x + linear(context, &layer.mha.output), &layer.norm_1);
+        let h = linear(x.clone(), &layer.pwff.linear_inner);
+        let h = h.clone() * (h / SQRT_2).erf().add_scalar(1.0) / 2.0;
+        norm(x + linear(h, &layer.pwff.linear_outer), &layer.norm_2).into_data()
+    };
+    let run = || pass(floats(1, [2, 6, 64]));
+    (0..2).for_each(|_| drop(run()));
+    let (parts, seen) = capture(run);
+    assert_one_layer(&seen);
+    let before = seen.before();
+    assert!(before.lines().filter(|l| l.contains(" = ")).count() > 60, "{before}");
+    snapshot("burn@encoder-layer-in-primitive-ops", &seen);
+    let whole = model.forward(TransformerEncoderInput::new(floats(1, [2, 6, 64]))).into_data();
+    parts.assert_approx_eq::<f32>(&whole, Tolerance::absolute(1e-6));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod approximate;
 mod capture;
+mod generated;
 mod models;
 mod programs;
 mod support;

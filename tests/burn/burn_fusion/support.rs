@@ -28,6 +28,16 @@ pub fn check_flex(case: &impl Case, tolerance: f32) {
     }
 }
 
+/// [`check`] where bare NdArray cannot run the case: both backends are compared with Flex.
+#[track_caller]
+pub fn check_with_flex(case: &impl Case, tolerance: f32) {
+    check_flex(case, tolerance);
+    let want = case.run::<Flex>();
+    for _ in 0..3 {
+        same("NdArray", &want, &case.run::<BgzFusion<NdArray>>(), tolerance);
+    }
+}
+
 #[track_caller]
 fn same(backend: &str, want: &[TensorData], got: &[TensorData], tolerance: f32) {
     assert_eq!(want.len(), got.len());
