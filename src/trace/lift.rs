@@ -150,11 +150,13 @@ pub(super) struct Binding {
 }
 
 impl Binding {
-    /// Of the run that `context` is of.
-    pub fn new<H>(context: &Context<H>) -> Self {
+    /// Of the run that `context` is of: what the key of its plan has, and no more, so that a plan depends on nothing else.
+    pub fn new<H>(analysis: &Analysis, context: &Context<H>) -> Self {
+        let extent = |e: &usize| Some((*e, *context.shapes_relative2global.get(e)?));
+        let scalar = |s: &u64| Some((*s, *context.scalars.get(&ScalarId { value: *s })?));
         Self {
-            extents: context.shapes_relative2global.iter().map(|(&relative, &n)| (relative, n)).collect(),
-            scalars: context.scalars.iter().map(|(id, &scalar)| (id.value, scalar)).collect(),
+            extents: analysis.extents.iter().filter_map(extent).collect(),
+            scalars: analysis.scalars.iter().filter_map(scalar).collect(),
         }
     }
 

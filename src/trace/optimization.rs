@@ -98,7 +98,7 @@ impl<B: Inner> TraceOptimization<B> {
             .iter()
             .filter_map(|&(place, id)| Some((place, run::constant::<B>(context.handles.get_handle_ref(&id)?)?)))
             .collect();
-        let prepared = match lift(&self.ops, &self.analysis, &Binding::new(context), &constants) {
+        let prepared = match lift(&self.ops, &self.analysis, &Binding::new(&self.analysis, context), &constants) {
             Ok(Lifted { graph, inputs }) => {
                 let approximation = allowed.as_ref().map(|a| &a.approximation);
                 prepare(graph, inputs, &self.ops, &self.analysis, B::inner(), approximation)
