@@ -14,9 +14,11 @@
 //! table only chooses the keys that count, most keys are left out, and it is done query by query (`refined.rs`), as are
 //! few queries with all keys.
 
+mod choose;
 mod codebook;
 mod dense;
 mod exact;
+mod gather;
 mod int8;
 mod mask;
 mod refine;

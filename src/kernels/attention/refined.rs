@@ -5,10 +5,12 @@
 //! in f32. The others are dropped, so that neither their exponentials nor their values are looked at, or contribute
 //! through their table scores.
 
+use super::choose::{choose, counted, greatest};
 use super::codebook::{Codebook, KeyCodes, QUERIES, stand_for};
 use super::dense::{pack_values, write};
+use super::gather::{Vectors, dots, gathered, weigh};
 use super::mask::{Row, masked, masked_one};
-use super::refine::{BIN, BINS, Refine, Rest, SAMPLE};
+use super::refine::{Refine, Rest};
 use super::tile::{PANEL, Product, product};
 use super::{Attention, Mask, Operands, Tasks};
 use crate::kernels::rows::{exp_row, max_row};
@@ -18,8 +20,6 @@ use crate::kernels::strided::{MOST_LANES, Rows};
 
 /// Queries that are scanned together.
 const TOGETHER: usize = 4;
-/// Masked scores as numbers of 16 bits: this many to a unit below the greatest.
-const MASKED_UNITS: f32 = 256.0;
 
 /// Which keys of a query are scored exactly.
 #[derive(Clone, Copy)]
@@ -115,23 +115,6 @@ pub(super) struct Refined<'a> {
     pub scratch: *mut u8,
     pub room: Room,
     pub tasks: Tasks,
-}
-
-/// Rows of one head that lie one after the other, a stride apart.
-#[derive(Clone, Copy)]
-struct Vectors {
-    x: *const f32,
-    row: isize,
-}
-
-impl Vectors {
-    /// # Safety
-    /// There is a row of that number.
-    #[inline(always)]
-    unsafe fn at(self, j: usize) -> *const f32 {
-        // SAFETY: the caller's promise.
-        unsafe { self.x.offset(self.row * j as isize) }
-    }
 }
 
 /// The scratch memory of a head, and its keys and values.
@@ -465,262 +448,3 @@ struct Sums {
 
 /// Exact scores that are computed together where they do not stay together; they fit in the place of a block's sums.
 const EXACT_TOGETHER: usize = BLOCK / 2;
-
-/// Rows side by side, of rows whose components are not.
-///
-/// # Safety
-/// `x` has `n` rows of `d` components, and `to` as many.
-#[inline(always)]
-unsafe fn gathered(x: *const f32, row: isize, inner: isize, n: usize, d: usize, to: *mut f32) -> Vectors {
-    for j in 0..n {
-        for c in 0..d {
-            // SAFETY: component c of row j.
-            unsafe { *to.add(j * d + c) = *x.offset(row * j as isize + inner * c as isize) };
-        }
-    }
-    Vectors { x: to, row: d as isize }
-}
-
-/// The greatest of the first `n` sums.
-///
-/// # Safety
-/// `sums` is valid for reading them.
-#[inline(always)]
-unsafe fn greatest<S: ByteSimd>(s: S, sums: *const u16, n: usize) -> u16 {
-    let mut most = s.isplat(0);
-    let whole = n / (2 * S::LANES) * (2 * S::LANES);
-    for j in (0..whole).step_by(2 * S::LANES) {
-        // SAFETY: a vector within n.
-        most = s.max16(most, unsafe { s.load_bytes(sums.add(j).cast()) });
-    }
-    // SAFETY: the rest of n.
-    (whole..n).map(|j| unsafe { *sums.add(j) }).fold(s.reduce_max16(most), u16::max)
-}
-
-/// Writes scores, of which the scale is still due, as sums; returns the greatest and the step. A NaN counts as the greatest.
-///
-/// # Safety
-/// `scores` and `sums` have `n` numbers, rounded up to whole vectors.
-#[inline(always)]
-unsafe fn counted<S: ByteSimd>(s: S, scores: *const f32, n: usize, due: S::F, sums: *mut u16) -> (u16, f32) {
-    let top = s.splat(f32::from(u16::MAX));
-    // SAFETY: n scores, and a vector of both at a time.
-    unsafe {
-        let max = max_row(s, scores, n, due);
-        let (scale, offset) = (s.mul(due, s.splat(MASKED_UNITS)), s.splat(f32::from(u16::MAX) - max * MASKED_UNITS));
-        for j in (0..n).step_by(S::LANES) {
-            let x = s.mul_add(s.load_upto(scores.add(j), n - j), scale, offset);
-            s.store_u16(sums.add(j), s.to_int(s.max(s.min(x, top), s.splat(0.0))));
-        }
-    }
-    (u16::MAX, 1.0 / MASKED_UNITS)
-}
-
-/// Writes the numbers of the keys to be scored exactly, in order, and returns how many they are.
-///
-/// `sums` are the sums of the `n` keys that a query sees, `most` the greatest, `step` what 1 is in a scaled score. All keys are
-/// chosen where the step is not above 0.
-///
-/// # Safety
-/// `sums` has n numbers, rounded up to whole blocks; `chosen` has room for n.
-#[inline(always)]
-unsafe fn choose<S: ByteSimd>(
-    s: S,
-    refine: &Refine,
-    sums: *const u16,
-    n: usize,
-    most: u16,
-    step: f32,
-    chosen: *mut u32,
-) -> usize {
-    let first = refine.first.min(n);
-    let last = n - refine.last.min(n - first);
-    let mut found = 0;
-    let all = |from: usize, to: usize, found: &mut usize| {
-        for j in from..to {
-            // SAFETY: no key is chosen twice.
-            unsafe { *chosen.add(*found) = j as u32 };
-            *found += 1;
-        }
-    };
-    all(0, first, &mut found);
-    // SAFETY: the caller's promise.
-    match unsafe { threshold(refine.dropped_mass, sums, n, most, step) } {
-        0 => all(first, last, &mut found),
-        least => {
-            let limit = s.isplat(i32::from(least) << 16 | i32::from(least));
-            for j in (first..last).step_by(2 * S::LANES) {
-                // SAFETY: a vector from within n on; keys that are chosen lie within n.
-                unsafe {
-                    let mut bits = s.at_least16(s.load_bytes(sums.add(j).cast()), limit);
-                    if last - j < 2 * S::LANES {
-                        bits &= (1 << (last - j)) - 1;
-                    }
-                    while bits != 0 {
-                        *chosen.add(found) = j as u32 + bits.trailing_zeros();
-                        found += 1;
-                        bits &= bits - 1;
-                    }
-                }
-            }
-        }
-    }
-    all(last, n, &mut found);
-    found
-}
-
-/// The least sum of keys that are chosen: those below have at most `dropped_mass` of the weight of a sample.
-///
-/// # Safety
-/// `sums` is valid for reading `n` numbers.
-#[inline(always)]
-unsafe fn threshold(dropped_mass: f32, sums: *const u16, n: usize, most: u16, step: f32) -> u16 {
-    // NaN, too.
-    if step.is_nan() || step <= 0.0 {
-        return 0;
-    }
-    let mut counts = [0u32; BINS];
-    let bins = step / BIN;
-    let sampled = (n / SAMPLE).max(1);
-    for j in (0..n).step_by(sampled) {
-        // SAFETY: j < n. Sums past those that count may be greater.
-        let below = most.saturating_sub(unsafe { *sums.add(j) });
-        counts[((f32::from(below) * bins) as usize).min(BINS - 1)] += 1;
-    }
-    let weight_of_bin = (-BIN).exp();
-    let mut weights = [0.0f32; BINS];
-    // The greatest counts in any case: where it is not sampled, others would seem to have all the weight.
-    let (mut weight, mut total) = (1.0, 1.0 / sampled as f32);
-    for (w, &count) in weights.iter_mut().zip(&counts) {
-        *w = count as f32 * weight;
-        total += *w;
-        weight *= weight_of_bin;
-    }
-    let (mut dropped, allowed) = (0.0, dropped_mass * total);
-    for (bin, w) in weights.iter().enumerate().rev() {
-        dropped += w;
-        if dropped > allowed {
-            if bin == BINS - 1 {
-                return 0;
-            }
-            // Those less than this many below the greatest are in the bins up to this one. The cast saturates.
-            let within = ((bin + 1) as f32 / bins).ceil() as u32;
-            // At most the greatest: it fits. 0 is all.
-            return (u32::from(most) + 1).saturating_sub(within.max(1)) as u16;
-        }
-    }
-    most
-}
-
-/// Writes the products of a query with the keys of a list.
-///
-/// # Safety
-/// `q` has `d` components, and so have the keys; `list` and `out` have `n` elements.
-#[inline(always)]
-unsafe fn dots<S: ByteSimd>(s: S, q: *const f32, keys: Vectors, d: usize, list: *const u32, n: usize, out: *mut f32) {
-    /// Keys at once: their sums do not wait for each other.
-    const AT_ONCE: usize = 4;
-    let whole = d / S::LANES * S::LANES;
-    let mut i = 0;
-    while i < n {
-        // SAFETY: keys of the list, the last one again where there are fewer; components below d.
-        unsafe {
-            let rows: [*const f32; AT_ONCE] = std::array::from_fn(|r| keys.at(*list.add((i + r).min(n - 1)) as usize));
-            let mut acc = [s.splat(0.0); AT_ONCE];
-            for c in (0..whole).step_by(S::LANES) {
-                let q = s.load(q.add(c));
-                for (acc, row) in acc.iter_mut().zip(rows) {
-                    *acc = s.mul_add(q, s.load(row.add(c)), *acc);
-                }
-            }
-            if whole < d {
-                let q = s.load_partial(q.add(whole), d - whole);
-                for (acc, row) in acc.iter_mut().zip(rows) {
-                    *acc = s.mul_add(q, s.load_partial(row.add(whole), d - whole), *acc);
-                }
-            }
-            for (r, acc) in acc.into_iter().enumerate().take(n - i) {
-                *out.add(i + r) = s.reduce_add(acc);
-            }
-        }
-        i += AT_ONCE;
-    }
-}
-
-/// Writes the sum of the values of a list, each times its weight.
-///
-/// # Safety
-/// `list` and `weights` have `n` elements, values `d_v` components, and `out` room for them in whole vectors.
-#[inline(always)]
-unsafe fn weigh<S: ByteSimd>(
-    s: S,
-    values: Vectors,
-    d_v: usize,
-    list: *const u32,
-    n: usize,
-    weights: *const f32,
-    out: *mut f32,
-) {
-    let mut c = 0;
-    while c < d_v {
-        let rest = d_v - c;
-        // SAFETY: components from c on, as many as there are.
-        unsafe {
-            if rest >= 4 * S::LANES {
-                weigh_some::<S, 4>(s, values, c, list, n, weights, out);
-                c += 4 * S::LANES;
-            } else if rest >= 2 * S::LANES {
-                weigh_some::<S, 2>(s, values, c, list, n, weights, out);
-                c += 2 * S::LANES;
-            } else {
-                let mut acc = s.splat(0.0);
-                for i in 0..n {
-                    let v = s.load_upto(values.at(*list.add(i) as usize).add(c), rest);
-                    acc = s.mul_add(s.splat(*weights.add(i)), v, acc);
-                }
-                s.store(out.add(c), acc);
-                c += S::LANES;
-            }
-        }
-    }
-}
-
-/// [`weigh`] for `N` vectors of components from `c` on.
-///
-/// # Safety
-/// That of [`weigh`]; there are so many components.
-#[inline(always)]
-unsafe fn weigh_some<S: ByteSimd, const N: usize>(
-    s: S,
-    values: Vectors,
-    c: usize,
-    list: *const u32,
-    n: usize,
-    weights: *const f32,
-    out: *mut f32,
-) {
-    // Two sums each, as an addition has to wait for the one before.
-    let mut acc = [[s.splat(0.0); N]; 2];
-    // SAFETY: the caller's promise.
-    unsafe {
-        let add = |i: usize, acc: &mut [S::F; N]| {
-            let (v, w) = (values.at(*list.add(i) as usize).add(c), s.splat(*weights.add(i)));
-            for (u, acc) in acc.iter_mut().enumerate() {
-                *acc = s.mul_add(w, s.load(v.add(u * S::LANES)), *acc);
-            }
-        };
-        let mut i = 0;
-        while i + 2 <= n {
-            add(i, &mut acc[0]);
-            add(i + 1, &mut acc[1]);
-            i += 2;
-        }
-        if i < n {
-            add(i, &mut acc[0]);
-        }
-        let [even, odd] = acc;
-        for (u, (even, odd)) in even.into_iter().zip(odd).enumerate() {
-            s.store(out.add(c + u * S::LANES), s.add(even, odd));
-        }
-    }
-}
