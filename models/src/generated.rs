@@ -1,7 +1,7 @@
 //! The default model as the Rust code that burn-import writes of `models/default/char_lm.onnx`.
 //!
 //! The code is kept in `models/generated/`, so that it is there without a build of burn-import. With the feature
-//! `generated` burn-import writes it anew while this crate is built ([`fresh`]), and a test compares the two.
+//! `generated` burn-import writes it anew while this crate is built (`fresh`), and a test compares the two.
 //!
 //! `forward` takes `ids`, `i64[batch, seq]` (or the backend's own integer), and gives `logits`, `f32[batch, seq, vocab]`.
 
