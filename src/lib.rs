@@ -8,11 +8,13 @@
 //!
 //! [`table`] compiles tables from which attention can take its scores, with
 //! their measured fidelity; [`Pipeline::approximate`] lets it.
+//!
+//! [`gguf`] reads the weights and metadata of GGUF files.
 
 pub mod backend;
 mod error;
 pub mod exec;
-pub mod kernels;
+pub mod gguf;
 mod model;
 pub mod onnx;
 pub mod snapshot;
@@ -20,6 +22,8 @@ pub mod table;
 mod tensor;
 pub mod trace;
 
+#[doc(inline)]
+pub use bgz_kernels as kernels;
 pub use bgz_passes::ir::{self, DType, Graph, Type};
 pub use bgz_passes::pipeline::{Pipeline, Report};
 pub use bgz_passes::{passes, rewrite};

@@ -1,7 +1,7 @@
 //! A model: a graph from an ONNX file, to be rewritten and run.
 
 use crate::Error;
-use crate::exec::inner::{Inner, InnerBackend, RunOps};
+use crate::exec::inner::{HostTensor, Inner, InnerBackend, RunOps};
 use crate::exec::{ExecError, PackedWeights, Plan, bind_inputs};
 use crate::onnx;
 use crate::tensor::Tensor;
@@ -180,7 +180,7 @@ impl Model {
     pub fn op_by_op(&self, inputs: &[Type]) -> Result<OpByOpModel, Error> {
         let bindings = bind_inputs(&self.graph, inputs)?;
         let graph = self.graph.bind(&bindings).map_err(ExecError::from)?;
-        let ops = (self.inner.op_by_op)(&graph)?;
+        let ops = self.inner.op_by_op(&graph)?;
         Ok(OpByOpModel { graph, ops })
     }
 
@@ -228,7 +228,10 @@ impl OpByOpModel {
             .iter()
             .map(|o| output(self.graph.ty(o.value)).ok_or(ExecError::TooLarge))
             .collect::<Result<Vec<_>, _>>()?;
-        self.ops.run(inputs, &mut outputs)?;
+        let given: Vec<HostTensor<'_>> =
+            inputs.iter().map(|t| HostTensor { dtype: t.dtype(), shape: t.shape(), bytes: t.bytes() }).collect();
+        let mut memory: Vec<&mut [u8]> = outputs.iter_mut().map(Tensor::bytes_mut).collect();
+        self.ops.run(&given, &mut memory)?;
         Ok(outputs)
     }
 }

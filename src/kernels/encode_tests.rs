@@ -1,9 +1,9 @@
 //! Codes and lookup rows against plain loops, on every level of the host.
 
 use super::*;
-use crate::kernels::isa::forced::on_each_level;
-use crate::kernels::scan::quantise_row;
-use crate::kernels::simd::run_bytes;
+use crate::isa::forced::on_each_level;
+use crate::scan::quantise_row;
+use crate::simd::run_bytes;
 
 fn data(n: usize, seed: usize) -> Vec<f32> {
     (0..n).map(|i| (((i + 13 * seed) * 7919 % 2017) as f32 / 1000.0) - 1.0).collect()

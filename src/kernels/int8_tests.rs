@@ -1,8 +1,8 @@
 //! Scores of i8 rows against plain loops, on every level of the host.
 
 use super::*;
-use crate::kernels::isa::forced::on_each_level;
-use crate::kernels::simd::{ByteKernel, run_bytes};
+use crate::isa::forced::on_each_level;
+use crate::simd::{ByteKernel, run_bytes};
 use proptest::prelude::*;
 
 fn data(n: usize, seed: usize) -> Vec<f32> {

@@ -1,10 +1,10 @@
 //! Sums of lookups against plain loops, on every level of the host.
 
 use super::*;
-use crate::kernels::isa::forced::on_each_level;
+use crate::isa::forced::on_each_level;
 #[cfg(target_arch = "x86_64")]
-use crate::kernels::simd::emulated;
-use crate::kernels::simd::{ByteKernel, run_bytes};
+use crate::simd::emulated;
+use crate::simd::{ByteKernel, run_bytes};
 use proptest::prelude::*;
 
 fn noise(n: usize, seed: usize) -> Vec<u8> {

@@ -4,7 +4,7 @@ use super::attention_table::{AttentionTable, HeadErrors};
 use super::error::TableError;
 use super::fidelity::{Fidelity, Figure, HeadTally, OutputFidelity};
 use super::int8::int8_scores;
-use super::refine::{Refine, Refined};
+use super::refine::{Refine, Refined, check};
 use super::samples::{Samples, Window};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -78,7 +78,7 @@ impl RefineSearch {
     ) -> Result<Option<Found>, TableError> {
         for dropped_mass in MASSES {
             let refine = Refine { dropped_mass, ..self.refine };
-            refine.check()?;
+            check(&refine)?;
             let (refined, heads) = refined(table, samples, held_out, refine)?;
             let f = &refined.fidelity;
             if f.output_error.worst <= self.max_error && f.top1.worst >= self.min_top1 {

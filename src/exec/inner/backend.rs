@@ -2,12 +2,9 @@
 //! behind functions of this crate it is compiled once, here, and not again in
 //! every program that runs a model.
 
-use super::super::lower::{InnerOp, inner_kernel};
-use super::super::plan::Kernel;
-use super::{InnerError, InnerTensor, OpByOp};
-use crate::backend::Whole;
-use crate::tensor::Tensor;
-use bgz_passes::ir::Graph;
+use super::single::{InnerOp, Single, single};
+use super::{Fault, InnerError, InnerTensor, OpByOp};
+use bgz_passes::ir::{DType, Graph};
 use burn_backend::Backend;
 use burn_flex::Flex;
 use burn_ir::{BackendIr, HandleKind};
@@ -18,12 +15,12 @@ use std::fmt;
 #[derive(Clone, Copy)]
 pub struct InnerBackend {
     name: &'static str,
-    pub(crate) kernel: fn(InnerOp) -> Result<Box<dyn Kernel>, String>,
-    pub(crate) op_by_op: fn(&Graph) -> Result<Box<dyn RunOps>, InnerError>,
+    single: fn(InnerOp) -> Result<Box<dyn Single>, Fault>,
+    op_by_op: fn(&Graph) -> Result<Box<dyn RunOps>, InnerError>,
 }
 
 /// Backends that a model can be run on by type: those whose tensors lie in host memory.
-pub trait Inner: Whole + BackendIr<Handle = HandleKind<Self>> {
+pub trait Inner: BackendIr<Handle = HandleKind<Self>> {
     /// The backend as a value.
     fn inner() -> InnerBackend;
 
@@ -84,7 +81,7 @@ impl InnerBackend {
     pub fn of<B: Backend>(name: &'static str) -> Self {
         Self {
             name,
-            kernel: inner_kernel::<B>,
+            single: single::<B>,
             op_by_op: |graph| Ok(Box::new(OpByOp::<B>::new(graph, &B::Device::default())?)),
         }
     }
@@ -92,6 +89,22 @@ impl InnerBackend {
     /// What it is called.
     pub fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// An op made ready to run, its constants made tensors.
+    ///
+    /// # Errors
+    /// A constant without bytes, or of a dtype that the backend lacks; an operand that is not bound.
+    pub fn single(&self, op: InnerOp) -> Result<Box<dyn Single>, Fault> {
+        (self.single)(op)
+    }
+
+    /// A graph, all of it bound, made ready to run op by op.
+    ///
+    /// # Errors
+    /// Those of [`OpByOp::new`].
+    pub fn op_by_op(&self, graph: &Graph) -> Result<Box<dyn RunOps>, InnerError> {
+        (self.op_by_op)(graph)
     }
 }
 
@@ -101,23 +114,38 @@ impl fmt::Debug for InnerBackend {
     }
 }
 
+/// A tensor in host memory, row-major.
+#[derive(Clone, Copy, Debug)]
+pub struct HostTensor<'a> {
+    /// What its elements are.
+    pub dtype: DType,
+    /// Its extents.
+    pub shape: &'a [usize],
+    /// Its elements.
+    pub bytes: &'a [u8],
+}
+
 /// A graph that runs op by op on host tensors.
-pub(crate) trait RunOps: Send + Sync {
-    fn run(&self, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), InnerError>;
+pub trait RunOps: Send + Sync {
+    /// Runs on inputs in the graph's order, into memory for its outputs in theirs.
+    ///
+    /// # Errors
+    /// Inputs that do not fit; an op that has no result; memory of another size.
+    fn run(&self, inputs: &[HostTensor<'_>], outputs: &mut [&mut [u8]]) -> Result<(), InnerError>;
 }
 
 impl<B: Backend> RunOps for OpByOp<B>
 where
     OpByOp<B>: Send + Sync,
 {
-    fn run(&self, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), InnerError> {
-        let input = |(i, t): (usize, &Tensor)| {
-            InnerTensor::from_bytes(t.dtype(), t.shape(), t.bytes(), self.device())
+    fn run(&self, inputs: &[HostTensor<'_>], outputs: &mut [&mut [u8]]) -> Result<(), InnerError> {
+        let input = |(i, t): (usize, &HostTensor<'_>)| {
+            InnerTensor::from_bytes(t.dtype, t.shape, t.bytes, self.device())
                 .map_err(|f| InnerError::Input { name: i.to_string(), reason: f.to_string() })
         };
         let inputs = inputs.iter().enumerate().map(input).collect::<Result<Vec<_>, _>>()?;
         for (from, to) in OpByOp::run(self, inputs)?.into_iter().zip(outputs) {
-            from.copy_to(to.bytes_mut()).map_err(|f| InnerError::Graph(f.to_string()))?;
+            from.copy_to(to).map_err(|f| InnerError::Graph(f.to_string()))?;
         }
         Ok(())
     }

@@ -62,7 +62,7 @@ pub(super) fn burn_dtype(dtype: DType) -> BurnDType {
 }
 
 /// The dtype of the graph that a Burn dtype is, if it has one.
-pub(crate) fn graph_dtype(dtype: BurnDType) -> Option<DType> {
+pub fn graph_dtype(dtype: BurnDType) -> Option<DType> {
     match dtype {
         BurnDType::Bool(BoolStore::Native | BoolStore::U8) => Some(DType::Bool),
         _ => DType::ALL.into_iter().find(|&d| burn_dtype(d) == dtype),
@@ -152,7 +152,7 @@ macro_rules! same_kind {
 
 impl<B: BackendIr<Handle = HandleKind<B>>> InnerTensor<B> {
     /// From a handle, in the form that Flex and NdArray have it; `None` for a quantised tensor.
-    pub(crate) fn from_handle(handle: HandleKind<B>) -> Option<Self> {
+    pub fn from_handle(handle: HandleKind<B>) -> Option<Self> {
         match handle {
             HandleKind::Float(t) => Some(Self::Float(t)),
             HandleKind::Int(t) => Some(Self::Int(t)),
@@ -162,7 +162,7 @@ impl<B: BackendIr<Handle = HandleKind<B>>> InnerTensor<B> {
     }
 
     /// The handle.
-    pub(crate) fn into_handle(self) -> HandleKind<B> {
+    pub fn into_handle(self) -> HandleKind<B> {
         match self {
             Self::Float(t) => HandleKind::Float(t),
             Self::Int(t) => HandleKind::Int(t),

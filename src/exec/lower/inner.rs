@@ -2,79 +2,32 @@
 
 use super::super::ExecError;
 use super::super::arena::{Reads, Writes};
-use super::super::inner::{InnerTensor, run_op};
+use super::super::inner::{InnerOp, Single, Spans};
 use super::super::plan::Kernel;
 use super::super::view::View;
 use super::Lowering;
-use bgz_passes::ir::{Constant, DType, Node, Op, Type};
-use burn_backend::Backend;
-use std::sync::Mutex;
+use bgz_passes::ir::{Node, Type};
 
-/// An op on tensors of `B`. Operands are copied in and results out: Burn's
-/// tensors own their memory, the arena is shared.
-struct Inner<B: Backend> {
-    op: Op,
-    inputs: Vec<Operand<B>>,
-    types: Vec<Type>,
-    outputs: Vec<Type>,
-}
+/// An op on the inner backend.
+struct Inner(Box<dyn Single>);
 
-enum Operand<B: Backend> {
-    /// Read from this span when run.
-    Read(usize, DType, Vec<usize>),
-    /// Part of the model; converted when the plan was made.
-    Constant(Mutex<InnerTensor<B>>),
-}
+/// What a step reads and writes.
+struct Memory<'a, 'r, 'w>(&'a Reads<'r>, &'a mut Writes<'w>);
 
-impl<B: Backend> Kernel for Inner<B> {
-    fn run(&self, reads: &Reads, writes: &mut Writes) -> Result<(), String> {
-        let device = B::Device::default();
-        let inputs = self
-            .inputs
-            .iter()
-            .map(|o| match o {
-                Operand::Read(i, dtype, shape) => {
-                    InnerTensor::from_bytes(*dtype, shape, reads.bytes(*i), &device).map_err(|e| e.to_string())
-                }
-                Operand::Constant(t) => Ok(t.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()),
-            })
-            .collect::<Result<Vec<_>, String>>()?;
-        let outputs = run_op(&self.op, inputs, &self.types, &self.outputs, &device).map_err(|e| e.to_string())?;
-        for (i, t) in outputs.into_iter().enumerate() {
-            t.copy_to(writes.bytes(i)).map_err(|e| e.to_string())?;
-        }
-        Ok(())
+impl Spans for Memory<'_, '_, '_> {
+    fn read(&self, i: usize) -> &[u8] {
+        self.0.bytes(i)
+    }
+
+    fn write(&mut self, i: usize) -> &mut [u8] {
+        self.1.bytes(i)
     }
 }
 
-/// An op for the inner backend, before it is one of a certain backend.
-pub(crate) struct InnerOp {
-    op: Op,
-    /// A constant, or the number of the span that is read.
-    inputs: Vec<Result<Constant, usize>>,
-    types: Vec<Type>,
-    outputs: Vec<Type>,
-}
-
-/// The op on `B`, its constants made tensors.
-pub(crate) fn inner_kernel<B: Backend>(op: InnerOp) -> Result<Box<dyn Kernel>, String> {
-    let InnerOp { op, inputs, types, outputs } = op;
-    let inputs = inputs
-        .into_iter()
-        .zip(&types)
-        .map(|(input, ty)| match input {
-            Ok(c) => {
-                let bytes = c.bytes().ok_or("a constant without values")?;
-                let tensor = InnerTensor::from_shared(c.dtype(), c.shape(), bytes, &B::Device::default());
-                Ok(Operand::Constant(Mutex::new(tensor.map_err(|e| e.to_string())?)))
-            }
-            Err(i) => {
-                let shape = ty.known_shape().ok_or_else(|| format!("{ty} is not bound"))?;
-                Ok(Operand::Read(i, ty.dtype, shape))
-            }
-        })
-        .collect::<Result<_, String>>()?;
-    Ok(Box::new(Inner::<B> { op, inputs, types, outputs }))
+impl Kernel for Inner {
+    fn run(&self, reads: &Reads, writes: &mut Writes) -> Result<(), String> {
+        self.0.run(&mut Memory(reads, writes))
+    }
 }
 
 impl Lowering<'_> {
@@ -97,7 +50,7 @@ impl Lowering<'_> {
         let outputs: Vec<Type> = node.outputs.iter().map(|&v| self.graph.ty(v).clone()).collect();
         let writes = node.outputs.iter().map(|&v| self.output(v)).collect::<Result<Vec<_>, _>>()?;
         let op = InnerOp { op: node.op.clone(), inputs, types, outputs };
-        let kernel = (self.inner.kernel)(op).map_err(|e| self.fail(node, e))?;
+        let kernel = Box::new(Inner(self.inner.single(op).map_err(|e| self.fail(node, e.to_string()))?));
         self.step_of(node, "inner", kernel, &views.iter().collect::<Vec<_>>(), &writes.iter().collect::<Vec<_>>());
         Ok(())
     }

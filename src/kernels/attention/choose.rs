@@ -1,8 +1,8 @@
 //! Which keys a query's sums choose.
 
 use super::refine::{BIN, BINS, Refine, SAMPLE};
-use crate::kernels::rows::max_row;
-use crate::kernels::simd::ByteSimd;
+use crate::rows::max_row;
+use crate::simd::ByteSimd;
 
 /// Masked scores as numbers of 16 bits: this many to a unit below the greatest.
 const MASKED_UNITS: f32 = 256.0;

@@ -1,10 +1,10 @@
 //! What tables are to the kernels: codes of keys, a lookup row for each query, sums of lookups.
 
-use crate::kernels::ByteIsa;
-use crate::kernels::encode::{self, Book};
-use crate::kernels::scan::{self, BLOCK, Shape, Units};
-use crate::kernels::simd::{ByteKernel, ByteSimd, run_bytes};
-use crate::kernels::strided::{MOST_LANES, Rows};
+use crate::ByteIsa;
+use crate::encode::{self, Book};
+use crate::scan::{self, BLOCK, Shape, Units};
+use crate::simd::{ByteKernel, ByteSimd, run_bytes};
+use crate::strided::{MOST_LANES, Rows};
 
 /// A table's codebooks, in the form the kernels read.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,9 +3,9 @@
 use super::mask::{Row, masked};
 use super::tile::{PANEL, Product, product, tile_rows};
 use super::{Attention, Operands, Tasks};
-use crate::kernels::math;
-use crate::kernels::rows::{exp_row, max_row};
-use crate::kernels::simd::Simd;
+use crate::math;
+use crate::rows::{exp_row, max_row};
+use crate::simd::Simd;
 
 /// Keys of a block: with their values they stay in the L2 cache, and the scores of a tile of queries in the L1.
 pub(super) const KEY_BLOCK: usize = 512;

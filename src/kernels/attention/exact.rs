@@ -3,7 +3,7 @@
 use super::Attention;
 use super::dense::{Block, Needs, Scorer};
 use super::tile::{PANEL, Product, product};
-use crate::kernels::simd::{Kernel, Simd};
+use crate::simd::{Kernel, Simd};
 
 /// Keys in f32, transposed into panels; queries in f32.
 #[derive(Clone, Copy)]

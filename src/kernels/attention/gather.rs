@@ -1,6 +1,6 @@
 //! Products with rows here and there: the keys and values of a list.
 
-use crate::kernels::simd::ByteSimd;
+use crate::simd::ByteSimd;
 
 /// Rows of one head that lie one after the other, a stride apart.
 #[derive(Clone, Copy)]

@@ -2,9 +2,9 @@
 
 use super::Attention;
 use super::dense::{Block, Dense, Needs, Scorer};
-use crate::kernels::int8::{self, PANEL, Product, Queries, groups, panel_bytes};
-use crate::kernels::simd::{ByteKernel, ByteSimd};
-use crate::kernels::strided::Rows;
+use crate::int8::{self, PANEL, Product, Queries, groups, panel_bytes};
+use crate::simd::{ByteKernel, ByteSimd};
+use crate::strided::Rows;
 
 /// Keys in i8 panels, behind them their scales; queries in i8, behind them scales and starts.
 #[derive(Clone, Copy)]

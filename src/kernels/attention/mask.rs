@@ -1,7 +1,7 @@
 //! Masks on rows of scores.
 
 use super::{Attention, Mask, Operands};
-use crate::kernels::simd::Simd;
+use crate::simd::Simd;
 
 /// One row of scores: a query and a run of keys.
 #[derive(Clone, Copy)]

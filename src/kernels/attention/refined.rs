@@ -13,10 +13,10 @@ use super::mask::{Row, masked, masked_one};
 use super::refine::{Refine, Rest};
 use super::tile::{PANEL, Product, product};
 use super::{Attention, Mask, Operands, Tasks};
-use crate::kernels::rows::{exp_row, max_row};
-use crate::kernels::scan::{BLOCK, Units};
-use crate::kernels::simd::{ByteKernel, ByteSimd};
-use crate::kernels::strided::{MOST_LANES, Rows};
+use crate::rows::{exp_row, max_row};
+use crate::scan::{BLOCK, Units};
+use crate::simd::{ByteKernel, ByteSimd};
+use crate::strided::{MOST_LANES, Rows};
 
 /// Queries that are scanned together.
 const TOGETHER: usize = 4;

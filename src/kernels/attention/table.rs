@@ -3,9 +3,9 @@
 use super::Attention;
 use super::codebook::{Codebook, QUERIES, stand_for};
 use super::dense::{Block, Dense, KEY_BLOCK, Needs, Scorer};
-use crate::kernels::scan::{BLOCK, Units};
-use crate::kernels::simd::{ByteKernel, ByteSimd};
-use crate::kernels::strided::{MOST_LANES, Rows};
+use crate::scan::{BLOCK, Units};
+use crate::simd::{ByteKernel, ByteSimd};
+use crate::strided::{MOST_LANES, Rows};
 
 /// Codes of keys, behind them scratch memory; rows of queries, behind them their units and scratch memory.
 #[derive(Clone, Copy)]

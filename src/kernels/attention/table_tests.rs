@@ -2,9 +2,9 @@
 
 use super::tests::Case;
 use super::*;
-use crate::kernels::encode::{Book, Parts};
-use crate::kernels::isa::forced::on_each_level;
-use crate::kernels::scan::{self, Shape};
+use crate::encode::{Book, Parts};
+use crate::isa::forced::on_each_level;
+use crate::scan::{self, Shape};
 
 /// Multiples of 1/16 from -1 to 1: their products are exact in f32, so that the nearest entry is the same in any order of
 /// additions.

@@ -1,9 +1,9 @@
 //! Attention against plain f64 loops, on every instruction set of the host.
 
 use super::*;
-use crate::kernels::Isa;
-use crate::kernels::isa::forced;
-use crate::kernels::scan::Shape;
+use crate::Isa;
+use crate::isa::forced;
+use crate::scan::Shape;
 
 fn data(n: usize, seed: usize) -> Vec<f32> {
     (0..n).map(|i| (((i + seed) * 7919 % 2017) as f32 / 1000.0) - 1.0).collect()

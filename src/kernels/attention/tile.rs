@@ -1,12 +1,12 @@
 //! Register-tiled products of a few rows with a packed panel.
 
-use crate::kernels::simd::{Kernel, Simd};
+use crate::simd::{Kernel, Simd};
 
 /// Vectors of a panel.
-pub(in crate::kernels) const PANEL: usize = 2;
+pub(crate) const PANEL: usize = 2;
 
 /// Rows of the register tile: with two vectors each, as many as the registers hold.
-pub(in crate::kernels) const fn tile_rows(lanes: usize) -> usize {
+pub(crate) const fn tile_rows(lanes: usize) -> usize {
     match lanes {
         16 => 12,
         8 => 6,
@@ -16,7 +16,7 @@ pub(in crate::kernels) const fn tile_rows(lanes: usize) -> usize {
 
 /// A product of `rows` x `depth` by `depth` x a panel.
 #[derive(Clone, Copy)]
-pub(in crate::kernels) struct Product {
+pub(crate) struct Product {
     pub a: *const f32,
     pub a_row: usize,
     pub b: *const f32,
@@ -60,7 +60,7 @@ unsafe fn tile<S: Simd, const M: usize, const N: usize>(s: S, p: Product) {
 /// # Safety
 /// That of [`tile`] with `rows` for M.
 #[inline(always)]
-pub(in crate::kernels) unsafe fn product<S: Simd, const N: usize>(s: S, p: Product, rows: usize) {
+pub(crate) unsafe fn product<S: Simd, const N: usize>(s: S, p: Product, rows: usize) {
     s.apart(Tiles::<N> { p, rows });
 }
 

@@ -3,8 +3,8 @@
 use super::convert::{self, Lane};
 use super::light::{self, Light};
 use super::{TILE, float, integer};
-use crate::kernels::Isa;
-use crate::kernels::simd::TileFn;
+use crate::Isa;
+use crate::simd::TileFn;
 use bgz_passes::ir::{Binary, DType, Expr, Scalar, Unary};
 use std::collections::HashMap;
 

@@ -2,8 +2,8 @@
 //! elements are not lanes.
 
 use super::integer::{Each1, Loop1};
-use crate::kernels::Isa;
-use crate::kernels::simd::{Simd, Tile, TileFn, TileOp, tile_fn};
+use crate::Isa;
+use crate::simd::{Simd, Tile, TileFn, TileOp, tile_fn};
 use std::marker::PhantomData;
 
 /// How elements are held while a chain runs.

@@ -1,8 +1,8 @@
 //! Steps on f32 lanes. A truth value is an i32 lane of 0 or 1.
 
-use crate::kernels::Isa;
-use crate::kernels::math;
-use crate::kernels::simd::{Simd, Tile, TileFn, TileOp, Wide, tile_fn};
+use crate::Isa;
+use crate::math;
+use crate::simd::{Simd, Tile, TileFn, TileOp, Wide, tile_fn};
 use bgz_passes::ir::{Binary, Unary};
 use std::marker::PhantomData;
 

@@ -1,8 +1,8 @@
 //! Steps on i32, i64 and truth-value lanes: plain loops, vectorized by the
 //! compiler for each instruction set.
 
-use crate::kernels::Isa;
-use crate::kernels::simd::{Simd, Tile, TileFn, TileOp, tile_fn};
+use crate::Isa;
+use crate::simd::{Simd, Tile, TileFn, TileOp, tile_fn};
 use bgz_passes::ir::{Binary, Unary};
 use std::marker::PhantomData;
 

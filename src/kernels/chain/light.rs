@@ -2,9 +2,9 @@
 //! in registers while a short list of functions is applied to them, so that the
 //! tile is read and written once.
 
-use crate::kernels::Isa;
-use crate::kernels::math;
-use crate::kernels::simd::{Simd, Tile, TileFn, TileOp, tile_fn};
+use crate::Isa;
+use crate::math;
+use crate::simd::{Simd, Tile, TileFn, TileOp, tile_fn};
 use bgz_passes::ir::{Binary, Unary};
 
 /// A function of one vector; a number it has is the other operand.

@@ -2,10 +2,10 @@
 
 use super::TILE;
 use super::compile::Program;
-use crate::kernels::axes::merge_axes;
-use crate::kernels::parallel;
-use crate::kernels::scratch;
-use crate::kernels::simd::Tile;
+use crate::axes::merge_axes;
+use crate::parallel;
+use crate::scratch;
+use crate::simd::Tile;
 use bgz_passes::ir::{DType, Expr};
 
 /// Shapes or strides that do not fit together.

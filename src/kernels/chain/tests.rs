@@ -1,7 +1,7 @@
 //! Chains against the reference evaluator, on every instruction set of the host.
 
 use super::*;
-use crate::kernels::{Isa, ulp};
+use crate::{Isa, ulp};
 use bgz_passes::ir::{Binary, DType, Expr, Scalar, Unary};
 
 fn input(i: usize) -> Box<Expr> {

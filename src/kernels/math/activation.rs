@@ -2,7 +2,7 @@
 
 use super::exp::{exp_not_positive, exp_not_positive_or_zero, parts};
 use super::{horner, log};
-use crate::kernels::simd::Simd;
+use crate::simd::Simd;
 
 /// `max(x, 0)`. Exact; -0 stays.
 #[inline(always)]

@@ -1,6 +1,6 @@
 //! What is exact, or one correctly rounded instruction or two.
 
-use crate::kernels::simd::Simd;
+use crate::simd::Simd;
 
 /// -1, 0 or 1; a zero and a NaN stay what they are. Exact.
 #[inline(always)]

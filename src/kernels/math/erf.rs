@@ -2,7 +2,7 @@
 
 use super::exp::{m1_parts, pow2};
 use super::poly;
-use crate::kernels::simd::Simd;
+use crate::simd::Simd;
 
 /// `erf(x) / x - 1` in `x^2` for `|x| <= 0.93`: Remez-type fit of degree 6
 /// (Lawson iteration, Chebyshev basis), relative error below 2^-31.

@@ -1,7 +1,7 @@
 //! e to a power.
 
 use super::{horner, poly};
-use crate::kernels::simd::Simd;
+use crate::simd::Simd;
 
 pub(super) const LOG2_E: f32 = std::f32::consts::LOG2_E;
 /// ln 2 in two parts, the first with 9 significant bits so that its product

@@ -2,7 +2,7 @@
 
 use super::exp::{LN2_HI, LN2_LO, LOG2_E, ROUNDER, TAIL, parts, pow2};
 use super::{horner, log, log1p, poly, tanh_table};
-use crate::kernels::simd::Simd;
+use crate::simd::Simd;
 use std::f32::consts::LN_2;
 
 /// Hyperbolic tangent. 2 ULP.

@@ -1,7 +1,7 @@
 //! Inverse trigonometric functions.
 
 use super::poly;
-use crate::kernels::simd::Simd;
+use crate::simd::Simd;
 use std::f32::consts::{FRAC_PI_2, FRAC_PI_4, PI};
 
 /// What `FRAC_PI_2` lacks of pi/2.

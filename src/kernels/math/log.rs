@@ -2,7 +2,7 @@
 
 use super::exp::{LN2_HI, LN2_LO};
 use super::{fast_two_sum, poly, two_sum};
-use crate::kernels::simd::Simd;
+use crate::simd::Simd;
 
 /// `(log(1 + f) - f + f^2/2) / f^3` on `sqrt(1/2) - 1 <= f <= sqrt(2) - 1`
 /// (Cephes, `logf.c`).

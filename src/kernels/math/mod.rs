@@ -3,7 +3,7 @@
 //!
 //! A bound "n ULP" is a distance of at most n representable numbers from the
 //! correctly rounded result, over all 2^32 inputs unless it says otherwise;
-//! [`sweep`](crate::kernels::sweep) checks it. Nothing is computed in `f64`.
+//! [`sweep`](crate::sweep) checks it. Nothing is computed in `f64`.
 //! NaN gives NaN.
 
 mod activation;

@@ -2,7 +2,7 @@
 
 use super::exp::ROUNDER;
 use super::{fast_two_sum, log, poly, two_product};
-use crate::kernels::simd::Simd;
+use crate::simd::Simd;
 
 /// `(2^r - 1) / r` on `|r| <= 1/2`: Remez-type fit of degree 6 (Lawson
 /// iteration, Chebyshev basis), relative error of `2^r` below 2^-34.

@@ -1,8 +1,8 @@
 //! Angles modulo pi/2.
 
 use super::{fast_two_sum, two_product, two_sum};
-use crate::kernels::math::exp::ROUNDER;
-use crate::kernels::simd::Simd;
+use crate::math::exp::ROUNDER;
+use crate::simd::Simd;
 use std::f32::consts::{FRAC_2_PI, FRAC_PI_2};
 
 /// pi/2 in three parts: each the `f32` nearest to what the ones before leave

@@ -1,6 +1,6 @@
 //! Hyperbolic tangent by table, for instruction sets with a fast lookup of 32 numbers.
 
-use crate::kernels::simd::Simd;
+use crate::simd::Simd;
 
 /// Added to a magnitude so that its exponent and leading bits cut `[0, 10.25)`
 /// into intervals that are short where the function bends.

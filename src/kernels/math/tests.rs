@@ -1,9 +1,9 @@
 //! Accuracy of every function on every instruction set of the host, against
 //! `Unary::eval` and `Binary::eval`, which compute in f64.
 
-use crate::kernels::chain::{Elementwise, Program, unary_tile};
-use crate::kernels::simd::{Tile, TileFn};
-use crate::kernels::{Isa, sweep, ulp};
+use crate::chain::{Elementwise, Program, unary_tile};
+use crate::simd::{Tile, TileFn};
+use crate::{Isa, sweep, ulp};
 use bgz_passes::ir::{Binary, DType, Expr, Scalar, Unary};
 
 /// Every instruction set of the host; a line on those it lacks.

@@ -2,7 +2,7 @@
 
 use super::poly;
 use super::reduce_pi::reduce;
-use crate::kernels::simd::Simd;
+use crate::simd::Simd;
 
 /// `(sin(r) / r - 1) / r^2` in `r^2` for `|r| <= pi/4` (Cephes, `sinf.c`).
 const SIN: [f32; 3] = [-1.951_529_6e-4, 8.332_161e-3, -1.666_665_5e-1];

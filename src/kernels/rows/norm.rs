@@ -1,7 +1,7 @@
 //! LayerNorm and RMSNorm.
 
 use super::{Ends, Isa, RowError, RowFn, check, each_row, rows_of};
-use crate::kernels::simd::Simd;
+use crate::simd::Simd;
 
 #[derive(Clone, Copy)]
 struct Norm {

@@ -1,8 +1,8 @@
 //! One number for each row.
 
 use super::{Isa, RowError, RowFn, check, each_row, rows_of};
-use crate::kernels::math;
-use crate::kernels::simd::Simd;
+use crate::math;
+use crate::simd::Simd;
 
 /// What a row becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -84,7 +84,7 @@ impl RowFn for Reduce {
                 let mut lanes = [0.0f32; MOST];
                 // SAFETY: the array holds LANES floats.
                 unsafe { s.store(lanes.as_mut_ptr(), v) };
-                let scalar = crate::kernels::simd::Scalar;
+                let scalar = crate::simd::Scalar;
                 lanes[..S::LANES].iter().fold(kind.identity(), |a, b| kind.combine(scalar, a, *b))
             }
         };

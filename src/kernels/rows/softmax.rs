@@ -1,8 +1,8 @@
 //! softmax and log-softmax.
 
 use super::{Ends, Isa, RowError, RowFn, check, each_row, rows_of};
-use crate::kernels::math;
-use crate::kernels::simd::{Simd, Wide};
+use crate::math;
+use crate::simd::{Simd, Wide};
 
 /// The greatest of `scale * x` over a row of `n > 0`; a NaN may get lost.
 ///

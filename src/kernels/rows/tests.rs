@@ -1,7 +1,7 @@
 //! Row functions against plain f64 loops.
 
 use super::*;
-use crate::kernels::isa::forced::on_each;
+use crate::isa::forced::on_each;
 
 const COLS: [usize; 14] = [1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 63, 64, 100, 384];
 

@@ -14,7 +14,7 @@ pub use avx512::emulated;
 #[cfg(target_arch = "x86_64")]
 use super::{Avx2, Avx512, Base, Vbmi, Vnni};
 use super::{Scalar, Simd};
-use crate::kernels::ByteIsa;
+use crate::ByteIsa;
 
 /// Vectors of `4 * LANES` bytes, or of `2 * LANES` numbers of 16 bits, in the integer vectors of [`Simd`].
 ///

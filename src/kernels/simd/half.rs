@@ -2,7 +2,7 @@
 
 /// f16 bits to f32, by integer steps alone so that a vector of them is easy.
 #[inline(always)]
-pub(super) fn f16_to_f32(h: u16) -> f32 {
+pub fn f16_to_f32(h: u16) -> f32 {
     // The exponent is rebiased by a multiplication, which also normalizes
     // subnormals (F. Giesen, "half to float, done quick", variant 4).
     let sign = (u32::from(h) & 0x8000) << 16;

@@ -42,6 +42,7 @@ pub use avx512::{Avx512, Base, Vbmi, Vnni};
 #[cfg(all(test, target_arch = "x86_64"))]
 pub use bytes::emulated;
 pub use bytes::{ByteKernel, ByteSimd, run_bytes};
+pub use half::f16_to_f32;
 pub use scalar::Scalar;
 pub use wide::Wide;
 
@@ -205,7 +206,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
         a
     }
 
-    /// [`Simd::together`] for the vectors of [`Wide`], else nothing: for use between
+    /// [`Simd::together`] for the vectors of `Wide`, else nothing: for use between
     /// the steps of a long dependent chain.
     #[inline(always)]
     fn in_step(self, a: Self::F) -> Self::F {

@@ -3,7 +3,7 @@
 use super::{Reader, TableFileError};
 use crate::table::attention_table::{HeadErrors, Record};
 use crate::table::fidelity::Figure;
-use crate::table::refine::{Refine, Refined};
+use crate::table::refine::{Refine, Refined, check};
 use serde_json::{Value, json};
 
 /// Adds a record to the description of its table. Floats are text, which keeps them as they are.
@@ -56,7 +56,7 @@ impl Reader<'_> {
     fn refined(&self) -> Result<Refined, TableFileError> {
         let (dropped_mass, rest) = (self.parsed("dropped_mass")?, self.parsed("rest")?);
         let refine = Refine { dropped_mass, first: self.number("first")?, last: self.number("last")?, rest };
-        refine.check().map_err(|source| TableFileError::Parts { index: self.index, source })?;
+        check(&refine).map_err(|source| TableFileError::Parts { index: self.index, source })?;
         let share = |i: usize| {
             let share = self.description["chosen"][i].as_str().and_then(|s| s.parse::<f64>().ok());
             share.filter(|s| (0.0..=1.0).contains(s)).ok_or_else(|| self.bad("chosen", "is missing, or no two shares"))

@@ -1,7 +1,7 @@
 //! 32 bytes in a vector of AVX2.
 
 use super::{ByteKernel, ByteSimd};
-use crate::kernels::simd::Avx2;
+use crate::simd::Avx2;
 use std::arch::x86_64::*;
 
 /// Compiles `kernel` with the features of the token.

@@ -1,8 +1,8 @@
 //! 64 bytes in a vector of AVX-512.
 
 use super::{ByteKernel, ByteSimd};
-use crate::kernels::simd::avx512::Level;
-use crate::kernels::simd::{Avx512, Base, Vbmi, Vnni};
+use crate::simd::avx512::Level;
+use crate::simd::{Avx512, Base, Vbmi, Vnni};
 use std::arch::x86_64::*;
 
 /// Functions that compile `kernel` with the features of their token.

@@ -1,7 +1,7 @@
 //! Four bytes, or two numbers of 16 bits, in one lane.
 
 use super::{ByteKernel, ByteSimd};
-use crate::kernels::simd::Scalar;
+use crate::simd::Scalar;
 
 /// `f` on each byte.
 #[inline(always)]

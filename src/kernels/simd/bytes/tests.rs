@@ -1,7 +1,7 @@
 //! Every operation against plain loops, on every level of the host.
 
 use super::*;
-use crate::kernels::isa::forced::on_each_level;
+use crate::isa::forced::on_each_level;
 
 /// Bytes with all values and, as 16 bits, many carries.
 fn bytes(n: usize, seed: usize) -> Vec<u8> {

@@ -23,15 +23,15 @@ mod pool;
 mod reduce;
 mod resize;
 mod run;
+mod single;
 mod tensor;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use backend::RunOps;
-pub use backend::{Inner, InnerBackend};
+pub use backend::{HostTensor, Inner, InnerBackend, RunOps};
 pub use run::OpByOp;
-pub use tensor::InnerTensor;
-pub(crate) use tensor::graph_dtype;
+pub use single::{InnerOp, Single, Spans};
+pub use tensor::{InnerTensor, graph_dtype};
 
 use bgz_passes::ir::{DType, Dim, Op, Operand, Type, infer};
 use burn_backend::Backend;

@@ -6,6 +6,7 @@
 //! - [`attention`]: exact attention;
 //! - [`copy`]: strided views made contiguous;
 //! - [`Isa`]: what they run on; `BGZ_ISA` chooses; [`ByteIsa`]: the same for kernels on bytes;
+//! - [`peak`]: what the machine can do at the most;
 //! - [`sweep`]: all 2^32 inputs against a reference; [`list()`]: what there is.
 //!
 //! Each kernel is one generic body over a small SIMD vocabulary, compiled once
@@ -23,6 +24,7 @@ mod isa;
 mod list;
 mod math;
 mod parallel;
+pub mod peak;
 pub mod rows;
 mod scan;
 mod scratch;
@@ -36,4 +38,8 @@ pub mod ulp;
 pub use encode::{Book, BookError, Parts};
 pub use isa::{ByteIsa, Isa, IsaError};
 pub use list::{KernelInfo, list, unary_bound};
+pub use parallel::alone;
 pub use scan::{Shape, Units, quantise_row};
+/// For kernels that lie with what they are for, as those of GGUF blocks do.
+#[doc(hidden)]
+pub use simd::{Kernel, Simd, f16_to_f32, run};

@@ -1,0 +1,90 @@
+//! What a machine can do at the most: what times are measured against.
+
+use super::Isa;
+use super::simd::{Kernel, Simd, run};
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+/// Sums that do not wait for each other: more than any CPU has multiply-adds under way.
+const SUMS: usize = 16;
+
+/// Multiply-adds of vectors on registers.
+struct MultiplyAdds {
+    rounds: u32,
+}
+
+impl Kernel for MultiplyAdds {
+    /// Floats in a vector.
+    type Out = usize;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> usize {
+        let (a, b) = (s.splat(black_box(0.5)), s.splat(black_box(1.0)));
+        let mut sums = [a; SUMS];
+        for _ in 0..self.rounds {
+            for sum in &mut sums {
+                *sum = s.mul_add(*sum, a, b);
+            }
+        }
+        for sum in sums {
+            black_box(s.reduce_add(sum));
+        }
+        S::LANES
+    }
+}
+
+/// The rate of f32 multiply-adds, a multiply-add counting twice, of all threads of the current rayon pool together, in operations a
+/// second: the best of some 20 ms.
+pub fn flops(isa: Isa) -> f64 {
+    const ROUNDS: u32 = 20_000;
+    best(|| {
+        let lanes: usize = rayon::broadcast(|_| run(isa, MultiplyAdds { rounds: ROUNDS })).into_iter().sum();
+        (2 * SUMS * lanes) as f64 * f64::from(ROUNDS)
+    })
+}
+
+/// The rate at which all threads of the current rayon pool together copy memory that no cache holds, in bytes read and
+/// written a second: the best of some 20 ms.
+pub fn bytes() -> f64 {
+    /// Numbers that a thread copies.
+    const LEN: usize = 8 << 20;
+    let threads = rayon::current_num_threads();
+    let from = vec![1.0f32; LEN * threads];
+    let mut to = vec![0.0f32; LEN * threads];
+    best(|| {
+        use rayon::prelude::*;
+        to.par_chunks_mut(LEN).zip(from.par_chunks(LEN)).for_each(|(to, from)| to.copy_from_slice(black_box(from)));
+        black_box(&mut to);
+        (2 * size_of::<f32>() * LEN * threads) as f64
+    })
+}
+
+/// The best rate of what `run` says it did.
+fn best(mut run: impl FnMut() -> f64) -> f64 {
+    let mut best = 0.0f64;
+    let start = Instant::now();
+    let mut rounds = 0;
+    while rounds < 3 || start.elapsed() < Duration::from_millis(20) {
+        let start = Instant::now();
+        let done = run();
+        best = best.max(done / start.elapsed().as_secs_f64().max(1e-9));
+        rounds += 1;
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No CPU is outside of these: the loop is neither removed nor waits for itself.
+    #[test]
+    fn rates_are_those_of_a_machine() {
+        for &isa in Isa::available() {
+            let rate = flops(isa);
+            assert!((1e7..1e14).contains(&rate), "{}: {rate}", isa.name());
+        }
+        let rate = bytes();
+        assert!((1e7..1e14).contains(&rate), "{rate}");
+    }
+}
