@@ -265,6 +265,57 @@ fn activations_softmax_and_norms_of_f32_have_kernels() {
     assert!(inner.is_empty(), "{inner:?}");
 }
 
+/// A block of a transformer without its attention: two products, a norm, and what lies between, over `[2, n, 16]`.
+fn feed_forward() -> Graph {
+    use bgz_fusion::ir::{Binary, Dim, Op, Reduce, ReduceKind, Unary};
+    let values = |n: usize, scale: f32| (0..n).map(|i| ((i * 37 % 101) as f32 - 50.0) * scale).collect::<Vec<_>>();
+    let mut g = Graph::new("feed_forward");
+    let ty = Type::new(bgz_fusion::DType::F32, [Dim::from(2usize), "n".into(), Dim::from(16usize)]);
+    let x = g.add_input("x", ty.clone()).unwrap();
+    let residual = g.add_input("residual", ty).unwrap();
+    let mut constant = |name: &str, shape: &[usize], scale| {
+        g.add_const(name, Constant::f32s(shape, &values(shape.iter().product(), scale)).unwrap())
+    };
+    let (up, up_bias) = (constant("up", &[16, 40], 0.01), constant("up_bias", &[40], 0.02));
+    let (down, gain) = (constant("down", &[16, 40], 0.01), constant("gain", &[1, 1, 16], 0.02));
+    let (scale, shift) = (constant("scale", &[16], 0.03), constant("shift", &[16], 0.01));
+    let a = g.add("a", Op::Linear { trans_w: false }, &[x, up, up_bias]).unwrap();
+    let b = g.add("b", Op::Unary(Unary::GeluErf), &[a]).unwrap();
+    let c = g.add("c", Op::Linear { trans_w: true }, &[b, down]).unwrap();
+    let d = g.add("d", Op::Binary(Binary::Mul), &[c, gain]).unwrap();
+    let e = g.add("e", Op::Binary(Binary::Add), &[d, residual]).unwrap();
+    let f = g.add("f", Op::LayerNorm { eps: bgz_fusion::ir::Float(1e-5) }, &[e, scale, shift]).unwrap();
+    // Read by others beside the last: written as a whole.
+    let mean =
+        g.add("mean", Op::Reduce(Reduce { kind: ReduceKind::Mean, axes: vec![2], keep_dims: true }), &[f]).unwrap();
+    let sum = g.add("sum", Op::Binary(Binary::Add), &[f, mean]).unwrap();
+    g.add_output("e", e).unwrap();
+    g.add_output("sum", sum).unwrap();
+    g
+}
+
+#[test]
+fn what_treats_rows_alike_runs_by_blocks_of_rows() {
+    let graph = feed_forward();
+    let types = |n: usize| [0; 2].map(|_| Type::new(bgz_fusion::DType::F32, [2, n, 16]));
+    let kernels = |n: usize| {
+        let plan = Plan::new(&graph, &types(n), &PackedWeights::default(), Flex::inner(), None).unwrap();
+        plan.steps().map(|s| s.kernel).collect::<Vec<_>>()
+    };
+    // From 96 rows on, one step; the mean of a row is not among what a block does.
+    assert_eq!(kernels(48)[0], "rows");
+    assert_eq!(kernels(48).len(), 3);
+    assert_eq!(kernels(47)[0], "gemm packed");
+    // Fewer, whole blocks, a rest.
+    for n in [40, 48, 66, 97, 200] {
+        let check = Check::new().bind("n", n);
+        for threads in [1, 2, 3] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| check_on::<Flex>(&graph, &check, 5, "flex"));
+        }
+    }
+}
+
 #[test]
 fn an_index_out_of_range_is_an_error_naming_the_node() {
     let graph = parse("graph @g {\nin %x : f32[4]\nin %i : i64[n]\n%y = gather(%x, %i) {axis = 0} : f32[n]\nout %y\n}")

@@ -129,6 +129,9 @@ pub(crate) struct Reads<'a> {
     spans: &'a [(*const u8, usize)],
 }
 
+// SAFETY: what a step reads nobody writes meanwhile, and only bytes are read.
+unsafe impl Sync for Reads<'_> {}
+
 /// What a step writes: whole buffers.
 pub(crate) struct Writes<'a> {
     spans: &'a [(*mut u8, usize)],
@@ -139,6 +142,14 @@ pub(crate) struct Writes<'a> {
 pub(crate) struct Pointers {
     reads: Vec<(*const u8, usize)>,
     writes: Vec<(*mut u8, usize)>,
+}
+
+impl Pointers {
+    /// Makes room for so many of each.
+    pub fn reserve(&mut self, n: usize) {
+        self.reads.reserve(n);
+        self.writes.reserve(n);
+    }
 }
 
 // SAFETY: the pointers are overwritten at the start of every step and only

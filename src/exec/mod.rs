@@ -4,13 +4,17 @@
 //! inner backend, op by op, as in [`inner`].
 
 mod arena;
-pub mod inner;
+mod awake;
 mod lower;
 mod packed;
 mod plan;
 mod ports;
+mod rowwise;
 mod view;
+mod work;
 
+#[doc(inline)]
+pub use bgz_inner as inner;
 pub(crate) use lower::{FOREIGN, has_kernel};
 pub use packed::PackedWeights;
 pub(crate) use plan::Work;

@@ -1,10 +1,12 @@
 //! Making a plan and running it.
 
 use super::arena::{Arena, Home, Layout, Lifetime, Memory, Pointers, Reads, Writes};
+use super::awake::awake;
 use super::inner::InnerBackend;
 use super::lower::{ForeignResult, Lowered, Lowering};
 use super::packed::ConstantBytes;
 use super::ports::{Ports, Tensors};
+use super::rowwise::{self, Region};
 use super::view::{Slot, View};
 use super::{ExecError, PackedWeights};
 use crate::tensor::Tensor;
@@ -27,6 +29,10 @@ pub(crate) struct Step {
     /// Name of the kernel, for profiles.
     pub kernel_name: &'static str,
     pub work: Work,
+    /// [`StepInfo::flops`].
+    pub flops: u64,
+    /// [`StepInfo::bytes`].
+    pub bytes: u64,
     pub reads: Vec<Span>,
     pub writes: Vec<Span>,
 }
@@ -61,6 +67,10 @@ pub struct StepInfo {
     pub op: String,
     /// The kernel that runs it; `inner` is the inner backend, `foreign` the op of a trace as Burn recorded it.
     pub kernel: &'static str,
+    /// Operations on floats of products, convolutions and attention, a multiply-add counting twice; 0 of others.
+    pub flops: u64,
+    /// Bytes of its operands and results.
+    pub bytes: u64,
 }
 
 /// A graph made ready to run on inputs of given shapes.
@@ -73,8 +83,14 @@ pub struct Plan {
     constants: Vec<ConstantBytes>,
     foreign: Vec<ForeignResult>,
     layout: Layout,
+    /// Whether there is enough to do for more than one thread.
+    shared: bool,
     states: Mutex<Vec<State>>,
 }
+
+/// Bytes that the steps of a plan read and write, from which on other threads are kept awake while it runs. Below, it is
+/// done before one has woken up.
+const SHARED_BYTES: usize = 128 << 10;
 
 /// The memory of one run, kept for the next.
 struct State {
@@ -100,9 +116,32 @@ impl Plan {
         let bindings = bind_inputs(graph, inputs)?;
         let mut bound = graph.bind(&bindings)?;
         let report = Pipeline::bound(approximation).run(&mut bound)?;
+        let regions = rowwise::regions(&bound);
+        Self::of_bound(bound, report, &regions, packed, inner, approximation)
+    }
+
+    /// A plan of a bound graph, some of whose nodes are run by blocks of rows.
+    fn of_bound(
+        bound: Graph,
+        report: Report,
+        regions: &[Region],
+        packed: &PackedWeights,
+        inner: InnerBackend,
+        approximation: Option<&Approximation>,
+    ) -> Result<Self, ExecError> {
         let mut lowering = Lowering::new(&bound, packed, inner, approximation)?;
+        let mut regions = regions.iter().peekable();
+        let mut left = 0;
         for (id, _) in bound.nodes() {
-            lowering.node(id)?;
+            if let Some(region) = regions.next_if(|r| r.nodes.first() == Some(&id)) {
+                let plan = |graph: &Graph| Self::of_rows(graph.clone(), packed, inner);
+                lowering.by_rows(region, region.kernel(&bound, plan)?)?;
+                left = region.nodes.len();
+            }
+            match left.checked_sub(1) {
+                Some(less) => left = less,
+                None => lowering.node(id)?,
+            }
         }
         let outputs: Vec<(String, View)> = bound
             .outputs()
@@ -120,8 +159,33 @@ impl Plan {
                 Ok((bound.name(v).to_string(), ty.dtype, shape))
             })
             .collect::<Result<_, ExecError>>()?;
+        let spans = steps.iter().flat_map(|s| s.reads.iter().chain(&s.writes));
+        let shared = spans.fold(0usize, |sum, &(.., bytes)| sum.saturating_add(bytes)) >= SHARED_BYTES;
         let states = Mutex::default();
-        Ok(Self { graph: bound, report, inputs, outputs, steps, constants, foreign, layout, states })
+        Ok(Self { graph: bound, report, inputs, outputs, steps, constants, foreign, layout, shared, states })
+    }
+
+    /// The plan of a block of rows, run by several threads at once, each with memory of its own from the start.
+    fn of_rows(graph: Graph, packed: &PackedWeights, inner: InnerBackend) -> Result<Self, ExecError> {
+        let mut plan = Self::of_bound(graph, Report::default(), &[], packed, inner, None)?;
+        let states = (0..rayon::current_num_threads()).map(|_| plan.state()).collect::<Result<_, _>>()?;
+        plan.states = Mutex::new(states);
+        Ok(plan)
+    }
+
+    fn state(&self) -> Result<State, ExecError> {
+        let mut pointers = Pointers::default();
+        pointers.reserve(self.steps.iter().map(|s| s.reads.len().max(s.writes.len())).max().unwrap_or(0));
+        Ok(State { arena: Arena::new(self.layout.bytes)?, pointers })
+    }
+
+    /// Runs on this thread alone.
+    pub(crate) fn run_block(&self, ports: &mut dyn Ports) -> Result<(), ExecError> {
+        let state = self.states.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut state = state.map_or_else(|| self.state(), Ok)?;
+        let result = self.run_steps(ports, &mut state, None);
+        self.states.lock().unwrap_or_else(PoisonError::into_inner).push(state);
+        result
     }
 
     /// What was done to the graph once its extents were numbers: how scores are computed, and why.
@@ -136,7 +200,13 @@ impl Plan {
 
     /// The steps, in order.
     pub fn steps(&self) -> impl Iterator<Item = StepInfo> + '_ {
-        self.steps.iter().map(|s| StepInfo { node: s.node.clone(), op: s.op.clone(), kernel: s.kernel_name })
+        self.steps.iter().map(|s| StepInfo {
+            node: s.node.clone(),
+            op: s.op.clone(),
+            kernel: s.kernel_name,
+            flops: s.flops,
+            bytes: s.bytes,
+        })
     }
 
     /// Bytes of the arena that one run works in.
@@ -184,15 +254,13 @@ impl Plan {
     /// Runs on whatever memory `ports` has for inputs and outputs.
     pub(crate) fn run_on(&self, ports: &mut dyn Ports, times: Option<&mut Vec<Duration>>) -> Result<(), ExecError> {
         let state = self.states.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut state = match state {
-            Some(s) => s,
-            None => State { arena: Arena::new(self.layout.bytes)?, pointers: Pointers::default() },
-        };
+        let mut state = state.map_or_else(|| self.state(), Ok)?;
         // From inside the pool, parallel steps start without a hand-over between threads.
+        let steps = || self.run_steps(ports, &mut state, times);
         let result = if rayon::current_thread_index().is_some() {
-            self.run_steps(ports, &mut state, times)
+            if self.shared { awake(steps) } else { steps() }
         } else {
-            rayon::scope(|_| self.run_steps(ports, &mut state, times))
+            rayon::scope(|_| if self.shared { awake(steps) } else { steps() })
         };
         self.states.lock().unwrap_or_else(PoisonError::into_inner).push(state);
         result

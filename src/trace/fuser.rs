@@ -1,7 +1,7 @@
 //! The one fuser: it takes every op as it comes.
 
+use super::Traced;
 use super::optimization::TraceOptimization;
-use crate::exec::inner::Inner;
 use burn_fusion::{FuserProperties, FuserStatus, OperationFuser};
 use burn_ir::OperationIr;
 use std::marker::PhantomData;
@@ -24,7 +24,7 @@ impl<B> TraceFuser<B> {
     }
 }
 
-impl<B: Inner> OperationFuser<TraceOptimization<B>> for TraceFuser<B> {
+impl<B: Traced> OperationFuser<TraceOptimization<B>> for TraceFuser<B> {
     fn fuse(&mut self, operation: &OperationIr) {
         if self.ops.len() < MAX_OPS {
             self.ops.push(operation.clone());

@@ -18,6 +18,7 @@ mod capture;
 mod fuser;
 mod lift;
 mod optimization;
+mod pool;
 mod run;
 mod scope;
 mod whole;
@@ -27,7 +28,7 @@ pub use capture::{Capture, Region, capture};
 pub use fuser::MAX_OPS;
 pub use optimization::TraceOptimization;
 
-use crate::backend::Local;
+use crate::backend::{Local, Whole};
 use crate::exec::inner::Inner;
 use burn_backend::{Backend, DType};
 use burn_flex::Flex;
@@ -35,6 +36,11 @@ use burn_fusion::{FusionBackend, FusionRuntime, OperationFuser};
 use burn_ir::OperationIr;
 use burn_ndarray::NdArray;
 use std::marker::PhantomData;
+
+/// Backends whose ops can be recorded and run as a plan.
+pub trait Traced: Inner + Whole {}
+
+impl<B: Inner + Whole> Traced for B {}
 
 /// What burn-fusion needs to know to run [`crate::BgzFusion`] over `B`.
 pub struct Runtime<B>(PhantomData<fn() -> B>);
@@ -45,7 +51,7 @@ impl<B> std::fmt::Debug for Runtime<B> {
     }
 }
 
-impl<B: Inner> FusionRuntime for Runtime<B> {
+impl<B: Traced> FusionRuntime for Runtime<B> {
     type OptimizationState = Vec<OperationIr>;
     type Optimization = TraceOptimization<B>;
     type FusionHandle = B::Handle;
@@ -56,7 +62,7 @@ impl<B: Inner> FusionRuntime for Runtime<B> {
     }
 }
 
-impl<B: Inner> FusionBackend for Local<B> {
+impl<B: Traced> FusionBackend for Local<B> {
     type FusionRuntime = Runtime<B>;
     type FullPrecisionBackend = Self;
 
@@ -72,7 +78,7 @@ fn sync_all() {
 }
 
 /// Does what is still waiting on a device.
-fn sync<B: Inner>(device: &B::Device) {
+fn sync<B: Traced>(device: &B::Device) {
     // An error here is an error of the inner backend, which its next reader meets.
     let _ = <crate::BgzFusion<B> as Backend>::sync(device);
 }

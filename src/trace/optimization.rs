@@ -1,9 +1,9 @@
 //! Recorded ops, ready to be run on any extents and scalars.
 
+use super::Traced;
 use super::lift::{Analysis, Binding, Lifted, key, lift};
 use super::run::{Prepared, prepare};
-use super::{Runtime, approximate, cache, capture, run};
-use crate::exec::inner::Inner;
+use super::{Runtime, approximate, cache, capture, pool, run};
 use burn_fusion::stream::{Context, OrderedExecution};
 use burn_fusion::{NumOperations, Optimization};
 use burn_ir::{OperationIr, TensorId};
@@ -50,8 +50,9 @@ impl<B> NumOperations for TraceOptimization<B> {
     }
 }
 
-impl<B: Inner> Optimization<Runtime<B>> for TraceOptimization<B> {
+impl<B: Traced> Optimization<Runtime<B>> for TraceOptimization<B> {
     fn execute(&mut self, context: &mut Context<B::Handle>, execution: &OrderedExecution<Runtime<B>>) {
+        pool::join();
         let prepared = self.prepared(context);
         capture::show(|| prepared.region());
         let done = match &*prepared {
@@ -78,7 +79,7 @@ impl<B: Inner> Optimization<Runtime<B>> for TraceOptimization<B> {
     }
 }
 
-impl<B: Inner> TraceOptimization<B> {
+impl<B: Traced> TraceOptimization<B> {
     /// The plan for the extents, scalars and weights of this run.
     fn prepared(&mut self, context: &Context<B::Handle>) -> Arc<Prepared> {
         let weights = self.stable_weights(context);

@@ -1,9 +1,10 @@
 //! Running a plan on the tensors of a Burn backend.
 
 use super::Runtime;
+use super::Traced;
 use super::capture::Region;
 use super::lift::Analysis;
-use crate::exec::inner::{Inner, InnerBackend, InnerTensor, graph_dtype};
+use crate::exec::inner::{InnerBackend, InnerTensor, graph_dtype};
 use crate::exec::{ExecError, Plan, Ports, Slot, Work};
 use bgz_passes::ir::{Constant, DType, Graph};
 use bgz_passes::passes::attention_to_table::Approximation;
@@ -148,9 +149,9 @@ fn planned(
 }
 
 /// A tensor whose elements lie in host memory in row-major order.
-struct Held<B: Inner>(InnerTensor<B>);
+struct Held<B: Traced>(InnerTensor<B>);
 
-impl<B: Inner> Held<B> {
+impl<B: Traced> Held<B> {
     fn new(handle: &B::Handle) -> Option<Self> {
         let tensor = InnerTensor::from_handle(handle.clone())?;
         if B::host(&tensor).is_some() {
@@ -161,7 +162,7 @@ impl<B: Inner> Held<B> {
     }
 }
 
-impl<B: Inner> AsRef<[u8]> for Held<B> {
+impl<B: Traced> AsRef<[u8]> for Held<B> {
     fn as_ref(&self) -> &[u8] {
         // `new` has seen that there are some.
         B::host(&self.0).unwrap_or_default()
@@ -169,14 +170,14 @@ impl<B: Inner> AsRef<[u8]> for Held<B> {
 }
 
 /// A tensor as a constant of a graph, which shares its elements.
-pub(super) fn constant<B: Inner>(handle: &B::Handle) -> Option<Constant> {
+pub(super) fn constant<B: Traced>(handle: &B::Handle) -> Option<Constant> {
     let held = Held::<B>::new(handle)?;
     let (dtype, shape) = (held.0.dtype()?, held.0.shape());
     Constant::new(dtype, shape, bytes::Bytes::from_owner(held))
 }
 
 /// Runs a plan on the tensors of `context`.
-pub(super) fn run<B: Inner>(
+pub(super) fn run<B: Traced>(
     planned: &Planned,
     ops: &[OperationIr],
     analysis: &Analysis,
@@ -240,7 +241,7 @@ fn data(t: &TensorIr) -> Result<TensorData, ExecError> {
 }
 
 /// The outside of a plan that runs recorded ops.
-struct Tensors<'a, B: Inner> {
+struct Tensors<'a, B: Traced> {
     planned: &'a Planned,
     ops: &'a [OperationIr],
     context: &'a mut Context<B::Handle>,
@@ -250,7 +251,7 @@ struct Tensors<'a, B: Inner> {
     foreign: Vec<Option<Held<B>>>,
 }
 
-impl<B: Inner> Tensors<'_, B> {
+impl<B: Traced> Tensors<'_, B> {
     /// The tensor that an operand of a recorded op is in this run.
     fn operand(&self, op: usize, operand: usize) -> Option<(TensorId, &TensorIr)> {
         let relative = self.ops.get(op)?.inputs().nth(operand)?;
@@ -259,7 +260,7 @@ impl<B: Inner> Tensors<'_, B> {
     }
 }
 
-impl<B: Inner> Ports for Tensors<'_, B> {
+impl<B: Traced> Ports for Tensors<'_, B> {
     fn input(&self, input: usize) -> Option<&[u8]> {
         self.inputs.get(input)?.as_ref().map(Held::as_ref)
     }

@@ -5,8 +5,8 @@
 //! messages are Burn's.
 
 use super::Runtime;
+use super::Traced;
 use crate::backend::{Local, Whole};
-use crate::exec::inner::Inner;
 use burn_backend::ops::{ActivationOps, ModuleOps};
 use burn_backend::{DType, tensor::FloatTensor};
 use burn_fusion::stream::{Operation, OperationStreams};
@@ -66,7 +66,7 @@ impl FromStr for WholeOp {
     }
 }
 
-impl<B: Inner> Whole for Fusion<Local<B>> {
+impl<B: Traced> Whole for Fusion<Local<B>> {
     fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: Option<FloatTensor<Self>>) -> FloatTensor<Self> {
         let plain = match weight.shape[..] {
             [from, to] => {
@@ -125,12 +125,12 @@ impl<B: Inner> Whole for Fusion<Local<B>> {
     }
 }
 
-fn is_f32<B: Inner>(tensor: &FusionTensor<Runtime<B>>) -> bool {
+fn is_f32<B: Traced>(tensor: &FusionTensor<Runtime<B>>) -> bool {
     tensor.dtype == DType::F32
 }
 
 /// Records an op on `inputs`, of which there is at least one; the result is of the type of the first.
-fn record<B: Inner>(op: WholeOp, inputs: Vec<FusionTensor<Runtime<B>>>) -> FusionTensor<Runtime<B>> {
+fn record<B: Traced>(op: WholeOp, inputs: Vec<FusionTensor<Runtime<B>>>) -> FusionTensor<Runtime<B>> {
     let streams = OperationStreams::with_inputs(&inputs);
     let client = inputs[0].client.clone();
     let out = TensorIr::uninit(client.create_empty_handle(), inputs[0].shape.clone(), inputs[0].dtype);
@@ -143,7 +143,7 @@ fn record<B: Inner>(op: WholeOp, inputs: Vec<FusionTensor<Runtime<B>>>) -> Fusio
 #[derive(Debug)]
 struct Linear<B>(LinearOpIr, PhantomData<fn() -> B>);
 
-impl<B: Inner> Operation<Runtime<B>> for Linear<B> {
+impl<B: Traced> Operation<Runtime<B>> for Linear<B> {
     fn execute(&self, handles: &mut HandleContainer<B::Handle>) {
         let x = handles.get_float_tensor::<Local<B>>(&self.0.x);
         let weight = handles.get_float_tensor::<Local<B>>(&self.0.weight);
@@ -161,7 +161,7 @@ struct Recorded<B> {
     backend: PhantomData<fn() -> B>,
 }
 
-impl<B: Inner> Operation<Runtime<B>> for Recorded<B> {
+impl<B: Traced> Operation<Runtime<B>> for Recorded<B> {
     fn execute(&self, handles: &mut HandleContainer<B::Handle>) {
         let mut input = |i: usize| self.inputs.get(i).map(|t| handles.get_float_tensor::<Local<B>>(t));
         let out = match (self.op, input(0), input(1)) {

@@ -35,6 +35,8 @@ impl Lowering<'_> {
             op: node.op.mnemonic(),
             kernel_name: "foreign",
             work: Work::Foreign(op),
+            flops: 0,
+            bytes: super::super::work::bytes(self.graph, node),
             reads,
             writes: Vec::new(),
         });

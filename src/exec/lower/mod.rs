@@ -12,13 +12,13 @@ mod rows;
 
 pub(crate) use elementwise::has_kernel;
 pub(crate) use foreign::FOREIGN;
-pub(crate) use inner::{InnerOp, inner_kernel};
 
 use super::inner::InnerBackend;
 use super::packed::ConstantBytes;
-use super::plan::{Kernel, Step, Work};
+use super::plan::{Kernel, Span, Step, Work};
+use super::rowwise::{Region, Rowwise};
 use super::view::{Slot, View};
-use super::{ExecError, PackedWeights};
+use super::{ExecError, PackedWeights, work};
 use crate::table::Tables;
 use bgz_passes::ir::{Constant, DType, Def, Graph, Node, NodeId, ValueId};
 use bgz_passes::passes::attention_to_table::Approximation;
@@ -102,6 +102,22 @@ impl<'a> Lowering<'a> {
             || self.foreign(node)?;
         if !done {
             self.inner(node)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the step of nodes that are run by blocks of rows.
+    pub fn by_rows(&mut self, region: &Region, kernel: Rowwise) -> Result<(), ExecError> {
+        let reads = region.inputs.iter().map(|&v| self.contiguous(v)).collect::<Result<Vec<_>, _>>()?;
+        let writes = region.outputs.iter().map(|&v| self.output(v)).collect::<Result<Vec<_>, _>>()?;
+        let graph = self.graph;
+        let name = region.outputs.last().map_or("", |&v| graph.name(v));
+        let (reads, writes) = (reads.iter().collect::<Vec<_>>(), writes.iter().collect::<Vec<_>>());
+        self.step(name, &region.name(graph), "rows", Box::new(kernel), &reads, &writes);
+        if let Some(step) = self.steps.last_mut() {
+            let nodes = || region.nodes.iter().map(|&n| graph.node(n));
+            step.flops = nodes().map(|n| work::flops(graph, n)).sum();
+            step.bytes = nodes().map(|n| work::bytes(graph, n)).sum();
         }
         Ok(())
     }
@@ -212,14 +228,11 @@ impl<'a> Lowering<'a> {
         reads: &[&View],
         writes: &[&View],
     ) {
-        self.steps.push(Step {
-            node: node.into(),
-            op: op.into(),
-            kernel_name,
-            work: Work::Kernel(kernel),
-            reads: reads.iter().map(|v| v.bytes()).collect(),
-            writes: writes.iter().map(|v| v.bytes()).collect(),
-        });
+        let reads: Vec<Span> = reads.iter().map(|v| v.bytes()).collect();
+        let writes: Vec<Span> = writes.iter().map(|v| v.bytes()).collect();
+        let bytes = reads.iter().chain(&writes).map(|&(.., bytes)| bytes as u64).sum();
+        let (node, op) = (node.into(), op.into());
+        self.steps.push(Step { node, op, kernel_name, work: Work::Kernel(kernel), flops: 0, bytes, reads, writes });
     }
 
     /// Adds the step that makes the first result of `node`.
@@ -234,6 +247,10 @@ impl<'a> Lowering<'a> {
         let graph = self.graph;
         let name = node.outputs.first().map_or("", |&v| graph.name(v));
         self.step(name, &node.op.mnemonic(), kernel_name, kernel, reads, writes);
+        if let Some(step) = self.steps.last_mut() {
+            step.flops = work::flops(graph, node);
+            step.bytes = work::bytes(graph, node);
+        }
     }
 
     fn fail(&self, node: &Node, reason: impl Into<String>) -> ExecError {

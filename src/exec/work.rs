@@ -1,0 +1,80 @@
+//! What a node has to do at the least: what the time of a step is measured against.
+
+use bgz_passes::ir::{Graph, Node, Op, Type, ValueId};
+
+/// Operations on floats, a multiply-add counting twice: those of products, convolutions and attention. What is done
+/// once an element is not counted, for it is the memory that it waits for.
+pub(super) fn flops(graph: &Graph, node: &Node) -> u64 {
+    let extent = |v: ValueId, from_end: usize| {
+        let shape = graph.ty(v).known_shape().unwrap_or_default();
+        shape.len().checked_sub(from_end).and_then(|i| shape.get(i)).map_or(1, |&n| n as u64)
+    };
+    let elements = |v: ValueId| elements(graph.ty(v));
+    let (Some(&out), inputs) = (node.outputs.first(), &node.inputs[..]) else { return 0 };
+    match (&node.op, inputs) {
+        (Op::MatMul | Op::Linear { .. }, [x, _, ..]) => product([2, elements(out), extent(*x, 1)]),
+        (Op::Attention(a), [q, k, v, ..]) => {
+            let queries = elements(*q) / a.d_head.max(1) as u64;
+            let keys = extent(*k, 2);
+            let d_v = elements(*v) / product([extent(*v, 2), batch(graph.ty(*v)), a.kv_heads as u64]).max(1);
+            product([2, queries, product([keys, a.d_head as u64 + d_v, 1])])
+        }
+        (Op::Opaque(o), [_, w, ..]) if o.name == "conv" => {
+            // Each output is a sum over a filter: the weights without the channels they make.
+            let shape = graph.ty(*w).known_shape().unwrap_or_default();
+            product([2, elements(out), shape.iter().skip(1).map(|&n| n as u64).product()])
+        }
+        _ => 0,
+    }
+}
+
+/// Bytes of the operands and results, each read or written once.
+pub(super) fn bytes(graph: &Graph, node: &Node) -> u64 {
+    let values = node.inputs.iter().chain(&node.outputs);
+    values.map(|&v| elements(graph.ty(v)).saturating_mul(graph.ty(v).dtype.size() as u64)).fold(0, u64::saturating_add)
+}
+
+fn batch(ty: &Type) -> u64 {
+    ty.known_shape().and_then(|s| s.first().copied()).unwrap_or(1) as u64
+}
+
+fn elements(ty: &Type) -> u64 {
+    ty.known_shape().unwrap_or_default().iter().fold(1, |n, &d| n.saturating_mul(d as u64))
+}
+
+fn product(factors: [u64; 3]) -> u64 {
+    factors.into_iter().fold(1, u64::saturating_mul)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bgz_passes::ir::parse;
+
+    /// Of the last node of a graph with these lines.
+    fn of(lines: &str) -> (u64, u64) {
+        let graph = parse(&format!("graph @case {{\n{lines}\n}}\n")).expect("graph text");
+        let (_, node) = graph.nodes().last().expect("a node");
+        (flops(&graph, node), bytes(&graph, node))
+    }
+
+    #[test]
+    fn a_product_takes_two_for_each_element_and_inner_dim() {
+        let got =
+            of("  in  %a : f32[2, 3, 5]\n  in  %b : f32[2, 5, 7]\n  %c = matmul(%a, %b) : f32[2, 3, 7]\n  out %c");
+        assert_eq!(got, (2 * 42 * 5, 4 * (30 + 70 + 42)));
+    }
+
+    #[test]
+    fn attention_takes_two_products_for_each_query_head() {
+        let inputs = "  in  %q : f32[2, 3, 8]\n  in  %k : f32[2, 5, 4]\n  in  %v : f32[2, 5, 6]\n";
+        let op = "attention(%q, %k, %v) {d_head = 4, heads = 2, kv_heads = 1, scale = 0.5, scores = exact}";
+        let (flops, _) = of(&format!("{inputs}  %a = {op} : f32[2, 3, 12]\n  out %a"));
+        assert_eq!(flops, 2 * (2 * 2 * 3) * 5 * (4 + 6));
+    }
+
+    #[test]
+    fn others_take_none() {
+        assert_eq!(of("  in  %x : f16[2, 3]\n  %y = exp(%x) : f16[2, 3]\n  out %y"), (0, 24));
+    }
+}
