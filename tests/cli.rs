@@ -5,9 +5,11 @@ mod bgz;
 
 use bgz::{Folder, bgz, fails, ok, read};
 use serde_json::Value;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
-const SUBCOMMANDS: [&str; 7] = ["dump", "rewrite", "run", "check", "bench", "tables", "kernels"];
+const SUBCOMMANDS: [&str; 10] =
+    ["dump", "rewrite", "run", "check", "bench", "profile", "tables", "gguf", "experiments", "kernels"];
 
 fn fixture(name: &str) -> String {
     format!("{}/tests/fixtures/{name}.npz", env!("CARGO_MANIFEST_DIR"))
@@ -102,6 +104,58 @@ fn run_prints_one_json_object() {
         assert_eq!(object["outputs"][0]["name"], "logits");
         assert_eq!(object["outputs"][0]["shape"], serde_json::json!([1, 8, 96]));
     }
+}
+
+#[test]
+fn paced_runs_come_when_a_line_asks_for_them() {
+    let folder = Folder::new("paced");
+    let inputs = folder.npz("in.npz", |npz| npz.add("ids", &[1, 4], &[1i64, 2, 3, 4]));
+    for (number, extra) in [&[][..], &["--no-rewrite", "--backend", "ndarray"]].into_iter().enumerate() {
+        let output = folder.path(&format!("out{number}.npz"));
+        let mut child = paced(&inputs, extra.iter().copied().chain(["--output", &output]));
+        let mut stdin = child.stdin.take().expect("stdin");
+        let mut lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
+        let mut next = || lines.next().expect("a line").expect("UTF-8");
+        let ready = json(&next());
+        assert_eq!(ready["threads"], 2);
+        for field in ["load_ns", "first_ns"] {
+            assert!(ready[field].as_u64().is_some_and(|v| v > 0), "{field}: {ready}");
+        }
+        for runs in [1, 3] {
+            writeln!(stdin, "{runs}").expect("bgz reads");
+            // An answer comes before stdin ends.
+            let times: Vec<u64> = next().split(' ').map(|t| t.parse().expect("nanoseconds")).collect();
+            assert!(times.len() == runs && times.iter().all(|&t| t > 0), "{times:?}");
+        }
+        drop(stdin);
+        assert!(json(&next())["peak_bytes"].as_u64().is_some_and(|v| v > 0));
+        assert!(child.wait().expect("bgz ends").success());
+        assert_eq!(read::<f32>(&output, "logits").0, [1, 4, 96]);
+    }
+}
+
+#[test]
+fn paced_runs_refuse_what_is_no_number() {
+    let folder = Folder::new("paced_bad");
+    let inputs = folder.npz("in.npz", |npz| npz.add("ids", &[1, 4], &[1i64, 2, 3, 4]));
+    let mut child = paced(&inputs, []);
+    writeln!(child.stdin.take().expect("stdin"), "often").expect("bgz reads");
+    let output = child.wait_with_output().expect("bgz ends");
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && err.contains("\"often\" on stdin"), "{err}");
+    assert_eq!(bgz(["run", "@default", "--inputs", &inputs, "--paced", "--repeat", "3"]).code, Some(2));
+}
+
+/// `bgz run --paced` on the built-in model.
+fn paced<'a>(inputs: &'a str, extra: impl IntoIterator<Item = &'a str>) -> std::process::Child {
+    let args = ["run", "@default", "--inputs", inputs, "--threads", "2", "--paced"];
+    Command::new(env!("CARGO_BIN_EXE_bgz"))
+        .args(args.into_iter().chain(extra))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("bgz starts")
 }
 
 #[test]
@@ -209,6 +263,23 @@ fn bench_times_every_case() {
     }
     let table = ok(["bench", "@default", "--shape", "ids=1x4", "--seconds", "0", "--backend", "flex"]);
     assert!(table.contains("\n| shapes  | ") && table.contains("\n| ids=1x4 | "), "{table}");
+}
+
+#[test]
+fn a_profile_has_every_step_and_a_trace() {
+    let trace = concat!(env!("CARGO_TARGET_TMPDIR"), "/profile.json");
+    let text = ok(["profile", "@default", "--shape", "ids=1x8", "--repeat", "2", "--trace", trace]);
+    assert!(text.contains("GFLOP/s of f32") && text.contains("linear (gemm packed)"), "{text}");
+    let trace: serde_json::Value = serde_json::from_slice(&std::fs::read(trace).expect("a trace")).expect("JSON");
+    let events = trace["traceEvents"].as_array().expect("events");
+    let out = ok(["profile", "@default", "--shape", "ids=1x8", "--repeat", "1", "--json"]);
+    let out: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    let steps = out["steps"].as_array().expect("steps");
+    assert_eq!(steps.len(), events.len());
+    // A product of 8 tokens with weights: twice 8 for each.
+    let linear = steps.iter().find(|s| s["op"] == "linear").expect("a linear");
+    assert!(linear["flops"].as_u64().is_some_and(|n| n > 0 && n % 16 == 0), "{linear}");
+    fails(["profile", "nothing.onnx"], &["nothing.onnx"]);
 }
 
 #[test]

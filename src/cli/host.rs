@@ -8,13 +8,15 @@ pub fn check_isa() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Sets the number of threads, before anything has started one.
+/// Sets the number of threads, before anything has started one. This thread is one of them: a model that it runs is
+/// not handed over to another.
 pub fn set_threads(threads: Option<u16>) -> Result<(), Failure> {
-    let Some(threads) = threads else { return Ok(()) };
+    // 0 is as many as there are CPUs, or RAYON_NUM_THREADS.
     rayon::ThreadPoolBuilder::new()
-        .num_threads(threads.into())
+        .num_threads(threads.unwrap_or(0).into())
+        .use_current_thread()
         .build_global()
-        .map_err(|e| because(format!("cannot start {threads} threads"), e))
+        .map_err(|e| because("cannot start threads", e))
 }
 
 /// The threads that models run on.
@@ -32,8 +34,17 @@ pub fn cpu() -> String {
 
 /// Greatest memory the process had resident so far, where the system says.
 pub fn peak_bytes() -> Option<u64> {
+    status_bytes("VmHWM")
+}
+
+/// Memory the process has resident, where the system says.
+pub fn resident_bytes() -> Option<u64> {
+    status_bytes("VmRSS")
+}
+
+fn status_bytes(name: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let kb: u64 = field(&status, "VmHWM")?.strip_suffix("kB")?.trim().parse().ok()?;
+    let kb: u64 = field(&status, name)?.strip_suffix("kB")?.trim().parse().ok()?;
     Some(kb * 1024)
 }
 

@@ -1,16 +1,21 @@
 //! The command line: what can be asked for. Each subcommand has a file.
 
 mod bench;
+mod chart;
 mod check;
 mod compare;
 mod dump;
+mod experiments;
 mod failure;
 mod format;
+mod gguf;
 mod host;
 mod inputs;
 mod kernels;
 mod main_job;
 mod npz;
+mod paced;
+mod profile;
 mod progress;
 mod rewrite;
 mod run;
@@ -68,9 +73,18 @@ enum Command {
     /// Time the rewritten plan against the inner backends op by op
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(BenchArgs),
+    /// Show where the time of a model goes, against what the machine can do
+    #[command(after_help = PROFILE_EXAMPLES)]
+    Profile(ProfileArgs),
     /// Compile attention tables for a model, and look at them
     #[command(subcommand, after_help = tables::EXAMPLES)]
     Tables(tables::TablesCommand),
+    /// Measure what folding rows into 17 means keeps, beside what was claimed for it
+    #[command(after_help = experiments::EXAMPLES)]
+    Experiments(experiments::ExperimentsArgs),
+    /// Look into a GGUF file
+    #[command(subcommand, after_help = gguf::EXAMPLES)]
+    Gguf(gguf::GgufCommand),
     /// List the kernels and the instruction sets of this host
     #[command(after_help = KERNELS_EXAMPLES)]
     Kernels(KernelsArgs),
@@ -100,6 +114,10 @@ Examples:
   bgz run model.onnx --shape seq=16 --no-rewrite --backend ndarray
   bgz run @default --shape batch=1,seq=64 --json | jq .median_ms
   bgz run model.onnx --shape batch=1,seq=4096 --tables t.safetensors --max-error 0.03
+  echo 5 | bgz run @default --shape ids=1x64 --paced       five runs, timed one by one
+
+--paced is for a program that times several in turn, such as benches/peers/peers.py. One JSON object
+comes first (load_ns, first_ns: loading and the first run), one comes last (peak_bytes).
 
 Made-up inputs are the same at every run: integers from 1 to 100 (as far as they can be used as
 indices), ones where the name has \"mask\" in it, floats of a normal distribution, bools true.";
@@ -124,6 +142,15 @@ Examples:
 
 Everything is timed in turn, round by round, so that a change of clock hits all alike. The table
 is Markdown; x is how many times faster the plan is.";
+
+const PROFILE_EXAMPLES: &str = "\
+Examples:
+  bgz profile model.onnx --shape batch=1,seq=128 --threads 2
+  bgz profile model.onnx --shape batch=1,seq=128 --top 0            kinds of ops only
+  bgz profile model.onnx --inputs in.npz --trace t.json             for chrome://tracing or ui.perfetto.dev
+
+A rate is that of the products of a step (a multiply-add counts twice), or of the bytes of its
+operands and results, which may come from a cache. Peaks are measured first, with as many threads.";
 
 const KERNELS_EXAMPLES: &str = "\
 Examples:
@@ -230,6 +257,9 @@ struct RunArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Run when told to: as often as each line of stdin says, answered by a line with the nanoseconds of each run
+    #[arg(long, conflicts_with_all = ["repeat", "json"])]
+    paced: bool,
 }
 
 #[derive(Debug, Args)]
@@ -270,6 +300,37 @@ struct BenchArgs {
     /// Time spent on a row
     #[arg(long, value_name = "S", default_value_t = 3.0, value_parser = seconds)]
     seconds: f64,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ProfileArgs {
+    /// ONNX file, graph text file (.bgz, .txt), or @default
+    model: PathBuf,
+    /// Inputs: an npz file of arrays by the names of the model's inputs
+    #[arg(long, value_name = "F.npz", conflicts_with = "shape")]
+    inputs: Option<PathBuf>,
+    /// The shape of an input (ids=1x128) or the size of a named dim (seq=128); inputs are made up
+    #[arg(long, value_name = "NAME=SHAPE,...", value_delimiter = ',', value_parser = shape::extent)]
+    shape: Vec<Extent>,
+    /// The Burn backend that runs what has no kernel of ours
+    #[arg(long, value_enum, default_value_t = Backend::Flex)]
+    backend: Backend,
+    #[command(flatten)]
+    passes: PassArgs,
+    #[command(flatten)]
+    tables: TableArgs,
+    /// Timed runs, after three that are not timed
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: u32,
+    /// Steps to list, those that take longest
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    top: usize,
+    /// Write the steps of a run as a Chrome trace
+    #[arg(long, value_name = "F.json")]
+    trace: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -347,6 +408,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Tables(command)) => tables::run(&command),
+        Some(Command::Experiments(args)) => experiments::run(&args),
+        Some(Command::Gguf(command)) => gguf::run(&command),
+        Some(Command::Profile(args)) => profile::run(&args),
         Some(Command::Kernels(args)) => kernels::run(&args),
     }
 }

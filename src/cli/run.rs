@@ -4,7 +4,7 @@ use super::failure::{Failure, because};
 use super::progress::Progress;
 use super::runner::{self, Ready, Times};
 use super::table::Table;
-use super::{RunArgs, format, host, inputs, npz, print};
+use super::{RunArgs, format, host, inputs, npz, paced, print};
 use bgz_fusion::Tensor;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -15,6 +15,7 @@ const SHOWN: usize = 4;
 /// Runs the model and reports.
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let progress = Progress::new("importing");
+    let resident = host::resident_bytes();
     let mut ready = runner::prepare(
         &args.model,
         &args.how,
@@ -24,6 +25,13 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
             None => inputs::generate(graph, &args.shape),
         },
     )?;
+    if args.paced {
+        drop(progress);
+        paced::serve(&mut ready, host::threads(), resident)?;
+        let peak = host::peak_bytes();
+        write_outputs(args, &ready)?;
+        return print(&format!("{}\n", json!({ "peak_bytes": peak })));
+    }
     let runners = std::slice::from_mut(&mut ready.runner);
     let rounds = args.repeat as usize;
     let times = runner::interleaved(runners, rounds, Duration::ZERO, |i| {
@@ -32,13 +40,16 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let times = times.first().cloned().unwrap_or_default();
     // Before the report, which takes memory of its own.
     let peak = host::peak_bytes();
-    if let Some(path) = &args.output {
-        let named = ready.outputs.iter().map(String::as_str).zip(ready.runner.outputs());
-        npz::write(path, named).map_err(|e| because(format!("cannot write {}", path.display()), e))?;
-    }
+    write_outputs(args, &ready)?;
     let text = if args.json { as_json(args, &ready, &times, peak) } else { as_text(args, &ready, &times, peak) };
     drop(progress);
     print(&text)
+}
+
+fn write_outputs(args: &RunArgs, ready: &Ready) -> Result<(), Failure> {
+    let Some(path) = &args.output else { return Ok(()) };
+    let named = ready.outputs.iter().map(String::as_str).zip(ready.runner.outputs());
+    npz::write(path, named).map_err(|e| because(format!("cannot write {}", path.display()), e))
 }
 
 fn as_text(args: &RunArgs, ready: &Ready, times: &Times, peak: Option<u64>) -> String {

@@ -22,6 +22,11 @@ pub trait Runner {
     /// The plan, if it is one that runs.
     fn plan(&self) -> Option<&Plan>;
 
+    /// Runs once, adding the time of each step of the plan to `times`.
+    fn run_profiled(&mut self, _times: &mut Vec<Duration>) -> Result<(), Failure> {
+        Err("only a plan has steps whose time can be told".into())
+    }
+
     /// Steps of one run and how many of them the inner backend does, where they are known.
     fn steps(&self) -> Option<(usize, usize)> {
         let steps = self.plan()?.steps();
@@ -49,6 +54,11 @@ impl Runner for ByPlan {
 
     fn plan(&self) -> Option<&Plan> {
         Some(&self.plan)
+    }
+
+    fn run_profiled(&mut self, times: &mut Vec<Duration>) -> Result<(), Failure> {
+        let run = self.plan.run_profiled(&self.inputs, &mut self.outputs, times);
+        Ok(run.map_err(bgz_fusion::Error::from)?)
     }
 }
 
