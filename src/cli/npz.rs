@@ -7,37 +7,64 @@ use super::failure::{Failure, because};
 use bgz_fusion::{DType, Tensor};
 use npyz::npz::{NpzArchive, NpzWriter};
 use npyz::zip;
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::{BufReader, Read, Write};
 use std::path::Path;
 
 /// NumPy's own readers refuse longer headers.
 const MAX_HEADER: usize = 10_000;
 
+/// An npz file, read array by array.
+pub struct Archive {
+    npz: NpzArchive<BufReader<File>>,
+    names: Vec<String>,
+}
+
+impl Archive {
+    /// Opens a file and reads the names of its arrays.
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        let file = File::open(path)?;
+        let mut npz = NpzArchive::new(BufReader::new(file)).map_err(|e| because("not an npz archive", e))?;
+        let zip = npz.zip_archive();
+        let mut names: Vec<String> = Vec::new();
+        for i in 0..zip.len() {
+            let entry = zip.by_index(i).map_err(|e| because("not an npz archive", e))?;
+            let Some(name) = entry.name().strip_suffix(".npy") else {
+                return Err(format!("{:?} in it is not an array", entry.name()).into());
+            };
+            if names.iter().any(|n| n == name) {
+                return Err(format!("array {name:?} is there twice").into());
+            }
+            names.push(name.to_string());
+        }
+        Ok(Self { npz, names })
+    }
+
+    /// The names of its arrays, in their order.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// An array.
+    pub fn read(&mut self, name: &str) -> Result<Tensor, Failure> {
+        let at = self.names.iter().position(|n| n == name).ok_or_else(|| format!("there is no array {name:?}"))?;
+        let mut entry = self.npz.zip_archive().by_index(at).map_err(|e| because("not an npz archive", e))?;
+        array(&mut entry).map_err(|e| because(format!("array {name:?}"), e))
+    }
+}
+
 /// Every array of the file, in its order.
 pub fn read(path: &Path) -> Result<Vec<(String, Tensor)>, Failure> {
-    let file = std::fs::File::open(path)?;
-    let mut archive = NpzArchive::new(std::io::BufReader::new(file)).map_err(|e| because("not an npz archive", e))?;
-    let zip = archive.zip_archive();
-    let mut out: Vec<(String, Tensor)> = Vec::new();
-    for i in 0..zip.len() {
-        let mut entry = zip.by_index(i).map_err(|e| because("not an npz archive", e))?;
-        let Some(name) = entry.name().strip_suffix(".npy").map(str::to_string) else {
-            return Err(format!("{:?} in it is not an array", entry.name()).into());
-        };
-        let tensor = array(&mut entry).map_err(|e| because(format!("array {name:?}"), e))?;
-        if out.iter().any(|(n, _)| *n == name) {
-            return Err(format!("array {name:?} is there twice").into());
-        }
-        out.push((name, tensor));
-    }
-    Ok(out)
+    let mut archive = Archive::open(path)?;
+    let names = archive.names().to_vec();
+    names.into_iter().map(|name| archive.read(&name).map(|tensor| (name, tensor))).collect()
 }
 
 /// Writes tensors by name. NumPy has no bf16: it becomes `V2`, as `ml_dtypes` writes it.
 pub fn write<'a>(path: &Path, tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>) -> Result<(), Failure> {
     let mut npz = NpzWriter::create(path)?;
     for (name, tensor) in tensors {
-        let header = header(tensor);
+        let header = header(tensor.dtype(), tensor.shape());
         let large = tensor.bytes().len() as u64 + header.len() as u64 >= u64::from(u32::MAX);
         let options = zip::write::FileOptions::default()
             .compression_method(zip::CompressionMethod::Deflated)
@@ -52,10 +79,11 @@ pub fn write<'a>(path: &Path, tensors: impl IntoIterator<Item = (&'a str, &'a Te
     Ok(())
 }
 
-/// The file starts on a multiple of 64 bytes after this, as the format asks.
-fn header(tensor: &Tensor) -> Vec<u8> {
-    let shape: String = tensor.shape().iter().map(|d| format!("{d}, ")).collect();
-    let mut text = format!("{{'descr': '{}', 'fortran_order': False, 'shape': ({shape}), }}", descr(tensor.dtype()));
+/// What stands before the elements of an array in row-major order. They start on a multiple of 64 bytes after this, as the
+/// format asks.
+pub fn header(dtype: DType, shape: &[usize]) -> Vec<u8> {
+    let shape: String = shape.iter().map(|d| format!("{d}, ")).collect();
+    let mut text = format!("{{'descr': '{}', 'fortran_order': False, 'shape': ({shape}), }}", descr(dtype));
     while !(10 + text.len() + 1).is_multiple_of(64) {
         text.push(' ');
     }
@@ -214,7 +242,7 @@ mod tests {
             for shape in [vec![], vec![3], vec![2, 3], vec![0, 3]] {
                 let len: usize = shape.iter().product::<usize>() * dtype.size();
                 let tensor = Tensor::from_bytes(dtype, &shape, &bytes[..len]).expect("a tensor");
-                let mut file = header(&tensor);
+                let mut file = header(tensor.dtype(), tensor.shape());
                 assert_eq!(file.len() % 64, 0);
                 file.extend(tensor.bytes());
                 let back = array(&mut file.as_slice()).expect("an array");
@@ -226,7 +254,7 @@ mod tests {
     #[test]
     fn npyz_reads_what_is_written() {
         let tensor = Tensor::new(&[2, 1], &[1.5f32, -2.0]).expect("a tensor");
-        let mut file = header(&tensor);
+        let mut file = header(tensor.dtype(), tensor.shape());
         file.extend(tensor.bytes());
         let npy = npyz::NpyFile::new(file.as_slice()).expect("a header");
         assert_eq!(npy.shape(), [2, 1]);
