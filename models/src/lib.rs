@@ -6,6 +6,7 @@
 //! - The default model, `models/default/char_lm.onnx`, is such a language model, trained and written by
 //!   `examples/train_char_lm.rs`, kept in the repository and embedded in the `bgz` binary.
 //! - [`generated`] is the default model as the code that burn-import makes of it.
+//! - [`gemma`] is a Gemma 3 language model with its tokenizer, filled from a GGUF file; `examples/gemma` runs it.
 //! - [`FETCHED`] names the public models that `models/fetch.sh` downloads; `models/MANIFEST.toml` says where each
 //!   comes from, what it hashes to and under which licence it stands.
 //! - [`fetched`] and [`fixture`] find both for a test.
@@ -14,6 +15,7 @@ pub mod builder;
 pub mod decoder;
 pub mod encoder;
 pub mod export;
+pub mod gemma;
 pub mod generated;
 pub mod import;
 mod init;
@@ -56,6 +58,26 @@ pub fn fixture(model: &str, shape: &str) -> Fixture {
         inputs: dir.join(format!("{model}@{shape}.inputs.npz")),
         expected: dir.join(format!("{model}@{shape}.expected.npz")),
     }
+}
+
+/// Files of `tests/fixtures/` with what `models/gemma_reference.py` gives: for a tiny Gemma, which lies beside it as
+/// `gemma_tiny.gguf`, and for the fetched one.
+pub const GEMMA_FIXTURES: [&str; 2] = ["gemma_tiny.expected.npz", "gemma.expected.npz"];
+
+/// A file of `tests/fixtures/`.
+pub fn fixture_file(name: &str) -> PathBuf {
+    root().join("tests/fixtures").join(name)
+}
+
+/// The fetched Gemma, or `None`, with a SKIPPED line on stderr. It is fetched only if named, so that it may be
+/// missing in CI, too.
+pub fn fetched_gemma() -> Option<PathBuf> {
+    let path = root().join("models/fetched/gemma.gguf");
+    if path.is_file() {
+        return Some(path);
+    }
+    eprintln!("SKIPPED: model gemma is not here; models/fetch.sh gemma gets it");
+    None
 }
 
 /// The committed file of the default model.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bgz_models::{FETCHED, fixture, fixture_shapes};
+use bgz_models::{FETCHED, GEMMA_FIXTURES, fixture, fixture_file, fixture_shapes};
 
 #[test]
 fn the_fetched_models_are_those_of_the_manifest() {
@@ -27,6 +27,7 @@ fn the_fixtures_are_those_that_lie_in_the_folder() {
             named.insert(fixture.expected);
         }
     }
+    named.extend(GEMMA_FIXTURES.map(fixture_file));
     let folder = fixture("char_lm", "1x16").inputs.with_file_name("");
     let present: BTreeSet<_> = std::fs::read_dir(folder)
         .expect("tests/fixtures")
