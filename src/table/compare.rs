@@ -74,7 +74,7 @@ pub fn compare(samples: &Samples, options: &BuildOptions) -> Result<Vec<Compared
     Ok(all)
 }
 
-fn distance_scores<'a>(table: &'a DistancePalette, d: usize, w: &'a Window) -> RowScores<'a> {
+pub(super) fn distance_scores<'a>(table: &'a DistancePalette, d: usize, w: &'a Window) -> RowScores<'a> {
     let keys: Vec<u8> = w.k.chunks_exact(d).map(|k| table.encode_row(k)).collect();
     Box::new(move |i, out| {
         let q = table.encode_row(&w.q[i * d..][..d]);

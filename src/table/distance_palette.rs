@@ -11,7 +11,6 @@ use super::palette::{PALETTE, compile};
 /// affine function.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DistancePalette {
-    d_head: usize,
     palette: Vec<Base17>,
     table: Vec<u16>,
     scale: f32,
@@ -26,32 +25,58 @@ impl DistancePalette {
     /// If rows are fewer than 256, or no rows of `d_head`.
     pub fn learn(queries: &[f32], keys: &[f32], d_head: usize, seed: u64) -> Result<Self, TableError> {
         let d = d_head.max(1);
-        for rows in [queries, keys] {
-            check_len("a set of rows", rows.len(), rows.len() / d * d)?;
-        }
         let n = queries.len().min(keys.len()) / d;
         if n < PALETTE {
             return Err(TableError::TooFewRows { given: n, needed: PALETTE });
         }
-        let codes: Vec<Base17> = queries.chunks_exact(d).chain(keys.chunks_exact(d)).map(Base17::encode).collect();
-        let points: Vec<f32> = codes.iter().flat_map(|c| c.0.map(f32::from)).collect();
+        Self::of_rows(queries, keys, d, seed)?.fitted(queries, keys, d)
+    }
+
+    /// Learns the palette from any rows, `[n, width]`, of two kinds together. Scores are distances, in units of 1/256.
+    ///
+    /// # Errors
+    /// If there are none, or they are no rows of `width`.
+    pub fn of_rows(queries: &[f32], keys: &[f32], width: usize, seed: u64) -> Result<Self, TableError> {
+        let width = width.max(1);
+        for rows in [queries, keys] {
+            check_len("a set of rows", rows.len(), rows.len() / width * width)?;
+        }
+        let codes = queries.chunks_exact(width).chain(keys.chunks_exact(width)).map(Base17::encode);
+        let points: Vec<f32> = codes.flat_map(|c| c.0.map(f32::from)).collect();
         let found = KMeans::new(PALETTE, seed).run(&points, MEANS, Weight::Identity)?;
         // A centroid of codes lies in their range.
         let code = |c: &[f32]| Base17(std::array::from_fn(|i| c[i].round_ties_even() as i16));
         let palette: Vec<Base17> = found.centroids.chunks_exact(MEANS).map(code).collect();
         let distances: Vec<f64> =
             palette.iter().flat_map(|a| palette.iter().map(|b| f64::from(a.distance(b)))).collect();
-        let (table, unit, low) = compile(&distances);
-        let mut made = Self { d_head: d, palette, table, scale: unit, offset: low };
-        let (slope, intercept) = made.fit(queries, keys, n);
-        (made.scale, made.offset) = (unit * slope as f32, (f64::from(low) * slope + intercept) as f32);
-        Ok(made)
+        let (table, scale, offset) = compile(&distances);
+        Ok(Self { palette, table, scale, offset })
+    }
+
+    /// The same palette, with the affine function of distances that is nearest to `q . k` of rows `[n, d_head]`. These
+    /// can be of another width than those it was learned from, as codes of all widths are alike.
+    ///
+    /// # Errors
+    /// If there are none, or they are no rows of `d_head`.
+    pub fn fitted(mut self, queries: &[f32], keys: &[f32], d_head: usize) -> Result<Self, TableError> {
+        let d = d_head.max(1);
+        for rows in [queries, keys] {
+            check_len("a set of rows", rows.len(), rows.len() / d * d)?;
+        }
+        let n = queries.len().min(keys.len()) / d;
+        if n == 0 {
+            return Err(TableError::TooFewRows { given: n, needed: 1 });
+        }
+        let (slope, intercept) = self.fit(queries, keys, d, n);
+        let offset = f64::from(self.offset) * slope + intercept;
+        (self.scale, self.offset) = ((f64::from(self.scale) * slope) as f32, offset as f32);
+        Ok(self)
     }
 
     /// Least squares of `q . k` over the distance, on pairs of rows spread over the `n` there are.
-    fn fit(&self, queries: &[f32], keys: &[f32], n: usize) -> (f64, f64) {
+    fn fit(&self, queries: &[f32], keys: &[f32], d: usize, n: usize) -> (f64, f64) {
         let step = n.div_ceil(400);
-        let row = |rows: &[f32], i: usize| rows[i * self.d_head..][..self.d_head].to_vec();
+        let row = |rows: &[f32], i: usize| rows[i * d..][..d].to_vec();
         let (mut count, mut sx, mut sy, mut sxx, mut sxy) = (0.0, 0.0, 0.0, 0.0, 0.0);
         let rows: Vec<_> = (0..n).step_by(step).map(|i| (row(queries, i), row(keys, i))).collect();
         let coded: Vec<_> = rows.iter().map(|(q, k)| (self.encode_row(q), self.encode_row(k))).collect();

@@ -147,9 +147,7 @@ fn row(window: &HeadInput<'_>, i: usize, approximate: &[f32], compare: bool) -> 
         (t.products, t.exact, t.approximate) = centred_products(&exact, &approximate);
     }
     if t.exact > 0.0 {
-        let (products, a, b) = centred_products(&ranks(&exact), &ranks(&approximate));
-        // Scores that are all alike have no order: they agree with none.
-        t.spearman = if b > 0.0 { products / (a * b).sqrt() } else { products };
+        t.spearman = spearman(&exact, &approximate);
         t.ranked = 1;
     }
     let highest = |x: &[f64]| x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -182,6 +180,13 @@ fn centred_products(x: &[f64], y: &[f64]) -> (f64, f64, f64) {
         let (x, y) = (x - mx, y - my);
         (xy + x * y, xx + x * x, yy + y * y)
     })
+}
+
+/// Spearman's rank correlation of two lists of one length, equals sharing their mean rank. 0 if all values of one are
+/// alike: they have no order, and agree with none. NaN if a value is.
+pub fn spearman(x: &[f64], y: &[f64]) -> f64 {
+    let (products, a, b) = centred_products(&ranks(x), &ranks(y));
+    if a == 0.0 || b == 0.0 { 0.0 } else { products / (a * b).sqrt() }
 }
 
 /// Ranks from 0, equals sharing their mean; all NaN if one value is.

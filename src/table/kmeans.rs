@@ -326,7 +326,7 @@ mod tests {
 
     fn cloud(n: usize, dim: usize, seed: u64) -> Vec<f32> {
         let mut rng = SplitMix64::new(seed);
-        (0..n * dim).map(|_| rng.normal()).collect()
+        (0..n * dim).map(|_| rng.near_normal()).collect()
     }
 
     /// Four tight clouds far apart.
@@ -335,7 +335,7 @@ mod tests {
         (0..400)
             .flat_map(|i| {
                 let (x, y) = ((i % 2) as f32 * 10.0, (i / 2 % 2) as f32 * 10.0);
-                [x + 0.1 * rng.normal(), y + 0.1 * rng.normal()]
+                [x + 0.1 * rng.near_normal(), y + 0.1 * rng.near_normal()]
             })
             .collect()
     }

@@ -6,7 +6,8 @@
 //! - [`Refine`]: keys chosen by the table's scores are scored exactly;
 //! - [`cost`]: what ways of scoring take; [`Tables`] choose for a graph, as a `ScoreSource`, by error and cost;
 //! - [`compare()`]: every method, and int8 dot products, on the same held-out samples;
-//! - [`calibrate`]: samples from a model and its inputs;
+//! - [`calibrate`]: samples from a model and its inputs; [`Collected`]: from what was written of a model elsewhere;
+//! - [`weights`]: tables of weights instead, to be compared; [`experiments`]: what Base17 keeps of distances;
 //! - [`TableRegistry`]: the tables there are, by head dimension and site;
 //! - [`mod@file`]: sets of tables as safetensors;
 //! - [`KMeans`], [`Base17`], [`DistancePalette`]: what tables are made of, or compared with.
@@ -18,12 +19,14 @@ mod attention_table;
 mod base17;
 pub mod calibrate;
 mod codebook;
+mod collected;
 mod compare;
 pub mod cost;
 mod distance_palette;
 mod eigen;
 mod encoder;
 mod error;
+pub mod experiments;
 mod fidelity;
 pub mod file;
 mod int8;
@@ -40,14 +43,16 @@ mod samples;
 mod source;
 #[cfg(test)]
 mod tests;
+pub mod weights;
 
 pub use attention_table::{AttentionTable, BuildOptions, HeadErrors, Method, Record};
 pub use base17::{Base17, Real};
+pub use collected::Collected;
 pub use compare::{Compared, compare};
 pub use distance_palette::DistancePalette;
 pub use encoder::Encoder;
 pub use error::TableError;
-pub use fidelity::{Fidelity, Figure, HeadInput, HeadTally, OutputFidelity};
+pub use fidelity::{Fidelity, Figure, HeadInput, HeadTally, OutputFidelity, spearman};
 pub use file::TableFileError;
 pub use int8::Int8Row;
 pub use kmeans::{Clustering, KMeans, KMeansError, Weight};

@@ -1,4 +1,4 @@
-//! The seeded generator of the k-means.
+//! The seeded generator of the k-means and of the experiments.
 
 /// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", OOPSLA 2014).
 pub(super) struct SplitMix64(u64);
@@ -26,9 +26,16 @@ impl SplitMix64 {
         ((u128::from(self.next_u64()) * n as u128) >> 64) as usize
     }
 
-    /// Near to normal, of mean 0 and variance 1.
+    /// Normal, of mean 0 and variance 1 (Box and Muller, 1958).
+    pub fn normal(&mut self) -> f64 {
+        // In (0, 1], whose logarithm is finite.
+        let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();
+        radius * (std::f64::consts::TAU * self.unit()).cos()
+    }
+
+    /// Near to normal, of mean 0 and variance 1, never more than 6 from it.
     #[cfg(test)]
-    pub fn normal(&mut self) -> f32 {
+    pub fn near_normal(&mut self) -> f32 {
         ((0..12).map(|_| self.unit()).sum::<f64>() - 6.0) as f32
     }
 }

@@ -1,8 +1,8 @@
 //! `bgz tables`: compiling attention tables for a model, and looking at them.
 
 mod build;
-mod chart;
 mod compare;
+mod from_gguf;
 mod report;
 mod show;
 
@@ -20,6 +20,9 @@ pub enum TablesCommand {
     /// Measure every way of scoring on what a model's attention sees, without writing a table
     #[command(after_help = COMPARE_EXAMPLES)]
     Compare(CompareArgs),
+    /// Make tables of a GGUF file's attention weights, and measure what they are worth
+    #[command(after_help = FROM_GGUF_EXAMPLES)]
+    FromGguf(FromGgufArgs),
     /// Print what is known of the tables in a file
     #[command(after_help = SHOW_EXAMPLES)]
     Show(ShowArgs),
@@ -33,6 +36,7 @@ Examples:
   bgz tables build model.onnx --inputs calib.npz -o tables.safetensors
   bgz tables show tables.safetensors
   bgz tables compare model.onnx --inputs calib.npz
+  bgz tables from-gguf model.gguf
   bgz rewrite model.onnx --tables tables.safetensors --max-error 0.03 --trace";
 
 const BUILD_EXAMPLES: &str = "\
@@ -56,6 +60,21 @@ Examples:
 
 Figures are of held-out windows, worst head (mean of heads). Refined: the table chooses the keys that are
 scored exactly.";
+
+const FROM_GGUF_EXAMPLES: &str = "\
+Examples:
+  bgz tables from-gguf model.gguf
+  bgz tables from-gguf model.gguf --layers 0,17 --json | jq '.heads[].rho'
+  bgz tables from-gguf model.gguf --samples collected.npz --window 256
+
+For each layer and head: rows of the matrices of queries and keys (blk.N.attn_q.weight, attn_k.weight), folded into
+17 means each, a palette of 256 of those, the distances between its entries, and how well these follow the
+distances and the dot products of the rows themselves.
+
+An npz file of --samples has what attention worked on when the model read a text: layerN.q [tokens, heads, d],
+layerN.k and layerN.v [tokens, kv_heads, d], f32, after any rotation and before the scale. With it, the same table
+codes real queries and keys, beside tables that were learned from them. No table is written: none made of weights
+is worth it.";
 
 const SHOW_EXAMPLES: &str = "\
 Examples:
@@ -132,6 +151,34 @@ pub struct BuildArgs {
     json: bool,
 }
 
+/// Options of `bgz tables from-gguf`.
+#[derive(Debug, Args)]
+pub struct FromGgufArgs {
+    /// GGUF file
+    file: PathBuf,
+    /// Queries, keys and values of the model on a text, causal
+    #[arg(long, value_name = "F.npz")]
+    samples: Option<PathBuf>,
+    /// Only these layers, from 0 on
+    #[arg(long, value_name = "N,...", value_delimiter = ',')]
+    layers: Vec<usize>,
+    /// Tokens of a window of the samples
+    #[arg(long, value_name = "N", default_value_t = 256, requires = "samples")]
+    window: usize,
+    /// Share of the windows that tables are measured on
+    #[arg(long, value_name = "F", default_value_t = 0.25, value_parser = share, requires = "samples")]
+    held_out: f64,
+    /// Factor of the scores [default: 1 / sqrt(d)]
+    #[arg(long, value_name = "X", value_parser = factor, requires = "samples")]
+    scale: Option<f32>,
+    /// Seed of the palettes
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
 /// Options of `bgz tables show`.
 #[derive(Debug, Args)]
 pub struct ShowArgs {
@@ -196,11 +243,16 @@ fn share(text: &str) -> Result<f64, String> {
     super::number(text, "a share, more than 0 and less than 1", |v| v > 0.0 && v < 1.0)
 }
 
+fn factor(text: &str) -> Result<f32, String> {
+    super::number(text, "a number above 0", |v| v > 0.0 && v <= f64::from(f32::MAX)).map(|v| v as f32)
+}
+
 /// Does what is asked for.
 pub fn run(command: &TablesCommand) -> Result<(), Failure> {
     match command {
         TablesCommand::Build(args) => build::run(args),
         TablesCommand::Compare(args) => compare::run(args),
+        TablesCommand::FromGguf(args) => from_gguf::run(args),
         TablesCommand::Show(args) => show::run(args),
         TablesCommand::Report(args) => report::run(args),
     }

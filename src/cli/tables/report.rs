@@ -1,7 +1,7 @@
 //! `bgz tables report`: errors head by head, drawn.
 
-use super::chart::{Chart, Mark, Point, Series};
 use super::{ReportArgs, load, method, name};
+use crate::cli::chart::{Axis, Chart, Mark, Point, Scale, Series};
 use crate::cli::failure::{Failure, because};
 use crate::cli::{format, print};
 use bgz_fusion::table::{AttentionTable, HeadErrors};
@@ -31,13 +31,14 @@ fn chart(tables: &[AttentionTable]) -> Chart {
     }
     let mut chart = Chart {
         title: "Error of attention outputs on held-out windows, a mark a head".into(),
-        x: "bytes per key".into(),
-        y: "relative L2 error".into(),
+        x: Axis { label: "bytes per key".into(), scale: Scale::Log(2.0), percent: false },
+        y: Axis { label: "relative L2 error".into(), scale: Scale::Log(10.0), percent: true },
         series: Vec::new(),
     };
     let points = |group: &[&AttentionTable], bytes: usize, error: &dyn Fn(&HeadErrors) -> Option<f64>| -> Vec<Point> {
         let heads = group.iter().flat_map(|t| t.record().heads.iter().map(move |h| (t, h)));
-        heads.filter_map(|(t, h)| Some((bytes as f64, error(h)?, format!("{}: {}", name(t), h.head)))).collect()
+        let point = |y, title| Point { x: bytes as f64, y, title, interval: None };
+        heads.filter_map(|(t, h)| Some(point(error(h)?, format!("{}: {}", name(t), h.head)))).collect()
     };
     let mut rows: BTreeMap<usize, Vec<&AttentionTable>> = BTreeMap::new();
     for (colour, ((d, bytes, method), group)) in groups.into_iter().enumerate() {

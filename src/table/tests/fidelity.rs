@@ -97,3 +97,16 @@ fn text_round_trips() {
         assert!(bad.parse::<Fidelity>().is_err(), "{bad}");
     }
 }
+
+#[test]
+fn rank_correlations_by_hand() {
+    let x = [1.0, 2.0, 3.0, 4.0];
+    assert!((spearman(&x, &[10.0, 30.0, 20.0, 40.0]) - 0.8).abs() < 1e-12);
+    assert!((spearman(&x, &[4.0, 3.0, 2.0, -1.0]) + 1.0).abs() < 1e-12);
+    // Ranks 0.5, 0.5, 2, 3.
+    assert!((spearman(&x, &[1.0, 1.0, 2.0, 3.0]) - 4.5 / (5.0_f64 * 4.5).sqrt()).abs() < 1e-12);
+    assert_eq!(spearman(&x, &[7.0; 4]), 0.0);
+    assert_eq!(spearman(&[7.0; 4], &x), 0.0);
+    assert_eq!(spearman(&[], &[]), 0.0);
+    assert!(spearman(&x, &[1.0, f64::NAN, 2.0, 3.0]).is_nan());
+}

@@ -13,13 +13,13 @@ use super::*;
 fn samples(d: usize, n: usize) -> Samples {
     let mut rng = SplitMix64::new(7);
     let rank = d.min(6);
-    let basis: Vec<f32> = (0..2 * rank * d).map(|_| rng.normal()).collect();
+    let basis: Vec<f32> = (0..2 * rank * d).map(|_| rng.near_normal()).collect();
     let mut rows = |head: usize, shift: f32| -> Vec<f32> {
         let basis = &basis[head * rank * d..][..rank * d];
         (0..n)
             .flat_map(|_| {
-                let at: Vec<f32> = (0..rank).map(|_| rng.normal()).collect();
-                let noise: Vec<f32> = (0..d).map(|_| 0.2 * rng.normal()).collect();
+                let at: Vec<f32> = (0..rank).map(|_| rng.near_normal()).collect();
+                let noise: Vec<f32> = (0..d).map(|_| 0.2 * rng.near_normal()).collect();
                 let dim = |j: usize| (0..rank).map(|r| at[r] * basis[r * d + j]).sum::<f32>() + noise[j] + shift;
                 (0..d).map(dim).collect::<Vec<f32>>()
             })
