@@ -206,7 +206,9 @@ fn pixels(path: &Path, seeds: u16) -> Result<Data, Failure> {
         (Projection::Sines, 0.0806),
     ];
     let drawn = n.min(DRAWN);
-    let about = format!("{n} rows of {width} in {}, {drawn} drawn a run", name(path));
+    let usual =
+        if path == Path::new(PIXELS) { ", cut as models/pixels.py says from the pictures it names" } else { "" };
+    let about = format!("{n} rows of {width} in {}{usual}; {drawn} drawn a run", name(path));
     Data::measure("pixels", "pixels", about, &original, seeds, |seed| Ok(rows.draw(DRAWN, seed)))
 }
 
@@ -231,7 +233,7 @@ fn weights(path: &Path, seeds: u16) -> Result<Vec<Data>, Failure> {
             Ok(rows.draw(DRAWN, seed))
         };
         let about = format!(
-            "{}, layers and heads in turn, {DRAWN} of the rows of a head drawn a run (all, if it has fewer)",
+            "{}, layers and heads in turn; {DRAWN} of the rows of a head drawn a run (all, if it has fewer)",
             name(path)
         );
         all.push(Data::measure(label, short, about, &[], seeds, draw)?);

@@ -103,12 +103,15 @@ fn costs(cost: &Cost) -> String {
 fn verdict(all: &[Data]) -> Vec<String> {
     let (golden, stride) = (Projection::GoldenStep, Projection::MeanStride);
     let runs: usize = all.iter().map(|d| d.runs.len()).sum();
-    let differs = all.iter().flat_map(|d| d.of(golden).into_iter().zip(d.of(stride)).map(|(a, b)| (a - b).abs()));
-    let differs = differs.fold(0.0, f64::max);
+    let pairs = all.iter().flat_map(|d| d.of(golden).into_iter().zip(d.of(stride)));
+    let differs = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    let seen = match differs == 0.0 {
+        true => "are the same".to_string(),
+        false => format!("differ by {differs:.1e} at most"),
+    };
     let mut out = vec![format!(
         "The golden step is a permutation: 11 and 17 have no divisor in common, so the same dims are folded together \
-         as by a plain stride of 17, and the means only change places. The two rhos differ by {differs:.1e} at most \
-         in {runs} runs."
+         as by a plain stride of 17, and the means only change places. The two rhos {seen} in {runs} runs."
     )];
     for d in all {
         let (own, random) = (d.of(golden), d.of(Projection::Random));
@@ -175,17 +178,17 @@ fn rho_chart(all: &[Data]) -> Chart {
         };
         series.push(Series { label: p.to_string(), colour, mark, points: all.iter().enumerate().map(point).collect() });
     }
-    let claims = |p: Projection, label: &str| {
+    let claims = |p: Projection, mark: Mark, label: &str| {
         let at = Projection::ALL.iter().position(|&x| x == p);
         let figure = |d: &Data| at.and_then(|at| d.original[at]);
         let point = |(x, d): (usize, &Data)| {
             figure(d).map(|y| Point { x: x as f64, y, interval: None, title: format!("{}, {label}", d.name) })
         };
         let points = all.iter().enumerate().filter_map(point).collect();
-        Series { label: label.into(), colour: usize::MAX, mark: Mark::Square, points }
+        Series { label: label.into(), colour: usize::MAX, mark, points }
     };
-    series.push(claims(Projection::GoldenStep, "golden step, as the original says"));
-    series.push(claims(Projection::Random, "random, as the original says"));
+    series.push(claims(Projection::GoldenStep, Mark::Square, "golden step, as the original says"));
+    series.push(claims(Projection::Random, Mark::Diamond, "random, as the original says"));
     Chart {
         title: "Order of distances after projection to 17 numbers, intervals of 95 %".into(),
         x: Axis {
