@@ -15,6 +15,7 @@ pub mod backend;
 mod error;
 pub mod exec;
 pub mod gguf;
+mod mapped;
 mod model;
 pub mod onnx;
 pub mod snapshot;

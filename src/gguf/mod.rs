@@ -40,13 +40,11 @@ pub use metadata::{Array, Metadata, Value, ValueType};
 pub use tensor::{GgufTensor, Plain};
 pub use types::GgmlType;
 
+use crate::mapped::map;
 use bytes::Bytes;
 use cursor::{At, Cursor};
 use index::Index;
-use memmap2::Mmap;
 use std::fmt;
-use std::fs::File;
-use std::io;
 use std::path::Path;
 use tensor::Record;
 
@@ -225,19 +223,4 @@ fn alignment(metadata: Metadata<'_>) -> Result<usize, GgufError> {
         Some(Value::U32(n)) => Err(GgufError::Alignment { found: n.to_string() }),
         Some(other) => Err(GgufError::Alignment { found: format!("of type {}", other.ty()) }),
     }
-}
-
-fn map(path: &Path) -> io::Result<Bytes> {
-    let file = File::open(path)?;
-    let meta = file.metadata()?;
-    if meta.is_dir() {
-        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory"));
-    }
-    if meta.len() == 0 {
-        return Ok(Bytes::new());
-    }
-    // SAFETY: the mapping is read-only. Its bytes are only ever read as plain numbers, so any content is valid; that
-    // nobody changes or shortens the file meanwhile is asked of the caller in the documentation of `open`.
-    let map = unsafe { Mmap::map(&file)? };
-    Ok(Bytes::from_owner(map))
 }

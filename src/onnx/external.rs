@@ -1,30 +1,12 @@
-//! Files mapped into memory: the model and its external data.
+//! External data of a model.
 
 use super::error::ImportError;
+use crate::mapped::map;
 use bytes::Bytes;
-use memmap2::Mmap;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::fs::File;
 use std::io;
 use std::path::{Component, Path, PathBuf};
-
-/// The bytes of a file, mapped.
-pub(super) fn map(path: &Path) -> io::Result<Bytes> {
-    let file = File::open(path)?;
-    let meta = file.metadata()?;
-    if meta.is_dir() {
-        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory"));
-    }
-    if meta.len() == 0 {
-        return Ok(Bytes::new());
-    }
-    // SAFETY: the mapping is read-only and private to this process's view of the file. Its bytes are only ever read
-    // as plain integers, so any content is valid. That nobody shortens the file meanwhile is asked of the caller in
-    // the documentation of `load`, as every program that maps its weights has to.
-    let map = unsafe { Mmap::map(&file)? };
-    Ok(Bytes::from_owner(map))
-}
 
 /// Where external data is looked for.
 pub(super) struct External {

@@ -43,7 +43,7 @@ use std::path::Path;
 ///
 /// The files are mapped, not read: they must not be changed while the graph is alive.
 pub fn load(path: &Path) -> Result<Graph, ImportError> {
-    let bytes = external::map(path).map_err(|source| ImportError::Io { path: path.into(), source })?;
+    let bytes = crate::mapped::map(path).map_err(|source| ImportError::Io { path: path.into(), source })?;
     let name = path.file_stem().map(|s| s.to_string_lossy().into_owned());
     import(bytes, name, External::beside(path))
 }

@@ -10,7 +10,7 @@ use super::attention_table::AttentionTable;
 use super::error::TableError;
 use super::palette::{PALETTE, PaletteParts, PaletteTable};
 use super::product::{ProductParts, ProductTable};
-use memmap2::Mmap;
+use crate::mapped::map;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde_json::{Value, json};
@@ -148,18 +148,11 @@ pub fn save(path: &Path, tables: &[AttentionTable]) -> Result<(), TableFileError
 /// # Errors
 /// If it cannot be read, or anything in it is not as it should be.
 pub fn load(path: &Path) -> Result<Vec<AttentionTable>, TableFileError> {
-    let file = File::open(path)?;
-    let meta = file.metadata()?;
-    if meta.is_dir() {
-        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory").into());
-    }
-    if meta.len() == 0 {
+    let bytes = map(path)?;
+    if bytes.is_empty() {
         return Err(TableFileError::Description("it is empty".into()));
     }
-    // SAFETY: the mapping is read-only, and its bytes are only ever read as plain integers, so any content is valid.
-    // That nobody shortens the file meanwhile is asked of the caller.
-    let map = unsafe { Mmap::map(&file)? };
-    from_bytes(&map)
+    from_bytes(&bytes)
 }
 
 /// Reads tables from the bytes of a file.

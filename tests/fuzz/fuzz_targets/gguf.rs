@@ -15,6 +15,8 @@
 #[allow(dead_code, unused_imports, reason = "a target calls a part of it")]
 #[path = "../../../src/gguf/mod.rs"]
 mod gguf;
+#[path = "../../../src/mapped.rs"]
+mod mapped;
 
 use bgz_kernels as kernels;
 use gguf::{Gguf, Value};
