@@ -2,6 +2,7 @@
 
 use super::Isa;
 use super::simd::{Kernel, Simd, run};
+use rayon::prelude::*;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -46,16 +47,15 @@ pub fn flops(isa: Isa) -> f64 {
 /// The rate at which all threads of the current rayon pool together copy memory that no cache holds, in bytes read and
 /// written a second: the best of some 20 ms.
 pub fn bytes() -> f64 {
-    /// Numbers that a thread copies.
-    const LEN: usize = 8 << 20;
-    let threads = rayon::current_num_threads();
-    let from = vec![1.0f32; LEN * threads];
-    let mut to = vec![0.0f32; LEN * threads];
+    /// Numbers that are copied, however many threads do it: 128 MB, and as many to copy them to.
+    const LEN: usize = 32 << 20;
+    let chunk = LEN.div_ceil(rayon::current_num_threads());
+    let from = vec![1.0f32; LEN];
+    let mut to = vec![0.0f32; LEN];
     best(|| {
-        use rayon::prelude::*;
-        to.par_chunks_mut(LEN).zip(from.par_chunks(LEN)).for_each(|(to, from)| to.copy_from_slice(black_box(from)));
+        to.par_chunks_mut(chunk).zip(from.par_chunks(chunk)).for_each(|(to, from)| to.copy_from_slice(black_box(from)));
         black_box(&mut to);
-        (2 * size_of::<f32>() * LEN * threads) as f64
+        (2 * size_of::<f32>() * LEN) as f64
     })
 }
 
