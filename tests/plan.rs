@@ -298,14 +298,17 @@ fn feed_forward() -> Graph {
 fn what_treats_rows_alike_runs_by_blocks_of_rows() {
     let graph = feed_forward();
     let types = |n: usize| [0; 2].map(|_| Type::new(bgz_fusion::DType::F32, [2, n, 16]));
-    let kernels = |n: usize| {
-        let plan = Plan::new(&graph, &types(n), &PackedWeights::default(), Flex::inner(), None).unwrap();
-        plan.steps().map(|s| s.kernel).collect::<Vec<_>>()
+    let kernels = |n: usize, threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let plan = || Plan::new(&graph, &types(n), &PackedWeights::default(), Flex::inner(), None).unwrap();
+        pool.install(plan).steps().map(|s| s.kernel).collect::<Vec<_>>()
     };
-    // From 96 rows on, one step; the mean of a row is not among what a block does.
-    assert_eq!(kernels(48)[0], "rows");
-    assert_eq!(kernels(48).len(), 3);
-    assert_eq!(kernels(47)[0], "gemm packed");
+    // From 96 rows on, and 48 a thread, one step; the mean of a row is not among what a block does.
+    for (n, threads) in [(48, 1), (48, 2), (96, 4)] {
+        assert_eq!(kernels(n, threads)[0], "rows");
+        assert_eq!(kernels(n, threads).len(), 3);
+        assert_eq!(kernels(n - 1, threads)[0], "gemm packed");
+    }
     // Fewer, whole blocks, a rest.
     for n in [40, 48, 66, 97, 200] {
         let check = Check::new().bind("n", n);

@@ -3,6 +3,7 @@
 
 use super::ExecError;
 use crate::tensor::Tensor;
+use bgz_kernels::{Isa, linear};
 use bgz_passes::ir::{Constant, DType};
 use bytes::Bytes;
 use rten_gemm::{GemmExecutor, PackedBMatrix};
@@ -11,10 +12,18 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A packed right-hand side; the constant is kept so that its address stays its identity.
+/// Packed weights of a product.
+pub(crate) enum PackedMatrix {
+    /// For the kernel that is written for this CPU's vectors.
+    Kernel(linear::Packed),
+    /// For the library's product, where there is none.
+    Library(PackedBMatrix<f32>),
+}
+
+/// Packed weights; the constant is kept so that its address stays its identity.
 struct Entry {
     _constant: Constant,
-    packed: Arc<PackedBMatrix<f32>>,
+    packed: Arc<PackedMatrix>,
 }
 
 /// Prepared weights by the bytes they came from.
@@ -29,7 +38,7 @@ pub(crate) type ConstantBytes = Bytes;
 
 impl PackedWeights {
     /// `weight` (f32, `[k, n]`, or `[n, k]` if `transposed`) packed.
-    pub(crate) fn get(&self, weight: &Constant, transposed: bool) -> Result<Arc<PackedBMatrix<f32>>, ExecError> {
+    pub(crate) fn get(&self, weight: &Constant, transposed: bool) -> Result<Arc<PackedMatrix>, ExecError> {
         let unfit = || ExecError::Internal(format!("{} cannot be packed", weight.ty()));
         let (Some(bytes), &[rows, cols], DType::F32) = (weight.bytes(), weight.shape(), weight.dtype()) else {
             return Err(unfit());
@@ -39,9 +48,15 @@ impl PackedWeights {
             return Ok(e.packed.clone());
         }
         let values = f32s(bytes);
-        let view = NdTensorView::from_data([rows, cols], &*values);
-        let matrix: Matrix = if transposed { view.transposed() } else { view };
-        let packed = Arc::new(GemmExecutor::<f32>::new().prepack_b(matrix));
+        let packed = if Isa::current() == Isa::Scalar {
+            let view = NdTensorView::from_data([rows, cols], &*values);
+            let matrix: Matrix = if transposed { view.transposed() } else { view };
+            PackedMatrix::Library(GemmExecutor::<f32>::new().prepack_b(matrix))
+        } else {
+            let (depth, width) = if transposed { (cols, rows) } else { (rows, cols) };
+            PackedMatrix::Kernel(linear::Packed::new(&values, depth, width, transposed).map_err(|_| unfit())?)
+        };
+        let packed = Arc::new(packed);
         self.lock().insert(key, Entry { _constant: weight.clone(), packed: packed.clone() });
         Ok(packed)
     }

@@ -16,14 +16,12 @@ use bgz_passes::ir::{Constant, DType, Def, Graph, Node, NodeId, Op, Type, ValueI
 use rayon::prelude::*;
 use std::collections::HashMap;
 
-/// Rows of a block at the most: so many does the product take at a time, a multiple of its tile of 6.
-const BLOCK: usize = 66;
+/// Rows of a block at the most: with 1536 numbers each, what the product takes through all its weights at once.
+const BLOCK: usize = 84;
 
-/// Rows of the tile that a product computes in registers.
-const TILE: usize = 6;
-
-/// Rows below which a step is rather cut by columns: each block reads all weights.
+/// Rows below which a step is rather cut by columns: each block reads all weights. So many in all and for each thread.
 const MIN_ROWS: usize = 96;
+const MIN_ROWS_A_THREAD: usize = 48;
 
 /// Results that others read, at the most: their addresses are kept on the stack.
 const MAX_OUTPUTS: usize = 8;
@@ -97,20 +95,22 @@ fn parts(graph: &Graph, node: &Node) -> Option<Vec<Part>> {
 /// The regions of a bound graph that are worth a step of their own: a product and something behind it, or several
 /// products, for enough rows.
 pub(super) fn regions(graph: &Graph) -> Vec<Region> {
+    let least = MIN_ROWS.max(MIN_ROWS_A_THREAD.saturating_mul(rayon::current_num_threads()));
+    let region = |nodes| region(graph, nodes).filter(|r| r.rows >= least);
     let mut regions = Vec::new();
     let mut run: Vec<NodeId> = Vec::new();
     let mut leading: Option<Vec<usize>> = None;
     for (id, node) in graph.nodes() {
         let own = parts(graph, node).and_then(|_| rows_and_width(graph, node.outputs[0])).map(|(l, _)| l);
         if own.is_none() || own != leading {
-            regions.extend(region(graph, std::mem::take(&mut run)));
+            regions.extend(region(std::mem::take(&mut run)));
             leading = own;
         }
         if leading.is_some() {
             run.push(id);
         }
     }
-    regions.extend(region(graph, run));
+    regions.extend(region(run));
     regions
 }
 
@@ -131,7 +131,7 @@ fn region(graph: &Graph, nodes: Vec<NodeId>) -> Option<Region> {
     }
     let read = |v: ValueId| graph.is_output(v) || graph.users(v).iter().any(|u| !nodes.contains(u));
     let outputs: Vec<ValueId> = made.into_iter().filter(|&v| read(v)).collect();
-    let fits = rows >= MIN_ROWS && (1..=MAX_OUTPUTS).contains(&outputs.len()) && !inputs.is_empty();
+    let fits = (1..=MAX_OUTPUTS).contains(&outputs.len()) && !inputs.is_empty();
     fits.then_some(Region { nodes, inputs, outputs, rows })
 }
 
@@ -208,10 +208,10 @@ fn flat(c: &Constant) -> Option<Constant> {
     }
 }
 
-/// Rows of a block: as many blocks as threads take in even turns, of whole tiles.
+/// Rows of a block: as many blocks as threads take in even turns.
 fn block_rows(rows: usize, threads: usize) -> usize {
     let blocks = rows.div_ceil(BLOCK).next_multiple_of(threads.max(1));
-    rows.div_ceil(blocks).next_multiple_of(TILE).min(BLOCK)
+    rows.div_ceil(blocks)
 }
 
 /// A region as a step.
@@ -290,9 +290,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blocks_are_even_and_of_whole_tiles() {
+    fn blocks_are_even() {
         for (rows, threads, block) in
-            [(1024, 2, 66), (128, 2, 66), (257, 2, 66), (512, 1, 66), (100, 2, 54), (97, 16, 12)]
+            [(1024, 2, 74), (128, 2, 64), (257, 2, 65), (512, 1, 74), (100, 2, 50), (800, 16, 50)]
         {
             assert_eq!(block_rows(rows, threads), block, "{rows} rows, {threads} threads");
         }

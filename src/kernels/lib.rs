@@ -4,6 +4,7 @@
 //! - [`chain`]: expressions of any length over broadcast inputs, as one kernel;
 //! - [`rows`]: softmax, norms, reductions over a contiguous last axis;
 //! - [`attention`]: exact attention;
+//! - [`linear`]: rows times packed weights;
 //! - [`copy`]: strided views made contiguous;
 //! - [`Isa`]: what they run on; `BGZ_ISA` chooses; [`ByteIsa`]: the same for kernels on bytes;
 //! - [`peak`]: what the machine can do at the most;
@@ -21,6 +22,7 @@ pub mod copy;
 mod encode;
 mod int8;
 mod isa;
+pub mod linear;
 mod list;
 mod math;
 mod parallel;
@@ -31,6 +33,7 @@ mod scratch;
 mod simd;
 mod strided;
 pub mod sweep;
+mod tile;
 #[doc(hidden)]
 pub mod trial;
 pub mod ulp;

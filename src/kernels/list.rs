@@ -3,6 +3,7 @@
 use super::Isa;
 use super::attention::{Attention, Layout, Mask, Operands, Scoring};
 use super::chain::{Elementwise, Program};
+use super::linear::Packed;
 use super::rows::{self, Reduction};
 use bgz_passes::ir::{Binary, DType, Expr, Unary};
 use std::time::{Duration, Instant};
@@ -25,6 +26,7 @@ enum Work {
     Unary(Unary),
     Binary(Binary),
     Rows(Rows),
+    Linear,
     Attention,
     Copy,
 }
@@ -62,6 +64,7 @@ pub fn list() -> Vec<KernelInfo> {
     ];
     let rows = rows.into_iter().map(|(name, accuracy, r)| info(name, accuracy, Work::Rows(r)));
     let others = [
+        info("linear", "one rounding for each multiply-add, in order", Work::Linear),
         info("attention", "rounding of two matrix products, and softmax", Work::Attention),
         info("copy", "exact", Work::Copy),
     ];
@@ -76,7 +79,8 @@ const COLS: usize = 256;
 impl KernelInfo {
     /// Nanoseconds an element, on one thread and the instruction set in use:
     /// 2^14 elements, rows of 256, the shortest of many runs. For attention an
-    /// element is a score: one head of 128 queries and keys of width 32.
+    /// element is a score: one head of 128 queries and keys of width 32. For linear it is a multiply-add: 64 rows, and
+    /// weights of 256 x 64.
     pub fn measure(&self) -> f64 {
         let a: Vec<f32> = (0..ELEMENTS).map(|i| 0.01 + (i * 7919 % ELEMENTS) as f32 / ELEMENTS as f32).collect();
         let mut out = vec![0.0f32; ELEMENTS];
@@ -86,6 +90,7 @@ impl KernelInfo {
                 chain(&Expr::Binary(f, Expr::Input(0).into(), Expr::Input(1).into()), &[&a, &a], &mut out)
             }
             Work::Rows(r) => time(ELEMENTS, || row_kernel(r, &a, &mut out)),
+            Work::Linear => linear(&a, &mut out),
             Work::Attention => attention(&a, &mut out),
             Work::Copy => chain(&Expr::Input(0), &[&a], &mut out),
         }
@@ -126,6 +131,16 @@ fn row_kernel(kernel: Rows, x: &[f32], out: &mut [f32]) {
         Rows::Reduce(kind) => rows::reduce(kind, x, &mut out[..ELEMENTS / COLS], COLS),
     };
     debug_assert!(done.is_ok(), "{done:?}");
+}
+
+fn linear(x: &[f32], out: &mut [f32]) -> f64 {
+    const SIDE: usize = 64;
+    let Ok(packed) = Packed::new(x, COLS, SIDE, false) else { return f64::NAN };
+    let bias = Some(&x[..SIDE]);
+    time(SIDE * ELEMENTS, || {
+        let done = packed.apply(x, bias, &mut out[..SIDE * SIDE]);
+        debug_assert!(done.is_ok(), "{done:?}");
+    })
 }
 
 fn attention(x: &[f32], out: &mut [f32]) -> f64 {

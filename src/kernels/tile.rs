@@ -5,16 +5,16 @@ use crate::simd::{Kernel, Simd};
 /// Vectors of a panel.
 pub(crate) const PANEL: usize = 2;
 
-/// Rows of the register tile: with two vectors each, as many as the registers hold.
-pub(crate) const fn tile_rows(lanes: usize) -> usize {
+/// Rows of the largest register tile: with two vectors each, and the panel's two and a factor, they are all registers.
+pub(crate) const fn most_rows(lanes: usize) -> usize {
     match lanes {
-        16 => 12,
+        16 => 14,
         8 => 6,
         _ => 4,
     }
 }
 
-/// A product of `rows` x `depth` by `depth` x a panel.
+/// A product of some rows of `depth` by `depth` x a panel.
 #[derive(Clone, Copy)]
 pub(crate) struct Product {
     pub a: *const f32,
@@ -23,28 +23,59 @@ pub(crate) struct Product {
     pub depth: usize,
     pub c: *mut f32,
     pub c_row: usize,
+    /// What the sums start from, as wide as the result; null for 0.
+    pub start: *const f32,
+    /// Memory that is read soon: one line of it is fetched at each step of the depth, all in all one every `ahead_step` floats.
+    pub ahead: *const f32,
+    pub ahead_step: usize,
+}
+
+impl Product {
+    /// `a . b`, of `depth` steps.
+    pub fn new(a: (*const f32, usize), b: *const f32, depth: usize, c: (*mut f32, usize)) -> Self {
+        let ((a, a_row), (c, c_row)) = (a, c);
+        Self { a, a_row, b, depth, c, c_row, start: std::ptr::null(), ahead: b, ahead_step: 0 }
+    }
 }
 
 /// The product for `M` rows and the first `N` vectors of the panel, in registers.
 ///
 /// # Safety
-/// `a` has M rows of `depth`, `b` has `depth` rows of a panel, `c` M rows of N vectors.
+/// `a` has M rows of `depth`, `b` has `depth` rows of a panel, `c` M rows of N vectors and `start`, if not null, N vectors.
 #[inline(always)]
 unsafe fn tile<S: Simd, const M: usize, const N: usize>(s: S, p: Product) {
-    let width = PANEL * S::LANES;
-    let mut acc = [[s.splat(0.0); N]; M];
-    for k in 0..p.depth {
-        let mut b = [s.splat(0.0); N];
-        for (j, b) in b.iter_mut().enumerate() {
-            // SAFETY: row k of the panel.
-            *b = unsafe { s.load(p.b.add(k * width + j * S::LANES)) };
+    let mut first = [s.splat(0.0); N];
+    if !p.start.is_null() {
+        for (j, v) in first.iter_mut().enumerate() {
+            // SAFETY: vector j of the start.
+            *v = unsafe { s.load(p.start.add(j * S::LANES)) };
         }
+    }
+    let mut acc = [first; M];
+    // A pointer for every four rows: an address can be a pointer and once, twice or thrice a stride, so that no more
+    // integer registers are needed than there are.
+    let mut fours = [0, 4, 8, 12].map(|row| p.a.wrapping_add(row * p.a_row));
+    let thrice = 3 * p.a_row;
+    let (mut b, mut ahead) = (p.b, p.ahead);
+    for _ in 0..p.depth {
+        s.prefetch(ahead);
+        ahead = ahead.wrapping_add(p.ahead_step);
+        let mut panel = [s.splat(0.0); N];
+        for (j, v) in panel.iter_mut().enumerate() {
+            // SAFETY: a row of the panel.
+            *v = unsafe { s.load(b.add(j * S::LANES)) };
+        }
+        b = b.wrapping_add(PANEL * S::LANES);
         for (i, acc) in acc.iter_mut().enumerate() {
-            // SAFETY: element k of row i.
-            let x = s.splat(unsafe { *p.a.add(i * p.a_row + k) });
-            for (acc, b) in acc.iter_mut().zip(&b) {
+            let row = [0, p.a_row, 2 * p.a_row, thrice][i % 4];
+            // SAFETY: an element of row i.
+            let x = s.splat(unsafe { *fours[i / 4].add(row) });
+            for (acc, b) in acc.iter_mut().zip(&panel) {
                 *acc = s.mul_add(x, *b, *acc);
             }
+        }
+        for four in &mut fours {
+            *four = four.wrapping_add(1);
         }
     }
     for (i, acc) in acc.iter().enumerate() {
@@ -55,13 +86,18 @@ unsafe fn tile<S: Simd, const M: usize, const N: usize>(s: S, p: Product) {
     }
 }
 
-/// The product of `rows` rows with the first `N` vectors of a panel, in register tiles.
+/// The product of `rows` rows with the first `N` vectors of a panel, in register tiles of about as many rows each.
 ///
 /// # Safety
 /// That of [`tile`] with `rows` for M.
 #[inline(always)]
 pub(crate) unsafe fn product<S: Simd, const N: usize>(s: S, p: Product, rows: usize) {
     s.apart(Tiles::<N> { p, rows });
+}
+
+/// How many tiles `rows` rows are cut into.
+pub(crate) fn tiles(rows: usize, lanes: usize) -> usize {
+    rows.div_ceil(most_rows(lanes))
 }
 
 struct Tiles<const N: usize> {
@@ -74,28 +110,25 @@ impl<const N: usize> Kernel for Tiles<N> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { mut p, mut rows } = self;
-        macro_rules! tiles {
-            ($m:literal) => {
-                while rows >= $m {
-                    // SAFETY: at least that many rows are left, as `product` was promised.
-                    unsafe {
-                        tile::<S, $m, N>(s, p);
-                        p.a = p.a.add($m * p.a_row);
-                        p.c = p.c.add($m * p.c_row);
+        let mut left = tiles(rows, S::LANES);
+        // Each tile fetches its share of what lies ahead.
+        while left > 0 {
+            let m = rows.div_ceil(left);
+            macro_rules! by_rows {
+                ($($m:literal)*) => {
+                    match m {
+                        // SAFETY: at least that many rows are left, as `product` was promised.
+                        $($m if $m <= most_rows(S::LANES) => unsafe { tile::<S, $m, N>(s, p) },)*
+                        _ => {}
                     }
-                    rows -= $m;
-                }
-            };
+                };
+            }
+            by_rows!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+            p.a = p.a.wrapping_add(m * p.a_row);
+            p.c = p.c.wrapping_add(m * p.c_row);
+            p.ahead = p.ahead.wrapping_add(p.depth * p.ahead_step);
+            rows -= m;
+            left -= 1;
         }
-        if tile_rows(S::LANES) >= 12 {
-            tiles!(12);
-            tiles!(8);
-        }
-        if tile_rows(S::LANES) >= 6 {
-            tiles!(6);
-        }
-        tiles!(4);
-        tiles!(2);
-        tiles!(1);
     }
 }

@@ -1,10 +1,10 @@
 //! Scores alone, of one head on one thread: what benches compare. Each step of making them is by itself.
 
-use super::attention::tile::{PANEL, Product, product};
 use super::encode::{Book, Parts, encode, lookup_rows};
 use super::scan::{BLOCK, Shape, Units, scan, scan_palette};
 use super::simd::{ByteKernel, ByteSimd, run_bytes};
 use super::strided::Rows;
+use super::tile::{PANEL, Product, product};
 use super::{ByteIsa, int8};
 
 /// Where scores come from.
@@ -204,14 +204,9 @@ steps! {
                 for panel in 0..KEYS / width {
                     // SAFETY: as above.
                     unsafe {
-                        let p = Product {
-                            a: t.queries.as_ptr().add(q * d),
-                            a_row: d,
-                            b: t.panels.as_ptr().add((first + panel * width) * d),
-                            depth: d,
-                            c: t.scores.as_mut_ptr().add(panel * width),
-                            c_row: KEYS,
-                        };
+                        let keys = t.panels.as_ptr().add((first + panel * width) * d);
+                        let to = (t.scores.as_mut_ptr().add(panel * width), KEYS);
+                        let p = Product::new((t.queries.as_ptr().add(q * d), d), keys, d, to);
                         product::<S, 2>(s, p, ROWS);
                     }
                 }

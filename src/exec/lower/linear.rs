@@ -2,12 +2,13 @@
 
 use super::super::ExecError;
 use super::super::arena::{Reads, Writes};
+use super::super::packed::PackedMatrix;
 use super::super::plan::Kernel;
 use super::super::view::{View, row_major};
 use super::Lowering;
 use bgz_passes::ir::{Node, Op, ValueId};
 use rayon::prelude::*;
-use rten_gemm::{BiasVector, GemmExecutor, GemmInputA, GemmInputB, GemmOptions, PackedBMatrix};
+use rten_gemm::{BiasVector, GemmExecutor, GemmInputA, GemmInputB, GemmOptions};
 use rten_tensor::Matrix;
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ fn gemm(out: &mut [f32], a: Matrix, b: GemmInputB<f32>, bias: Option<&[f32]>) ->
 
 /// `x [rows, k] . packed [k, n] + bias`.
 struct Linear {
-    packed: Arc<PackedBMatrix<f32>>,
+    packed: Arc<PackedMatrix>,
     rows: usize,
     k: usize,
     bias: bool,
@@ -32,9 +33,14 @@ struct Linear {
 
 impl Kernel for Linear {
     fn run(&self, reads: &Reads, writes: &mut Writes) -> Result<(), String> {
-        let x = Matrix::from_data([self.rows, self.k], reads.slice::<f32>(0));
-        let bias = self.bias.then(|| reads.slice::<f32>(1));
-        gemm(writes.slice::<f32>(0), x, GemmInputB::Packed(&self.packed), bias)
+        let (x, bias) = (reads.slice::<f32>(0), self.bias.then(|| reads.slice::<f32>(1)));
+        let out = writes.slice::<f32>(0);
+        match &*self.packed {
+            PackedMatrix::Kernel(packed) => packed.apply(x, bias, out).map_err(|e| e.to_string()),
+            PackedMatrix::Library(packed) => {
+                gemm(out, Matrix::from_data([self.rows, self.k], x), GemmInputB::Packed(packed), bias)
+            }
+        }
     }
 }
 

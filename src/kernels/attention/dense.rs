@@ -1,11 +1,11 @@
 //! Attention over every key, block by block, whatever the scores come from.
 
 use super::mask::{Row, masked};
-use super::tile::{PANEL, Product, product, tile_rows};
 use super::{Attention, Operands, Tasks};
 use crate::math;
 use crate::rows::{exp_row, max_row};
 use crate::simd::Simd;
+use crate::tile::{PANEL, Product, product};
 
 /// Keys of a block: with their values they stay in the L2 cache, and the scores of a tile of queries in the L1.
 pub(super) const KEY_BLOCK: usize = 512;
@@ -15,6 +15,15 @@ const ROW_GRAIN: usize = 64;
 pub(super) const MOST_ROWS: usize = 24;
 /// Tiles of queries that go through a block of keys before the next is read.
 const GROUP_TILES: usize = 8;
+
+/// Queries of a register tile of scores, for vectors of `lanes`.
+const fn tile_queries(lanes: usize) -> usize {
+    match lanes {
+        16 => 12,
+        8 => 6,
+        _ => 4,
+    }
+}
 
 /// Operands that scores from one source need.
 pub(super) trait Needs {
@@ -92,7 +101,7 @@ impl Room {
         // Rows a power of two apart would share few sets of the cache.
         let row = a.seq_k.min(KEY_BLOCK).next_multiple_of(ROW_GRAIN) + 16;
         // The scores of the queries taken together should stay in the L1 cache.
-        let tile = tile_rows(lanes);
+        let tile = tile_queries(lanes);
         let rows = if 2 * tile * row <= 8192 { 2 * tile } else { tile };
         let group = if a.seq_k <= KEY_BLOCK { rows } else { GROUP_TILES * rows }.min(a.seq_q.next_multiple_of(rows));
         let width = a.d_v.next_multiple_of(panel);
@@ -290,14 +299,9 @@ impl<K> Dense<'_, K> {
             }
             for panel in 0..room.width / width {
                 let acc = h.acc.add(i * room.width + panel * width);
-                let p = Product {
-                    a: h.scores,
-                    a_row: room.row,
-                    b: h.values.add((panel * a.seq_k + from) * width),
-                    depth: len,
-                    c: if from == 0 { acc } else { h.tile },
-                    c_row: if from == 0 { room.width } else { width },
-                };
+                let values = h.values.add((panel * a.seq_k + from) * width);
+                let to = if from == 0 { (acc, room.width) } else { (h.tile, width) };
+                let p = Product::new((h.scores, room.row), values, len, to);
                 let vectors = if a.d_v - panel * width <= S::LANES { 1 } else { 2 };
                 if vectors == 1 {
                     product::<S, 1>(s, p, n)

@@ -2,8 +2,8 @@
 
 use super::Attention;
 use super::dense::{Block, Needs, Scorer};
-use super::tile::{PANEL, Product, product};
 use crate::simd::{Kernel, Simd};
+use crate::tile::{PANEL, Product, product};
 
 /// Keys in f32, transposed into panels; queries in f32.
 #[derive(Clone, Copy)]
@@ -54,14 +54,10 @@ impl<S: Simd> Scorer<S> for Exact {
         for panel in 0..block.len.div_ceil(width) {
             // SAFETY: a panel of the packed keys; rows of scores are whole panels.
             unsafe {
-                let p = Product {
-                    a: block.queries.cast::<f32>().add(block.first * a.d),
-                    a_row: a.d,
-                    b: block.keys.cast::<f32>().add((block.from / width + panel) * a.d * width),
-                    depth: a.d,
-                    c: block.out.add(panel * width),
-                    c_row: block.row,
-                };
+                let queries = block.queries.cast::<f32>().add(block.first * a.d);
+                let keys = block.keys.cast::<f32>().add((block.from / width + panel) * a.d * width);
+                let to = (block.out.add(panel * width), block.row);
+                let p = Product::new((queries, a.d), keys, a.d, to);
                 if block.len - panel * width <= S::LANES {
                     product::<S, 1>(s, p, block.n)
                 } else {

@@ -24,7 +24,6 @@ mod mask;
 mod refine;
 mod refined;
 mod table;
-pub(super) mod tile;
 
 use super::simd::{self, run_bytes};
 use super::{ByteIsa, parallel, scratch};

@@ -11,12 +11,12 @@ use super::dense::{pack_values, write};
 use super::gather::{Vectors, dots, gathered, weigh};
 use super::mask::{Row, masked, masked_one};
 use super::refine::{Refine, Rest};
-use super::tile::{PANEL, Product, product};
 use super::{Attention, Mask, Operands, Tasks};
 use crate::rows::{exp_row, max_row};
 use crate::scan::{BLOCK, Units};
 use crate::simd::{ByteKernel, ByteSimd};
 use crate::strided::{MOST_LANES, Rows};
+use crate::tile::{PANEL, Product, product};
 
 /// Queries that are scanned together.
 const TOGETHER: usize = 4;
@@ -419,14 +419,9 @@ impl Refined<'_> {
         // SAFETY: panels of the packed values, rows of weights and of outputs.
         unsafe {
             for panel in 0..a.d_v.div_ceil(width) {
-                let p = Product {
-                    a: h.weights,
-                    a_row: self.room.weights_row,
-                    b: h.panels.add(panel * a.seq_k * width),
-                    depth: keys,
-                    c: h.out.add(panel * width),
-                    c_row: out_row,
-                };
+                let values = h.panels.add(panel * a.seq_k * width);
+                let to = (h.out.add(panel * width), out_row);
+                let p = Product::new((h.weights, self.room.weights_row), values, keys, to);
                 product::<S, PANEL>(s, p, n);
             }
             for (r, total) in totals.iter().enumerate().take(n) {

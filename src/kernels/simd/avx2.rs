@@ -95,6 +95,11 @@ impl Simd for Avx2 {
         unsafe { apart(self, kernel) }
     }
     #[inline(always)]
+    fn prefetch(self, p: *const f32) {
+        // SAFETY: a hint, which reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+    }
+    #[inline(always)]
     unsafe fn load(self, p: *const f32) -> __m256 {
         // SAFETY: the caller promises 8 floats; the token the instruction.
         unsafe { _mm256_loadu_ps(p) }

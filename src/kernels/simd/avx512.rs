@@ -144,6 +144,11 @@ impl<L: Level> Simd for Avx512<L> {
         unsafe { apart(self.base(), kernel) }
     }
     #[inline(always)]
+    fn prefetch(self, p: *const f32) {
+        // SAFETY: a hint, which reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+    }
+    #[inline(always)]
     unsafe fn load(self, p: *const f32) -> __m512 {
         // SAFETY: the caller promises 16 floats; the token the instruction.
         unsafe { _mm512_loadu_ps(p) }

@@ -197,6 +197,14 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// otherwise be part of each.
     fn apart<K: Kernel>(self, kernel: K) -> K::Out;
 
+    // ---- hints
+
+    /// Asks for the cache line at `p`, which may be any address: it is soon read, from the second-level cache on.
+    #[inline(always)]
+    fn prefetch(self, p: *const f32) {
+        let _ = p;
+    }
+
     // ---- order
 
     /// The same vectors, after which a compiler cannot pull the steps of one of the
