@@ -11,7 +11,7 @@
 
 use bgz_fusion::kernels::{Isa, linear::Packed};
 use burn_backend::ops::FloatTensorOps;
-use burn_backend::{Backend, TensorData};
+use burn_backend::TensorData;
 use burn_flex::Flex;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rten_gemm::{BiasVector, GemmExecutor, GemmInputA, GemmInputB, GemmOptions};

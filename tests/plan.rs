@@ -6,7 +6,7 @@ use bgz_fusion::exec::{ExecError, PackedWeights, Plan};
 use bgz_fusion::{Error, Graph, OnnxModel, Pipeline, Tensor, Type};
 use bgz_passes::eval;
 use bgz_passes::eval::testing::Check;
-use bgz_passes::ir::{Constant, parse};
+use bgz_passes::ir::{Constant, Op, Precision, parse};
 
 fn host(t: &eval::Tensor) -> Tensor {
     Tensor::from_constant(&t.to_constant()).expect("an evaluated tensor has its data")
@@ -218,7 +218,7 @@ fn packed_weights_either_way_round() {
     let w = graph.add_const("w", Constant::f32s([3, 4], &values).unwrap());
     let wt = graph.add_const("wt", Constant::f32s([4, 3], &values).unwrap());
     let bias = graph.add_const("bias", Constant::f32s([4], &[1.0, 2.0, 3.0, 4.0]).unwrap());
-    let linear = |trans_w| bgz_fusion::ir::Op::Linear { trans_w };
+    let linear = |trans_w| Op::Linear { trans_w, precision: Precision::Exact };
     let a = graph.add("a", linear(false), &[x, w, bias]).unwrap();
     let b = graph.add("b", linear(true), &[x, wt, bias]).unwrap();
     let c = graph.add("c", bgz_fusion::ir::Op::MatMul, &[x, w]).unwrap();
@@ -267,7 +267,7 @@ fn activations_softmax_and_norms_of_f32_have_kernels() {
 
 /// A block of a transformer without its attention: two products, a norm, and what lies between, over `[2, n, 16]`.
 fn feed_forward() -> Graph {
-    use bgz_fusion::ir::{Binary, Dim, Op, Reduce, ReduceKind, Unary};
+    use bgz_fusion::ir::{Binary, Dim, Reduce, ReduceKind, Unary};
     let values = |n: usize, scale: f32| (0..n).map(|i| ((i * 37 % 101) as f32 - 50.0) * scale).collect::<Vec<_>>();
     let mut g = Graph::new("feed_forward");
     let ty = Type::new(bgz_fusion::DType::F32, [Dim::from(2usize), "n".into(), Dim::from(16usize)]);
@@ -279,9 +279,9 @@ fn feed_forward() -> Graph {
     let (up, up_bias) = (constant("up", &[16, 40], 0.01), constant("up_bias", &[40], 0.02));
     let (down, gain) = (constant("down", &[16, 40], 0.01), constant("gain", &[1, 1, 16], 0.02));
     let (scale, shift) = (constant("scale", &[16], 0.03), constant("shift", &[16], 0.01));
-    let a = g.add("a", Op::Linear { trans_w: false }, &[x, up, up_bias]).unwrap();
+    let a = g.add("a", Op::Linear { trans_w: false, precision: Precision::Exact }, &[x, up, up_bias]).unwrap();
     let b = g.add("b", Op::Unary(Unary::GeluErf), &[a]).unwrap();
-    let c = g.add("c", Op::Linear { trans_w: true }, &[b, down]).unwrap();
+    let c = g.add("c", Op::Linear { trans_w: true, precision: Precision::Exact }, &[b, down]).unwrap();
     let d = g.add("d", Op::Binary(Binary::Mul), &[c, gain]).unwrap();
     let e = g.add("e", Op::Binary(Binary::Add), &[d, residual]).unwrap();
     let f = g.add("f", Op::LayerNorm { eps: bgz_fusion::ir::Float(1e-5) }, &[e, scale, shift]).unwrap();
@@ -367,4 +367,37 @@ fn threads_share_a_plan() {
             });
         }
     });
+}
+
+/// What products in 8 bits make of it is near; each row is coded by itself, so that blocks of rows change nothing.
+#[test]
+fn products_in_8_bits() {
+    let exact = feed_forward();
+    let mut graph = exact.clone();
+    Pipeline::none().precision(Precision::Int8).run(&mut graph).unwrap();
+    let n = 60;
+    let ty = Type::new(bgz_fusion::DType::F32, [2, n, 16]);
+    let values =
+        |seed: usize| (0..2 * n * 16).map(|i| ((i + seed) * 7919 % 2017) as f32 / 1000.0 - 1.0).collect::<Vec<_>>();
+    let inputs = [1, 2].map(|seed| Tensor::new(&[2, n, 16], &values(seed)).unwrap());
+    let run = |graph: &Graph, threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let types = [ty.clone(), ty.clone()];
+            let plan = Plan::new(graph, &types, &PackedWeights::default(), Flex::inner(), None).unwrap();
+            (plan.steps().map(|s| s.kernel).collect::<Vec<_>>(), plan.run(&inputs).unwrap().remove(0))
+        })
+    };
+    let f32s = |t: &Tensor| t.scalars().map(|s| s.to_f64()).collect::<Vec<_>>();
+    let want = f32s(&run(&exact, 1).1);
+    let (kernels, by_blocks) = run(&graph, 1);
+    assert_eq!(kernels[0], "rows");
+    // Four threads have too few rows for blocks.
+    let (kernels, by_products) = run(&graph, 4);
+    let has_vectors = bgz_fusion::kernels::Isa::current() != bgz_fusion::kernels::Isa::Scalar;
+    assert_eq!(kernels[0], if has_vectors { "int8 packed" } else { "gemm packed" });
+    assert_eq!(f32s(&by_blocks), f32s(&by_products));
+    let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
+    let error = norm(&mut f32s(&by_blocks).iter().zip(&want).map(|(a, b)| a - b)) / norm(&mut want.iter().copied());
+    assert!(error < 0.02 && (error > 0.0) == has_vectors, "{error}");
 }

@@ -1,10 +1,10 @@
 //! The one ordered list of passes, and the report of a run.
 
-use crate::ir::Graph;
+use crate::ir::{Graph, Precision};
 use crate::passes::attention_to_table::{self, Approximation, ScoreSource};
 use crate::passes::{
     attention, canonicalise, common_subexpressions, dead_code, fold_constants, fuse_elementwise, gelu, layer_norm,
-    linear, rms_norm, silu, softmax,
+    linear, linear_precision, rms_norm, silu, softmax,
 };
 use crate::rewrite::{Applied, Cx, Pass, PassError, Refused, Trace};
 use std::collections::HashSet;
@@ -30,6 +30,15 @@ impl Pipeline {
         let approximation = Approximation { source: source.into(), max_error };
         let pass = attention_to_table::pass(approximation.clone());
         Self { approximation: Some(approximation), ..Self::of(list(Some(pass))) }
+    }
+
+    /// Adds the pass that lets every product with constant weights be computed in `precision`, if that is not exact: the
+    /// results are then off by what the model makes of it, which [`Precision::Int8`] of most models is about 1 %.
+    pub fn precision(mut self, precision: Precision) -> Self {
+        if precision != Precision::Exact {
+            self.passes.push(linear_precision::pass(precision));
+        }
+        self
     }
 
     fn of(passes: Vec<Box<dyn Pass>>) -> Self {

@@ -28,12 +28,12 @@ struct Row {
 /// Times every case and prints a table.
 pub fn run(args: &BenchArgs) -> Result<(), Failure> {
     let progress = Progress::new("importing");
-    let tables = source::tables(&args.tables)?;
+    let tables = source::tables(&args.approximate)?;
     let backends = backends(args);
     let mut model = source::load(&args.model, backends.first().copied().unwrap_or(Backend::Flex))?;
     let imported = model.graph().clone();
     progress.say("rewriting");
-    model.rewrite(&source::whole(tables.as_ref()))?;
+    model.rewrite(&source::whole(&args.approximate, tables.as_ref()))?;
     if let Some(tables) = &tables {
         tables.check(model.graph())?;
     }

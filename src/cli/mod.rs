@@ -25,6 +25,7 @@ mod source;
 mod table;
 mod tables;
 
+use bgz_fusion::ir;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use failure::Failure;
 use shape::{Case, Extent};
@@ -114,6 +115,7 @@ Examples:
   bgz run model.onnx --shape seq=16 --no-rewrite --backend ndarray
   bgz run @default --shape batch=1,seq=64 --json | jq .median_ms
   bgz run model.onnx --shape batch=1,seq=4096 --tables t.safetensors --max-error 0.03
+  bgz run model.onnx --inputs in.npz --precision int8      8-bit weights, and how far that is off
   echo 5 | bgz run @default --shape ids=1x64 --paced       five runs, timed one by one
 
 --paced is for a program that times several in turn, such as benches/peers/peers.py. One JSON object
@@ -139,6 +141,7 @@ Examples:
   bgz bench model.onnx --case batch=1,seq=16 --case batch=8,seq=128
   bgz bench model.onnx --shape ids=1x16 --shape mask=1x16 --backend flex --json
   bgz bench model.onnx --shape batch=1,seq=4096 --tables t.safetensors
+  bgz bench model.onnx --shape batch=8,seq=128 --precision int8
 
 Everything is timed in turn, round by round, so that a change of clock hits all alike. The table
 is Markdown; x is how many times faster the plan is.";
@@ -187,7 +190,7 @@ struct RewriteArgs {
     #[command(flatten)]
     passes: PassArgs,
     #[command(flatten)]
-    tables: TableArgs,
+    approximate: ApproximateArgs,
     /// Show a unified diff of the graph before and after instead
     #[arg(long)]
     diff: bool,
@@ -197,7 +200,7 @@ struct RewriteArgs {
 }
 
 /// Which rewrites are done.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct PassArgs {
     /// Run only these passes
     #[arg(long, value_name = "PASS,...", value_delimiter = ',')]
@@ -210,30 +213,51 @@ struct PassArgs {
 /// Error of an attention output that is put up with.
 const MAX_ERROR: f64 = 0.03;
 
-/// Whether attention may take approximate scores.
-#[derive(Debug, Args)]
-struct TableArgs {
+/// What may be computed approximately.
+#[derive(Clone, Debug, Args)]
+struct ApproximateArgs {
     /// Let attention take its scores from the tables in FILE, where they are good enough and faster
     #[arg(long, value_name = "FILE")]
     tables: Option<PathBuf>,
     /// Relative error of an attention output that is put up with, as measured when the tables were built
     #[arg(long, value_name = "X", default_value_t = MAX_ERROR, value_parser = tolerance, requires = "tables")]
     max_error: f64,
+    /// What products with constant weights may be computed in
+    #[arg(long, value_enum, default_value_t = Precision::Exact)]
+    precision: Precision,
+}
+
+/// What products with weights may be computed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Precision {
+    /// as the model has them
+    Exact,
+    /// 8-bit weights, a scale a column, and 8-bit rows: about 1 % off, for some models far more
+    Int8,
+}
+
+impl Precision {
+    fn of_graph(self) -> ir::Precision {
+        match self {
+            Precision::Exact => ir::Precision::Exact,
+            Precision::Int8 => ir::Precision::Int8,
+        }
+    }
 }
 
 /// How a model is run.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct HowArgs {
     /// The Burn backend that runs what has no kernel of ours
     #[arg(long, value_enum, default_value_t = Backend::Flex)]
     backend: Backend,
     /// Run the graph as imported, op by op on the backend
-    #[arg(long, conflicts_with_all = ["only", "stop_after", "tables"])]
+    #[arg(long, conflicts_with_all = ["only", "stop_after", "tables", "precision"])]
     no_rewrite: bool,
     #[command(flatten)]
     passes: PassArgs,
     #[command(flatten)]
-    tables: TableArgs,
+    approximate: ApproximateArgs,
 }
 
 #[derive(Debug, Args)]
@@ -296,7 +320,7 @@ struct BenchArgs {
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Backend::Flex, Backend::NdArray])]
     backend: Vec<Backend>,
     #[command(flatten)]
-    tables: TableArgs,
+    approximate: ApproximateArgs,
     /// Time spent on a row
     #[arg(long, value_name = "S", default_value_t = 3.0, value_parser = seconds)]
     seconds: f64,
@@ -321,7 +345,7 @@ struct ProfileArgs {
     #[command(flatten)]
     passes: PassArgs,
     #[command(flatten)]
-    tables: TableArgs,
+    approximate: ApproximateArgs,
     /// Timed runs, after three that are not timed
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,

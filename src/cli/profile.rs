@@ -4,7 +4,7 @@ use super::failure::{Failure, because};
 use super::progress::Progress;
 use super::runner::{self, Ready, Times};
 use super::table::Table;
-use super::{HowArgs, PassArgs, ProfileArgs, TableArgs, format, host, inputs, print};
+use super::{HowArgs, ProfileArgs, format, host, inputs, print};
 use bgz_fusion::exec::StepInfo;
 use bgz_fusion::kernels::{Isa, peak};
 use serde_json::{Value, json};
@@ -58,8 +58,8 @@ pub fn run(args: &ProfileArgs) -> Result<(), Failure> {
     let how = HowArgs {
         backend: args.backend,
         no_rewrite: false,
-        passes: PassArgs { only: args.passes.only.clone(), stop_after: args.passes.stop_after },
-        tables: TableArgs { tables: args.tables.tables.clone(), max_error: args.tables.max_error },
+        passes: args.passes.clone(),
+        approximate: args.approximate.clone(),
     };
     let mut ready = runner::prepare(
         &args.model,

@@ -8,8 +8,8 @@ use similar::TextDiff;
 
 /// Prints the graph, a diff, and the trace if asked for.
 pub fn run(args: &RewriteArgs) -> Result<(), Failure> {
-    let tables = source::tables(&args.tables)?;
-    let pipeline = source::pipeline(&args.passes, tables.as_ref())?;
+    let tables = source::tables(&args.approximate)?;
+    let pipeline = source::pipeline(&args.passes, &args.approximate, tables.as_ref())?;
     let progress = Progress::new("importing");
     let mut model = source::load(&args.model, super::Backend::Flex)?;
     let before = args.diff.then(|| snapshot::text(model.graph()));

@@ -1,10 +1,11 @@
 //! `bgz run`: latency, memory and outputs of a model.
 
+use super::compare::{self, Difference};
 use super::failure::{Failure, because};
 use super::progress::Progress;
 use super::runner::{self, Ready, Times};
 use super::table::Table;
-use super::{RunArgs, format, host, inputs, npz, paced, print};
+use super::{ApproximateArgs, HowArgs, Precision, RunArgs, format, host, inputs, npz, paced, print};
 use bgz_fusion::Tensor;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -41,7 +42,11 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     // Before the report, which takes memory of its own.
     let peak = host::peak_bytes();
     write_outputs(args, &ready)?;
-    let text = if args.json { as_json(args, &ready, &times, peak) } else { as_text(args, &ready, &times, peak) };
+    let errors = errors(args, &ready, |stage| progress.say(stage))?;
+    let text = match args.json {
+        true => as_json(args, &ready, &times, peak, &errors),
+        false => as_text(args, &ready, &times, peak, &errors),
+    };
     drop(progress);
     print(&text)
 }
@@ -52,7 +57,22 @@ fn write_outputs(args: &RunArgs, ready: &Ready) -> Result<(), Failure> {
     npz::write(path, named).map_err(|e| because(format!("cannot write {}", path.display()), e))
 }
 
-fn as_text(args: &RunArgs, ready: &Ready, times: &Times, peak: Option<u64>) -> String {
+/// How far each output is from that of an exact run, if this one may be approximate.
+fn errors(args: &RunArgs, ready: &Ready, say: impl Fn(&str)) -> Result<Vec<(String, Difference)>, Failure> {
+    let may = &args.how.approximate;
+    if may.tables.is_none() && may.precision == Precision::Exact {
+        return Ok(Vec::new());
+    }
+    let exact = ApproximateArgs { tables: None, precision: Precision::Exact, ..may.clone() };
+    let how = HowArgs { approximate: exact, ..args.how.clone() };
+    let mut exact = runner::prepare(&args.model, &how, |_| say("running exactly"), |_| Ok(ready.inputs.clone()))?;
+    exact.runner.run()?;
+    let pairs = ready.runner.outputs().iter().zip(exact.runner.outputs());
+    let differences = pairs.map(|(got, want)| compare::compare(got, want, 0.0, 0.0));
+    Ok(ready.outputs.iter().zip(differences).filter_map(|(name, d)| Some((name.clone(), d?))).collect())
+}
+
+fn as_text(args: &RunArgs, ready: &Ready, times: &Times, peak: Option<u64>, errors: &[(String, Difference)]) -> String {
     let ops = match args.how.no_rewrite {
         true => format!("{}, not rewritten", format::count(ready.ops, "op")),
         false => format!("{}, rewritten to {}", format::count(ready.imported_ops, "op"), ready.ops),
@@ -80,6 +100,10 @@ fn as_text(args: &RunArgs, ready: &Ready, times: &Times, peak: Option<u64>) -> S
     for (name, how) in &ready.scores {
         out.push_str(&format!("scores   {name}: {how}\n"));
     }
+    for (name, d) in errors {
+        let (max_abs, cosine) = (format::number(d.max_abs), d.cosine);
+        out.push_str(&format!("error    {name}: at most {max_abs} off the exact result, cosine {cosine:.6}\n"));
+    }
     for (name, tensor) in &ready.inputs {
         out.push_str(&format!("input    {name}: {}\n", tensor.ty()));
     }
@@ -98,7 +122,7 @@ fn as_text(args: &RunArgs, ready: &Ready, times: &Times, peak: Option<u64>) -> S
     out
 }
 
-fn as_json(args: &RunArgs, ready: &Ready, times: &Times, peak: Option<u64>) -> String {
+fn as_json(args: &RunArgs, ready: &Ready, times: &Times, peak: Option<u64>, errors: &[(String, Difference)]) -> String {
     let ms = |t: Duration| t.as_secs_f64() * 1e3;
     let outputs: Vec<Value> = ready
         .outputs
@@ -135,6 +159,7 @@ fn as_json(args: &RunArgs, ready: &Ready, times: &Times, peak: Option<u64>) -> S
         "steps": ready.runner.steps().map(|s| s.0),
         "inner_steps": ready.runner.steps().map(|s| s.1),
         "scores": ready.scores.iter().map(|(n, how)| json!({"attention": n, "scores": how})).collect::<Vec<_>>(),
+        "errors": errors.iter().map(|(n, d)| json!({"output": n, "max_abs": d.max_abs, "cosine": d.cosine})).collect::<Vec<_>>(),
         "inputs": inputs,
         "outputs": outputs,
     });

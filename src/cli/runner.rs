@@ -150,8 +150,8 @@ pub fn prepare(
     say: impl Fn(&str),
     inputs: impl FnOnce(&Graph) -> Result<Named, Failure>,
 ) -> Result<Ready, Failure> {
-    let tables = source::tables(&how.tables)?;
-    let pipeline = source::pipeline(&how.passes, tables.as_ref())?;
+    let tables = source::tables(&how.approximate)?;
+    let pipeline = source::pipeline(&how.passes, &how.approximate, tables.as_ref())?;
     say("importing");
     let start = Instant::now();
     let mut model = source::load(path, how.backend)?;

@@ -2,7 +2,7 @@
 
 use super::Backend;
 use super::failure::{Failure, because};
-use super::{PassArgs, TableArgs};
+use super::{ApproximateArgs, PassArgs};
 use bgz_fusion::ir::{Graph, Op};
 use bgz_fusion::table::{TableRegistry, Tables};
 use bgz_fusion::{Model, Pipeline, ir};
@@ -32,9 +32,9 @@ fn is_text(model: &Path) -> bool {
     model.extension().is_some_and(|e| e == "bgz" || e == "txt")
 }
 
-/// The passes that were asked for, and the tables that scores may come from.
-pub fn pipeline(args: &PassArgs, tables: Option<&Given>) -> Result<Pipeline, Failure> {
-    let mut pipeline = whole(tables);
+/// The passes that were asked for, and what may be approximate.
+pub fn pipeline(args: &PassArgs, may: &ApproximateArgs, tables: Option<&Given>) -> Result<Pipeline, Failure> {
+    let mut pipeline = whole(may, tables);
     if !args.only.is_empty() {
         pipeline = pipeline.only(&args.only)?;
     }
@@ -45,11 +45,12 @@ pub fn pipeline(args: &PassArgs, tables: Option<&Given>) -> Result<Pipeline, Fai
 }
 
 /// Every pass.
-pub fn whole(tables: Option<&Given>) -> Pipeline {
-    match tables {
+pub fn whole(may: &ApproximateArgs, tables: Option<&Given>) -> Pipeline {
+    let pipeline = match tables {
         Some(given) => Pipeline::approximate(given.tables.clone(), given.max_error),
         None => Pipeline::exact(),
-    }
+    };
+    pipeline.precision(may.precision.of_graph())
 }
 
 /// Tables that attention may take its scores from.
@@ -62,7 +63,7 @@ pub struct Given {
 }
 
 /// Reads the tables that were asked for.
-pub fn tables(args: &TableArgs) -> Result<Option<Given>, Failure> {
+pub fn tables(args: &ApproximateArgs) -> Result<Option<Given>, Failure> {
     let Some(path) = &args.tables else { return Ok(None) };
     let tables = super::tables::load(path)?;
     let heads = tables.iter().map(|t| (t.d_head(), t.site().map(String::from))).collect();

@@ -4,7 +4,7 @@
 use super::ExecError;
 use crate::tensor::Tensor;
 use bgz_kernels::{Isa, linear};
-use bgz_passes::ir::{Constant, DType};
+use bgz_passes::ir::{Constant, DType, Precision};
 use bytes::Bytes;
 use rten_gemm::{GemmExecutor, PackedBMatrix};
 use rten_tensor::{Matrix, NdTensorView};
@@ -16,9 +16,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) enum PackedMatrix {
     /// For the kernel that is written for this CPU's vectors.
     Kernel(linear::Packed),
+    /// In i8, where the graph allows it.
+    Int8(linear::PackedInt8),
     /// For the library's product, where there is none.
     Library(PackedBMatrix<f32>),
 }
+
+/// Address and length of the bytes, whether transposed, and what for.
+type Key = (usize, usize, bool, Precision);
 
 /// Packed weights; the constant is kept so that its address stays its identity.
 struct Entry {
@@ -29,7 +34,7 @@ struct Entry {
 /// Prepared weights by the bytes they came from.
 #[derive(Default)]
 pub struct PackedWeights {
-    entries: Mutex<HashMap<(usize, usize, bool), Entry>>,
+    entries: Mutex<HashMap<Key, Entry>>,
     aligned: Mutex<HashMap<(usize, usize), (Constant, Bytes)>>,
 }
 
@@ -38,22 +43,31 @@ pub(crate) type ConstantBytes = Bytes;
 
 impl PackedWeights {
     /// `weight` (f32, `[k, n]`, or `[n, k]` if `transposed`) packed.
-    pub(crate) fn get(&self, weight: &Constant, transposed: bool) -> Result<Arc<PackedMatrix>, ExecError> {
+    pub(crate) fn get(
+        &self,
+        weight: &Constant,
+        transposed: bool,
+        precision: Precision,
+    ) -> Result<Arc<PackedMatrix>, ExecError> {
         let unfit = || ExecError::Internal(format!("{} cannot be packed", weight.ty()));
         let (Some(bytes), &[rows, cols], DType::F32) = (weight.bytes(), weight.shape(), weight.dtype()) else {
             return Err(unfit());
         };
-        let key = (bytes.as_ptr() as usize, bytes.len(), transposed);
+        let key = (bytes.as_ptr() as usize, bytes.len(), transposed, precision);
         if let Some(e) = self.lock().get(&key) {
             return Ok(e.packed.clone());
         }
         let values = f32s(bytes);
+        let (depth, width) = if transposed { (cols, rows) } else { (rows, cols) };
         let packed = if Isa::current() == Isa::Scalar {
             let view = NdTensorView::from_data([rows, cols], &*values);
             let matrix: Matrix = if transposed { view.transposed() } else { view };
             PackedMatrix::Library(GemmExecutor::<f32>::new().prepack_b(matrix))
+        } else if precision == Precision::Int8
+            && let Ok(packed) = linear::PackedInt8::new(&values, depth, width, transposed)
+        {
+            PackedMatrix::Int8(packed)
         } else {
-            let (depth, width) = if transposed { (cols, rows) } else { (rows, cols) };
             PackedMatrix::Kernel(linear::Packed::new(&values, depth, width, transposed).map_err(|_| unfit())?)
         };
         let packed = Arc::new(packed);
@@ -83,7 +97,7 @@ impl PackedWeights {
         self.aligned.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, (_, b)| !b.is_unique());
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(usize, usize, bool), Entry>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Entry>> {
         // An entry is inserted whole, so a panic elsewhere leaves the map sound.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }

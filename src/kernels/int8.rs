@@ -182,6 +182,20 @@ pub struct Product {
     pub out: *mut f32,
     /// From the scores of a query to those of the next, in elements.
     pub out_row: usize,
+    /// What is added to the scores of each query, as wide as they are; null for nothing.
+    pub start: *const f32,
+    /// Memory that is read soon: a line of it is fetched for each group of components, `ahead_step` bytes from the last.
+    pub ahead: *const u8,
+    /// See there.
+    pub ahead_step: usize,
+}
+
+impl Product {
+    /// The scores of queries with a panel of keys and its scales, of `d` components.
+    pub fn new(q: Queries, keys: (*const u8, *const f32), d: usize, out: (*mut f32, usize)) -> Self {
+        let ((keys, scales), (out, out_row)) = (keys, out);
+        Self { q, keys, scales, d, out, out_row, start: std::ptr::null(), ahead: keys, ahead_step: 0 }
+    }
 }
 
 /// The scores of `M` queries with the first `N` vectors of a panel, in registers.
@@ -196,7 +210,10 @@ unsafe fn tile<S: ByteSimd, const M: usize, const N: usize>(s: S, p: Product) {
         // SAFETY: query i.
         *acc = [s.isplat(unsafe { *p.q.starts.add(i) }); N];
     }
+    let mut ahead = p.ahead;
     for g in 0..groups {
+        s.prefetch(ahead.cast());
+        ahead = ahead.wrapping_add(p.ahead_step);
         let mut keys = [s.isplat(0); N];
         for (j, keys) in keys.iter_mut().enumerate() {
             // SAFETY: group g of the panel.
@@ -213,17 +230,21 @@ unsafe fn tile<S: ByteSimd, const M: usize, const N: usize>(s: S, p: Product) {
     for j in 0..N {
         // SAFETY: vector j of the scales.
         let key = unsafe { s.load(p.scales.add(j * S::LANES)) };
+        // SAFETY: vector j of the start.
+        let start = (!p.start.is_null()).then(|| unsafe { s.load(p.start.add(j * S::LANES)) });
         for (i, acc) in acc.iter().enumerate() {
             // SAFETY: query i, and vector j of its scores.
             unsafe {
                 let y = s.mul(s.mul(s.to_float(acc[j]), s.splat(*p.q.scales.add(i))), key);
+                let y = start.map_or(y, |start| s.add(y, start));
                 s.store(p.out.add(i * p.out_row + j * S::LANES), y);
             }
         }
     }
 }
 
-/// The scores of `rows` queries with the first `N <= PANEL` vectors of a panel: `f32(dot) * query's scale * key's scale`.
+/// The scores of `rows` queries with the first `N <= PANEL` vectors of a panel: `f32(dot) * query's scale * key's scale`,
+/// and what it starts from.
 ///
 /// # Safety
 /// The queries, packed for the same instruction set as the panel, and the panel and its scales are valid for reading; `out` for
@@ -239,6 +260,7 @@ pub unsafe fn scores<S: ByteSimd, const N: usize>(s: S, mut p: Product, mut rows
                     p.q = p.q.from($m, p.d);
                     p.out = p.out.add($m * p.out_row);
                 }
+                p.ahead = p.ahead.wrapping_add(groups(p.d) * p.ahead_step);
                 rows -= $m;
             }
         };

@@ -76,14 +76,9 @@ impl ByteKernel for All<'_> {
             pack_keys(s, rows(self.k, n, self.mean), n, keys.as_mut_ptr(), key_scales.as_mut_ptr());
             let q = Queries { rows: q.as_ptr(), scales: scales.as_ptr(), starts: starts.as_ptr() };
             for panel in 0..padded / width {
-                let p = Product {
-                    q,
-                    keys: keys.as_ptr().add(panel * panel_bytes(d, S::LANES)),
-                    scales: key_scales.as_ptr().add(panel * width),
-                    d,
-                    out: out.as_mut_ptr().add(panel * width),
-                    out_row: padded,
-                };
+                let keys =
+                    (keys.as_ptr().add(panel * panel_bytes(d, S::LANES)), key_scales.as_ptr().add(panel * width));
+                let p = Product::new(q, keys, d, (out.as_mut_ptr().add(panel * width), padded));
                 if n - panel * width > S::LANES { scores::<S, 2>(s, p, m) } else { scores::<S, 1>(s, p, m) }
             }
         }

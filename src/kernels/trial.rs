@@ -234,14 +234,10 @@ steps! {
                     unsafe {
                         let scales = t.scales.as_ptr();
                         let all = int8::Queries { rows: t.rows.as_ptr().cast(), scales: scales.add(n), starts: t.starts.as_ptr() };
-                        let p = int8::Product {
-                            q: all.from(q, d),
-                            keys: t.packed.as_ptr().add((first / width + panel) * int8::panel_bytes(d, S::LANES)),
-                            scales: scales.add(first + panel * width),
-                            d,
-                            out: t.scores.as_mut_ptr().add(panel * width),
-                            out_row: KEYS,
-                        };
+                        let keys = t.packed.as_ptr().add((first / width + panel) * int8::panel_bytes(d, S::LANES));
+                        let keys = (keys, scales.add(first + panel * width));
+                        let to = (t.scores.as_mut_ptr().add(panel * width), KEYS);
+                        let p = int8::Product::new(all.from(q, d), keys, d, to);
                         int8::scores::<S, 2>(s, p, ROWS);
                     }
                 }

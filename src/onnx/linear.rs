@@ -2,7 +2,7 @@
 
 use super::convert::{Convert, Node, Outs};
 use super::error::{Res, fail};
-use bgz_passes::ir::{Attention, Binary, DType, Dim, Float, MaskKind, Op, Scores, ValueId};
+use bgz_passes::ir::{Attention, Binary, DType, Dim, Float, MaskKind, Op, Precision, Scores, ValueId};
 
 pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
     let found: Convert = match (domain, op) {
@@ -44,7 +44,7 @@ fn gemm(n: &mut Node) -> Res<Outs> {
         a = swapped(n, "a_transposed", a)?;
     }
     let columns = n.shape(b)[usize::from(!trans_w)].clone();
-    let linear = Op::Linear { trans_w };
+    let linear = Op::Linear { trans_w, precision: Precision::Exact };
     if !n.has(2) || beta == 0.0 {
         if alpha == 1.0 {
             return n.emit(linear, &[a, b]);

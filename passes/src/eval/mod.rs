@@ -129,7 +129,7 @@ fn dispatch(op: &Op, x: &[Tensor]) -> Res<Vec<Tensor>> {
         Op::Cast(to) => one(elementwise::cast(&x[0], *to)),
         Op::Fused(e) => one(elementwise::fused(e, x)),
         Op::MatMul => one(linear::matmul(&x[0], &x[1])),
-        Op::Linear { trans_w } => one(linear::linear(&x[0], &x[1], x.get(2), *trans_w)),
+        Op::Linear { trans_w, .. } => one(linear::linear(&x[0], &x[1], x.get(2), *trans_w)),
         Op::Attention(a) => one(attention::attention(a, &x[0], &x[1], &x[2], x.get(3))),
         Op::Softmax { axis } => one(normalize::softmax(&x[0], *axis)),
         Op::LogSoftmax { axis } => one(normalize::log_softmax(&x[0], *axis)),

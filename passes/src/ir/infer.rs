@@ -116,7 +116,7 @@ fn types(op: &Op, operands: &[Operand], fresh: &mut dyn FnMut() -> Dim) -> Res<O
             same_float_or_int(ty(0), ty(1))?;
             one(Type { dtype: ty(0).dtype, shape: matmul_shape(&ty(0).shape, &ty(1).shape, fresh)? })
         }
-        Op::Linear { trans_w } => {
+        Op::Linear { trans_w, .. } => {
             same_float_or_int(ty(0), ty(1))?;
             if rank(0) == 0 || rank(1) != 2 {
                 fail!("linear of {} by {}", ty(0), ty(1));

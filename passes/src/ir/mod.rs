@@ -25,8 +25,8 @@ pub(crate) use infer::MAX_INTS;
 pub use infer::{InferError, Known, Operand, infer, slice_bounds};
 pub(crate) use infer::{broadcast, is_fresh};
 pub use op::{
-    ArgReduce, Attention, Attr, Attrs, Cumulative, IntArg, MaskKind, Op, Opaque, Pad, PadMode, Reduce, ReduceKind,
-    Scores, Slice, TopK,
+    ArgReduce, Attention, Attr, Attrs, Cumulative, IntArg, MaskKind, Op, Opaque, Pad, PadMode, Precision, Reduce,
+    ReduceKind, Scores, Slice, TopK,
 };
 pub use scalar::{Float, Scalar};
 #[cfg(test)]

@@ -23,6 +23,8 @@ pub enum Op {
     Linear {
         /// Whether `w` is stored `[n, k]`.
         trans_w: bool,
+        /// What the product may be computed in.
+        precision: Precision,
     },
     /// `q, k, v, [mask]`: see [`Attention`].
     Attention(Attention),
@@ -197,6 +199,16 @@ pub enum MaskKind {
         /// The score of a hidden key.
         fill: Float,
     },
+}
+
+/// What a product with weights may be computed in; whoever has no kernel for less computes in the dtype of its operands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// In the dtype of its operands.
+    #[default]
+    Exact,
+    /// In i8, a scale for each column of the weights and for each row of `x`, which is coded as it comes.
+    Int8,
 }
 
 /// How attention scores are computed.

@@ -5,7 +5,7 @@
 
 use super::{
     ArgReduce, Attention, Attr, Attrs, Cumulative, DType, Dim, Expr, Float, IntArg, MaskKind, Op, Opaque, Pad, PadMode,
-    Reduce, ReduceKind, Scores, Slice, TopK, Type,
+    Precision, Reduce, ReduceKind, Scores, Slice, TopK, Type,
 };
 use std::fmt;
 
@@ -85,7 +85,7 @@ impl Op {
             Op::Cast(DType::F32),
             Op::Fused(Expr::Input(0)),
             Op::MatMul,
-            Op::Linear { trans_w: false },
+            Op::Linear { trans_w: false, precision: Precision::Exact },
             Op::Attention(Attention {
                 heads: 1,
                 kv_heads: 1,
@@ -189,7 +189,10 @@ enum Io {
 fn fields(op: &mut Op, io: &mut Io) {
     match op {
         Op::Fused(e) => io.expr("expr", e),
-        Op::Linear { trans_w } => io.optional_flag("trans_w", trans_w, false),
+        Op::Linear { trans_w, precision } => {
+            io.optional_flag("trans_w", trans_w, false);
+            io.precision(precision);
+        }
         Op::Attention(a) => attention_fields(a, io),
         Op::Softmax { axis } | Op::LogSoftmax { axis } | Op::Concat { axis } => io.int("axis", axis),
         Op::Gather { axis } | Op::GatherElements { axis } | Op::ScatterElements { axis } => io.int("axis", axis),
@@ -409,6 +412,17 @@ impl Io {
         });
     }
 
+    fn precision(&mut self, value: &mut Precision) {
+        if self.writes() && *value == Precision::Exact {
+            return;
+        }
+        let word = |p: &Precision| Attr::Dim(Dim::sym(p.name()));
+        self.field("precision", value, "exact or int8", word, |a| match a {
+            Attr::Dim(d) => Precision::ALL.into_iter().find(|p| d.as_sym().is_some_and(|s| **s == *p.name())),
+            _ => None,
+        });
+    }
+
     fn scores(&mut self, value: &mut Scores) {
         self.required("scores", value, "exact, int8 or table(\"name\")", Scores::attr, |a| match a {
             Attr::Dim(d) => match &**d.as_sym()? {
@@ -442,6 +456,26 @@ impl Io {
                 Err(e) => *error = Some(format!("attribute {name}: {e}")),
             }
         }
+    }
+}
+
+impl Precision {
+    /// Every precision.
+    pub const ALL: [Self; 2] = [Precision::Exact, Precision::Int8];
+
+    /// The word of graph text.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Precision::Exact => "exact",
+            Precision::Int8 => "int8",
+        }
+    }
+}
+
+/// As in graph text.
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

@@ -1,7 +1,7 @@
 //! A matrix product with constant weights, and the bias added to it, become one
 //! `linear`: its weights are packed once and its bias costs nothing.
 
-use crate::ir::{Binary, Constant, Graph, Op, ValueId};
+use crate::ir::{Binary, Constant, Graph, Op, Precision, ValueId};
 use crate::rewrite::{Match, Pass, Patch, Ref, Rule, Rules, Skip, any, op, rule};
 
 /// The pass.
@@ -51,7 +51,7 @@ fn linear(g: &Graph, m: &Match) -> Result<Patch, Skip> {
         }
         _ => w.into(),
     };
-    let new = patch.add("", Op::Linear { trans_w }, [x.into(), w]);
+    let new = patch.add("", Op::Linear { trans_w, precision: Precision::Exact }, [x.into(), w]);
     patch.replace(m.root, new);
     Ok(patch)
 }

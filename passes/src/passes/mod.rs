@@ -10,6 +10,7 @@ pub mod fuse_elementwise;
 pub mod gelu;
 pub mod layer_norm;
 pub mod linear;
+pub mod linear_precision;
 mod parts;
 pub mod rms_norm;
 pub mod silu;

@@ -289,7 +289,7 @@ fn dispatch<B: Backend>(op: &Op, mut x: Operands<B>, cx: &Cx<'_, B>) -> Res<Vec<
         Op::Cast(to) => elementwise::cast(x.take()?, *to, cx)?,
         Op::Fused(e) => elementwise::fused(e, x.0.collect(), cx)?,
         Op::MatMul => linear::matmul(x.take()?, x.take()?, cx)?,
-        Op::Linear { trans_w } => linear::linear(*trans_w, x.take()?, x.take()?, x.take_if(), cx)?,
+        Op::Linear { trans_w, .. } => linear::linear(*trans_w, x.take()?, x.take()?, x.take_if(), cx)?,
         Op::Attention(a) => attention::attention(a, x.take()?, x.take()?, x.take()?, x.take_if(), cx)?,
         Op::Softmax { axis } => reduce::softmax(x.take()?, *axis)?,
         Op::LogSoftmax { axis } => reduce::log_softmax(x.take()?, *axis)?,

@@ -6,7 +6,7 @@ use super::super::packed::PackedMatrix;
 use super::super::plan::Kernel;
 use super::super::view::{View, row_major};
 use super::Lowering;
-use bgz_passes::ir::{Node, Op, ValueId};
+use bgz_passes::ir::{Node, Op, Precision, ValueId};
 use rayon::prelude::*;
 use rten_gemm::{BiasVector, GemmExecutor, GemmInputA, GemmInputB, GemmOptions};
 use rten_tensor::Matrix;
@@ -37,6 +37,7 @@ impl Kernel for Linear {
         let out = writes.slice::<f32>(0);
         match &*self.packed {
             PackedMatrix::Kernel(packed) => packed.apply(x, bias, out).map_err(|e| e.to_string()),
+            PackedMatrix::Int8(packed) => packed.apply(x, bias, out).map_err(|e| e.to_string()),
             PackedMatrix::Library(packed) => {
                 gemm(out, Matrix::from_data([self.rows, self.k], x), GemmInputB::Packed(packed), bias)
             }
@@ -101,9 +102,9 @@ impl Kernel for BatchMatMul {
 
 impl Lowering<'_> {
     pub(super) fn linear(&mut self, node: &Node) -> Result<bool, ExecError> {
-        let trans_w = match node.op {
-            Op::MatMul => false,
-            Op::Linear { trans_w } => trans_w,
+        let (trans_w, precision) = match node.op {
+            Op::MatMul => (false, Precision::Exact),
+            Op::Linear { trans_w, precision } => (trans_w, precision),
             _ => return Ok(false),
         };
         if !self.all_f32(node) {
@@ -112,7 +113,7 @@ impl Lowering<'_> {
         let (x, w, bias) = (node.inputs[0], node.inputs[1], node.inputs.get(2).copied());
         match self.constant(w) {
             Some(c) if c.shape().len() == 2 && !self.graph.ty(x).shape.is_empty() => {
-                self.packed_linear(node, x, c, trans_w, bias)?;
+                self.packed_linear(node, x, c, (trans_w, precision), bias)?;
             }
             _ => self.batch_matmul(node, trans_w, bias)?,
         }
@@ -124,18 +125,19 @@ impl Lowering<'_> {
         node: &Node,
         x: ValueId,
         w: &bgz_passes::ir::Constant,
-        trans_w: bool,
+        (trans_w, precision): (bool, Precision),
         bias: Option<ValueId>,
     ) -> Result<(), ExecError> {
-        let packed = self.packed.get(w, trans_w)?;
+        let packed = self.packed.get(w, trans_w, precision)?;
         let x = self.contiguous(x)?;
         let k = *x.shape.last().unwrap_or(&1);
         let rows = x.shape[..x.shape.len() - 1].iter().product();
         let bias = bias.map(|b| self.contiguous(b)).transpose()?;
         let out = self.output(node.outputs[0])?;
+        let name = if matches!(*packed, PackedMatrix::Int8(_)) { "int8 packed" } else { "gemm packed" };
         let kernel = Linear { packed, rows, k, bias: bias.is_some() };
         let reads: Vec<&View> = [&x].into_iter().chain(&bias).collect();
-        self.step_of(node, "gemm packed", Box::new(kernel), &reads, &[&out]);
+        self.step_of(node, name, Box::new(kernel), &reads, &[&out]);
         Ok(())
     }
 

@@ -59,14 +59,8 @@ impl<S: ByteSimd> Scorer<S> for Int8 {
             let key_scales = block.keys.add(panels(a, S::LANES) * panel_bytes(a.d, S::LANES)).cast::<f32>();
             for panel in 0..block.len.div_ceil(width) {
                 let at = block.from / width + panel;
-                let p = Product {
-                    q,
-                    keys: block.keys.add(at * panel_bytes(a.d, S::LANES)),
-                    scales: key_scales.add(at * width),
-                    d: a.d,
-                    out: block.out.add(panel * width),
-                    out_row: block.row,
-                };
+                let keys = (block.keys.add(at * panel_bytes(a.d, S::LANES)), key_scales.add(at * width));
+                let p = Product::new(q, keys, a.d, (block.out.add(panel * width), block.row));
                 if block.len - panel * width <= S::LANES {
                     int8::scores::<S, 1>(s, p, block.n);
                 } else {

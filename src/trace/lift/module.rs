@@ -2,7 +2,7 @@
 
 use super::super::whole::WholeOp;
 use super::{Lift, Lifting, NotLifted};
-use bgz_passes::ir::{Attention, DType, Float, MaskKind, Op, Scores, Unary};
+use bgz_passes::ir::{Attention, DType, Float, MaskKind, Op, Precision, Scores, Unary};
 use burn_ir::{AttentionOpIr, CustomOpIr, ModuleOperationIr};
 
 impl Lifting<'_> {
@@ -20,7 +20,8 @@ impl Lifting<'_> {
                 if inputs.iter().any(|&v| self.dtype(v) != DType::F32) {
                     return Err(NotLifted::Opaque);
                 }
-                self.lifted(&o.out, Op::Linear { trans_w: false }, &inputs)
+                let op = Op::Linear { trans_w: false, precision: Precision::Exact };
+                self.lifted(&o.out, op, &inputs)
             }
             ModuleOperationIr::Attention(o) => self.attention(o),
             _ => Err(NotLifted::Opaque),

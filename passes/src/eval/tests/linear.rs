@@ -1,6 +1,6 @@
 use super::*;
 use crate::eval::testing::{Check, Rng, random};
-use crate::ir::{Attention, Float, MaskKind, Scores, Type, parse};
+use crate::ir::{Attention, Float, MaskKind, Precision, Scores, Type, parse};
 
 #[test]
 fn matrices_vectors_and_batches() {
@@ -20,19 +20,23 @@ fn matrices_vectors_and_batches() {
     refused(Op::MatMul, &[one(1.0), a], "scalar");
 }
 
+fn linear(trans_w: bool) -> Op {
+    Op::Linear { trans_w, precision: Precision::Exact }
+}
+
 #[test]
 fn linear_adds_a_bias_and_takes_either_order_of_weights() {
     let x = f(&[1, 2], &[1.0, 2.0]);
     let w = f(&[2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
     let bias = f(&[3], &[0.5, 0.0, -0.5]);
     let y = f(&[1, 3], &[9.5, 12.0, 14.5]);
-    assert_eq!(eval(Op::Linear { trans_w: false }, &[x.clone(), w.clone(), bias.clone()]), y);
+    assert_eq!(eval(linear(false), &[x.clone(), w.clone(), bias.clone()]), y);
     let t = eval(Op::Transpose { perm: vec![1, 0] }, std::slice::from_ref(&w));
-    assert_eq!(eval(Op::Linear { trans_w: true }, &[x.clone(), t, bias]), y);
+    assert_eq!(eval(linear(true), &[x.clone(), t, bias]), y);
     let half = |v: &[f64], s: &[usize]| of(DType::F16, s, v);
     let (x, w, bias) = (half(&[2048.0, 1.0], &[1, 2]), half(&[1.0, 1.0], &[2, 1]), half(&[1.0], &[1]));
     // 2048 + 1 + 1 is rounded once.
-    assert_eq!(eval(Op::Linear { trans_w: false }, &[x, w, bias]).to_f64s(), [2050.0]);
+    assert_eq!(eval(linear(false), &[x, w, bias]).to_f64s(), [2050.0]);
 }
 
 fn attention(heads: usize, kv_heads: usize, d_head: usize) -> Attention {

@@ -1,7 +1,7 @@
 use super::super::OpByOp;
 use super::*;
 use bgz_passes::eval;
-use bgz_passes::ir::{Binary, Constant, Graph, Unary};
+use bgz_passes::ir::{Binary, Constant, Graph, Precision, Unary};
 
 /// A small encoder block: embedding, linear, norm, attention by parts, a value that is used twice.
 fn graph() -> Graph {
@@ -14,7 +14,7 @@ fn graph() -> Graph {
     let b = g.add_const("b", constant(random(DType::F32, &[8], 3)));
     let root = g.add_const("root", Constant::scalar(Scalar::f32(2.828)));
     let x = g.add("x", Op::Gather { axis: 0 }, &[table, ids]).unwrap();
-    let q = g.add("q", Op::Linear { trans_w: false }, &[x, w, b]).unwrap();
+    let q = g.add("q", Op::Linear { trans_w: false, precision: Precision::Exact }, &[x, w, b]).unwrap();
     let kt = g.add("kt", Op::Transpose { perm: vec![0, 2, 1] }, &[q]).unwrap();
     let s = g.add("s", Op::MatMul, &[q, kt]).unwrap();
     let s = g.add("scaled", Op::Binary(Binary::Div), &[s, root]).unwrap();

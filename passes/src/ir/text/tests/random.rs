@@ -3,7 +3,7 @@
 use crate::eval::testing::Rng;
 use crate::ir::{
     ArgReduce, Attention, Attr, Attrs, Binary, Constant, Cumulative, DType, Dim, Expr, Float, Graph, IntArg, MaskKind,
-    Op, Opaque, Pad, PadMode, Reduce, ReduceKind, Scalar, Scores, Slice, TopK, Type, Unary, ValueId,
+    Op, Opaque, Pad, PadMode, Precision, Reduce, ReduceKind, Scalar, Scores, Slice, TopK, Type, Unary, ValueId,
 };
 
 fn pick<T: Clone>(rng: &mut Rng, from: &[T]) -> T {
@@ -134,7 +134,7 @@ fn op(rng: &mut Rng, x: &Type) -> Op {
             Box::new(Expr::Literal(scalar(rng, x.dtype))),
         )),
         5 => Op::MatMul,
-        6 => Op::Linear { trans_w: coin },
+        6 => Op::Linear { trans_w: coin, precision: pick(rng, &Precision::ALL) },
         7 => {
             let fill = Float(float(rng));
             Op::Attention(Attention {

@@ -1,0 +1,202 @@
+//! Products against plain loops, on every instruction set of the host.
+
+use super::*;
+use crate::Isa;
+use crate::isa::forced;
+use proptest::prelude::*;
+
+/// Numbers whose sums of products are exact, so that every order of summing gives the same.
+fn whole(n: usize, seed: usize) -> Vec<f32> {
+    (0..n).map(|i| ((i + seed) * 7919 % 31) as f32 - 15.0).collect()
+}
+
+fn naive(x: &[f32], w: &[f32], bias: Option<&[f32]>, [rows, depth, width]: [usize; 3]) -> Vec<f32> {
+    let element = |i: usize| {
+        let (row, column) = (i / width, i % width);
+        let sum: f32 = (0..depth).map(|k| x[row * depth + k] * w[k * width + column]).sum();
+        sum + bias.map_or(0.0, |b| b[column])
+    };
+    (0..rows * width).map(element).collect()
+}
+
+fn transpose(w: &[f32], depth: usize, width: usize) -> Vec<f32> {
+    (0..w.len()).map(|i| w[i % depth * width + i / depth]).collect()
+}
+
+fn check(shape @ [rows, depth, width]: [usize; 3], with_bias: bool, transposed: bool) {
+    let (x, w, bias) = (whole(rows * depth, 1), whole(depth * width, 2), whole(width, 3));
+    let bias = with_bias.then_some(&bias[..]);
+    let want = naive(&x, &w, bias, shape);
+    let given = if transposed { transpose(&w, depth, width) } else { w };
+    forced::on_each(|| {
+        let packed = Packed::new(&given, depth, width, transposed).unwrap();
+        let mut out = vec![f32::NAN; rows * width];
+        packed.apply(&x, bias, &mut out).unwrap();
+        assert_eq!(out, want, "{shape:?} {:?}", Isa::current());
+    });
+}
+
+#[test]
+fn products_of_every_tile_and_rest() {
+    for rows in (0..=30).chain([64, 100]) {
+        check([rows, 9, 70], true, false);
+    }
+    for width in [0, 1, 2, 3, 8, 15, 16, 17, 31, 32, 33, 48, 50, 64, 95, 96] {
+        check([5, 7, width], true, true);
+    }
+}
+
+#[test]
+fn products_of_no_depth_are_the_bias() {
+    check([3, 0, 40], true, false);
+    check([3, 0, 40], false, true);
+}
+
+#[test]
+fn rows_that_would_share_sets_of_the_cache_are_copied() {
+    check([20, 512, 33], true, false);
+    check([4, 1024, 33], false, true);
+}
+
+#[test]
+fn several_groups_of_rows() {
+    check([90, 3200, 40], true, false);
+}
+
+#[test]
+fn a_product_is_the_same_bits_whatever_is_beside_it_and_however_it_is_cut() {
+    let [rows, depth, width] = [150, 700, 200];
+    let (x, w, bias) = (noise(rows * depth, 1), noise(depth * width, 2), noise(width, 3));
+    let pool = |threads: usize| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    let packed = Packed::new(&w, depth, width, false).unwrap();
+    let run = |threads: usize| {
+        let mut out = vec![0.0; rows * width];
+        pool(threads).install(|| packed.apply(&x, Some(&bias), &mut out)).unwrap();
+        out
+    };
+    let all = run(1);
+    assert_eq!(all, run(3));
+    let mut one = vec![0.0; width];
+    packed.apply(&x[77 * depth..78 * depth], Some(&bias), &mut one).unwrap();
+    assert_eq!(one, all[77 * width..78 * width]);
+}
+
+#[test]
+fn what_is_not_a_number_stays_in_its_row_and_column() {
+    forced::on_each(|| {
+        let (mut x, mut w) = (whole(3 * 5, 1), whole(5 * 3, 2));
+        (x[5], w[1]) = (f32::INFINITY, f32::NAN);
+        let packed = Packed::new(&w, 5, 3, false).unwrap();
+        let mut out = vec![0.0; 9];
+        packed.apply(&x, None, &mut out).unwrap();
+        let finite: Vec<bool> = out.iter().map(|v| v.is_finite()).collect();
+        assert_eq!(finite, [true, false, true, false, false, false, true, false, true]);
+    });
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let long = |name, got, want| Err(LinearError::Length { name, got, want });
+    assert_eq!(Packed::new(&[0.0; 5], 2, 3, false).map(|_| ()), long("weights", 5, 6));
+    let packed = Packed::new(&[0.0; 6], 2, 3, false).unwrap();
+    let mut out = [0.0; 6];
+    assert_eq!(packed.apply(&[0.0; 4], None, &mut out[..5]), long("out", 5, 3));
+    assert_eq!(packed.apply(&[0.0; 5], None, &mut out), long("x", 5, 4));
+    assert_eq!(packed.apply(&[0.0; 4], Some(&[0.0; 2]), &mut out), long("bias", 2, 3));
+    let huge = Packed::new(&[], 0, usize::MAX, false).map(|_| ());
+    assert_eq!(huge, Err(LinearError::TooLarge { depth: 0, width: usize::MAX }));
+}
+
+/// Codes of a row or column, and what 1 stands for.
+fn coded(row: &[f32]) -> (Vec<i32>, f32) {
+    let most = row.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+    let unit = if most > 0.0 { 127.0 / most } else { 0.0 };
+    (row.iter().map(|x| (x * unit).round_ties_even() as i32).collect(), most / 127.0)
+}
+
+fn noise(n: usize, seed: usize) -> Vec<f32> {
+    (0..n).map(|i| ((i + 50 * seed) * 7919 % 2017) as f32 / 1000.0 - 1.0).collect()
+}
+
+fn check_int8([rows, depth, width]: [usize; 3], with_bias: bool, transposed: bool) {
+    let (x, w, bias) = (noise(rows * depth, 1), noise(depth * width, 2), noise(width, 3));
+    let bias = with_bias.then_some(&bias[..]);
+    let columns: Vec<_> = transpose(&w, depth, width).chunks(depth.max(1)).map(coded).collect();
+    let mut want = Vec::new();
+    for row in x.chunks(depth) {
+        let (row, row_scale) = coded(row);
+        for (j, (column, scale)) in columns.iter().enumerate() {
+            let dot: i32 = row.iter().zip(column).map(|(a, b)| a * b).sum();
+            want.push(dot as f32 * row_scale * scale + bias.map_or(0.0, |b| b[j]));
+        }
+    }
+    let given = if transposed { transpose(&w, depth, width) } else { w };
+    forced::on_each_level(|level| {
+        let packed = PackedInt8::new(&given, depth, width, transposed).unwrap();
+        let mut out = vec![f32::NAN; rows * width];
+        packed.apply(&x, bias, &mut out).unwrap();
+        assert_eq!(out, want, "{:?} {level}", [rows, depth, width]);
+    });
+}
+
+#[test]
+fn int8_products_of_every_tile_and_rest() {
+    for rows in (1..=14).chain([100, 200]) {
+        check_int8([rows, 9, 70], true, false);
+    }
+    for width in [1, 2, 3, 15, 16, 17, 31, 32, 33, 48, 95] {
+        check_int8([5, 7, width], width % 2 == 0, true);
+    }
+    check_int8([3, 1536, 40], true, false);
+}
+
+#[test]
+fn int8_products_are_near_those_of_f32() {
+    let [rows, depth, width] = [20, 384, 100];
+    let (x, w) = (noise(rows * depth, 1), noise(depth * width, 2));
+    let want = naive(&x, &w, None, [rows, depth, width]);
+    let mut out = vec![0.0; rows * width];
+    PackedInt8::new(&w, depth, width, false).unwrap().apply(&x, None, &mut out).unwrap();
+    let norm = |v: &mut dyn Iterator<Item = f32>| v.map(|x| x * x).sum::<f32>().sqrt();
+    let error = norm(&mut out.iter().zip(&want).map(|(a, b)| a - b)) / norm(&mut want.iter().copied());
+    assert!(error < 0.02, "{error}");
+}
+
+#[test]
+fn int8_products_of_no_depth_no_rows_and_what_is_not_a_number() {
+    forced::on_each_level(|_| {
+        let none = PackedInt8::new(&[], 0, 3, false).unwrap();
+        let mut out = [9.0; 6];
+        none.apply(&[], Some(&[1.0, 2.0, 3.0]), &mut out).unwrap();
+        assert_eq!(out, [1.0, 2.0, 3.0, 1.0, 2.0, 3.0]);
+        none.apply(&[], None, &mut []).unwrap();
+
+        let packed = PackedInt8::new(&[1.0, f32::NAN, 3.0, 4.0, 5.0, 6.0], 2, 3, false).unwrap();
+        let mut out = [0.0; 9];
+        packed.apply(&[1.0, 1.0, 1.0, f32::INFINITY, 1.0, 1.0], None, &mut out).unwrap();
+        let finite: Vec<bool> = out.iter().map(|v| v.is_finite()).collect();
+        assert_eq!(finite, [true, false, true, false, false, false, true, false, true]);
+    });
+}
+
+#[test]
+fn int8_weights_that_do_not_fit_are_refused() {
+    let refused = |depth, width, n| PackedInt8::new(&vec![0.0; n], depth, width, false).err().unwrap();
+    assert_eq!(refused(2, 3, 5), LinearError::Length { name: "weights", got: 5, want: 6 });
+    assert_eq!(refused(70_000, 1, 70_000), LinearError::TooLarge { depth: 70_000, width: 1 });
+    assert_eq!(refused(0, usize::MAX, 0), LinearError::TooLarge { depth: 0, width: usize::MAX });
+    let packed = PackedInt8::new(&[0.0; 6], 2, 3, true).unwrap();
+    let error = packed.apply(&[0.0; 4], None, &mut [0.0; 5]).unwrap_err();
+    assert_eq!(error, LinearError::Length { name: "out", got: 5, want: 3 });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn products_agree_with_a_plain_loop(
+        rows in 1usize..40, depth in 1usize..80, width in 1usize..130, bias: bool, transposed: bool,
+    ) {
+        check([rows, depth, width], bias, transposed);
+        check_int8([rows, depth, width], bias, transposed);
+    }
+}
