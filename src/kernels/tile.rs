@@ -5,13 +5,19 @@ use crate::simd::{Kernel, Simd};
 /// Vectors of a panel.
 pub(crate) const PANEL: usize = 2;
 
-/// Rows of the largest register tile: with two vectors each, and the panel's two and a factor, they are all registers.
+/// Rows of the largest register tile, of two vectors each. With AVX-512 there would be registers for 14, but not for two
+/// steps at once, which are worth more; LLVM spills from 12 rows on.
 pub(crate) const fn most_rows(lanes: usize) -> usize {
     match lanes {
-        16 => 14,
+        16 => 11,
         8 => 6,
         _ => 4,
     }
+}
+
+/// Steps of the depth that are taken at once, where there are registers for it: that halves what moves pointers.
+const fn steps(lanes: usize) -> usize {
+    if lanes == 16 { 2 } else { 1 }
 }
 
 /// A product of some rows of `depth` by `depth` x a panel.
@@ -25,7 +31,7 @@ pub(crate) struct Product {
     pub c_row: usize,
     /// What the sums start from, as wide as the result; null for 0.
     pub start: *const f32,
-    /// Memory that is read soon: one line of it is fetched at each step of the depth, all in all one every `ahead_step` floats.
+    /// Memory that is read soon: lines of it are fetched on the way, one every `ahead_step` floats for each step of the depth.
     pub ahead: *const f32,
     pub ahead_step: usize,
 }
@@ -54,30 +60,41 @@ unsafe fn tile<S: Simd, const M: usize, const N: usize>(s: S, p: Product) {
     let mut acc = [first; M];
     // A pointer for every four rows: an address can be a pointer and once, twice or thrice a stride, so that no more
     // integer registers are needed than there are.
-    let mut fours = [0, 4, 8, 12].map(|row| p.a.wrapping_add(row * p.a_row));
+    let mut fours = [0, 4, 8].map(|row| p.a.wrapping_add(row * p.a_row));
     let thrice = 3 * p.a_row;
     let (mut b, mut ahead) = (p.b, p.ahead);
-    for _ in 0..p.depth {
-        s.prefetch(ahead);
-        ahead = ahead.wrapping_add(p.ahead_step);
-        let mut panel = [s.splat(0.0); N];
-        for (j, v) in panel.iter_mut().enumerate() {
-            // SAFETY: a row of the panel.
-            *v = unsafe { s.load(b.add(j * S::LANES)) };
-        }
-        b = b.wrapping_add(PANEL * S::LANES);
-        for (i, acc) in acc.iter_mut().enumerate() {
-            let row = [0, p.a_row, 2 * p.a_row, thrice][i % 4];
-            // SAFETY: an element of row i.
-            let x = s.splat(unsafe { *fours[i / 4].add(row) });
-            for (acc, b) in acc.iter_mut().zip(&panel) {
-                *acc = s.mul_add(x, *b, *acc);
+    macro_rules! take {
+        ($steps:expr) => {
+            s.prefetch(ahead);
+            ahead = ahead.wrapping_add($steps * p.ahead_step);
+            for k in 0..$steps {
+                let mut panel = [s.splat(0.0); N];
+                for (j, v) in panel.iter_mut().enumerate() {
+                    // SAFETY: a row of the panel.
+                    *v = unsafe { s.load(b.add((k * PANEL + j) * S::LANES)) };
+                }
+                for (i, acc) in acc.iter_mut().enumerate() {
+                    let row = [0, p.a_row, 2 * p.a_row, thrice][i % 4];
+                    // SAFETY: an element of row i.
+                    let x = s.splat(unsafe { *fours[i / 4].add(row + k) });
+                    for (acc, b) in acc.iter_mut().zip(&panel) {
+                        *acc = s.mul_add(x, *b, *acc);
+                    }
+                }
             }
-        }
-        for four in &mut fours {
-            *four = four.wrapping_add(1);
-        }
+            b = b.wrapping_add($steps * PANEL * S::LANES);
+            for four in &mut fours {
+                *four = four.wrapping_add($steps);
+            }
+        };
     }
+    for _ in 0..p.depth / steps(S::LANES) {
+        take!(steps(S::LANES));
+    }
+    if !p.depth.is_multiple_of(steps(S::LANES)) {
+        take!(1);
+    }
+    let _ = (b, ahead);
     for (i, acc) in acc.iter().enumerate() {
         for (j, v) in acc.iter().enumerate() {
             // SAFETY: vector j of row i.
@@ -123,7 +140,7 @@ impl<const N: usize> Kernel for Tiles<N> {
                     }
                 };
             }
-            by_rows!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+            by_rows!(1 2 3 4 5 6 7 8 9 10 11);
             p.a = p.a.wrapping_add(m * p.a_row);
             p.c = p.c.wrapping_add(m * p.c_row);
             p.ahead = p.ahead.wrapping_add(p.depth * p.ahead_step);

@@ -19,7 +19,7 @@ const GROUP_TILES: usize = 8;
 /// Queries of a register tile of scores, for vectors of `lanes`.
 const fn tile_queries(lanes: usize) -> usize {
     match lanes {
-        16 => 12,
+        16 => 11,
         8 => 6,
         _ => 4,
     }
