@@ -2,6 +2,7 @@
 //! product, or aligned for the kernels that read them as they are.
 
 use super::ExecError;
+use crate::mapped;
 use crate::tensor::Tensor;
 use bgz_kernels::{Isa, linear};
 use bgz_passes::ir::{Constant, DType, Precision};
@@ -22,8 +23,21 @@ pub(crate) enum PackedMatrix {
     Library(PackedBMatrix<f32>),
 }
 
-/// Address and length of the bytes, whether transposed, and what for.
-type Key = (usize, usize, bool, Precision);
+/// How a weight is a matrix.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Arrangement {
+    /// `[depth, width]`.
+    Plain,
+    /// `[width, depth]`.
+    Transposed,
+    /// `[width, channels, ..]` of a convolution, its depth being positions by channels.
+    Windows,
+    /// `[depth, channels, ..]` of a transposed convolution, its width being positions by channels.
+    Spread,
+}
+
+/// Address and length of the bytes, and what they are packed for.
+type Key = (usize, usize, Arrangement, Precision);
 
 /// Packed weights; the constant is kept so that its address stays its identity.
 struct Entry {
@@ -42,22 +56,30 @@ pub struct PackedWeights {
 pub(crate) type ConstantBytes = Bytes;
 
 impl PackedWeights {
-    /// `weight` (f32, `[k, n]`, or `[n, k]` if `transposed`) packed.
+    /// `weight`, f32 and of at least two axes, packed.
     pub(crate) fn get(
         &self,
         weight: &Constant,
-        transposed: bool,
+        arrangement: Arrangement,
         precision: Precision,
     ) -> Result<Arc<PackedMatrix>, ExecError> {
         let unfit = || ExecError::Internal(format!("{} cannot be packed", weight.ty()));
-        let (Some(bytes), &[rows, cols], DType::F32) = (weight.bytes(), weight.shape(), weight.dtype()) else {
+        let (Some(bytes), [rows, rest @ ..], DType::F32) = (weight.bytes(), weight.shape(), weight.dtype()) else {
             return Err(unfit());
         };
-        let key = (bytes.as_ptr() as usize, bytes.len(), transposed, precision);
+        let key = (bytes.as_ptr() as usize, bytes.len(), arrangement, precision);
         if let Some(e) = self.lock().get(&key) {
             return Ok(e.packed.clone());
         }
-        let values = f32s(bytes);
+        let (rows, cols) = (*rows, rest.iter().product());
+        let (values, transposed) = match arrangement {
+            Arrangement::Plain => (f32s(bytes), false),
+            Arrangement::Transposed => (f32s(bytes), true),
+            Arrangement::Windows | Arrangement::Spread => {
+                let channels = *rest.first().ok_or_else(unfit)?;
+                (channels_last(&f32s(bytes), rows, channels).into(), arrangement == Arrangement::Windows)
+            }
+        };
         let (depth, width) = if transposed { (cols, rows) } else { (rows, cols) };
         let packed = if Isa::current() == Isa::Scalar {
             let view = NdTensorView::from_data([rows, cols], &*values);
@@ -71,6 +93,8 @@ impl PackedWeights {
             PackedMatrix::Kernel(linear::Packed::new(&values, depth, width, transposed).map_err(|_| unfit())?)
         };
         let packed = Arc::new(packed);
+        // Kernels read what was packed.
+        mapped::release(bytes);
         self.lock().insert(key, Entry { _constant: weight.clone(), packed: packed.clone() });
         Ok(packed)
     }
@@ -101,6 +125,19 @@ impl PackedWeights {
         // An entry is inserted whole, so a panic elsewhere leaves the map sound.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// `[rows, channels, positions]` as `[rows, positions, channels]`.
+fn channels_last(values: &[f32], rows: usize, channels: usize) -> Vec<f32> {
+    let mut out = vec![0.0; values.len()];
+    let (row, channels) = ((values.len() / rows.max(1)).max(1), channels.max(1));
+    let positions = row / channels;
+    for (to, from) in out.chunks_exact_mut(row).zip(values.chunks_exact(row)) {
+        for (i, to) in to.iter_mut().enumerate() {
+            *to = from[i % channels * positions + i / channels];
+        }
+    }
+    out
 }
 
 /// The bytes as `f32`, copied only if they are not aligned.

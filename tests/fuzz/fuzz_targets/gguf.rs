@@ -15,6 +15,7 @@
 #[allow(dead_code, unused_imports, reason = "a target calls a part of it")]
 #[path = "../../../src/gguf/mod.rs"]
 mod gguf;
+#[allow(dead_code, reason = "a target calls a part of it")]
 #[path = "../../../src/mapped.rs"]
 mod mapped;
 
