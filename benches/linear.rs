@@ -10,8 +10,8 @@
 //! Throughput is in elements that are multiplied and added: twice as many floating-point operations.
 
 use bgz_fusion::kernels::{Isa, linear::Packed};
-use burn_backend::ops::FloatTensorOps;
 use burn_backend::TensorData;
+use burn_backend::ops::FloatTensorOps;
 use burn_flex::Flex;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rten_gemm::{BiasVector, GemmExecutor, GemmInputA, GemmInputB, GemmOptions};

@@ -401,3 +401,83 @@ fn products_in_8_bits() {
     let error = norm(&mut f32s(&by_blocks).iter().zip(&want).map(|(a, b)| a - b)) / norm(&mut want.iter().copied());
     assert!(error < 0.02 && (error > 0.0) == has_vectors, "{error}");
 }
+
+/// A convolution of `x [2, c, spatial..]`, followed by an activation and another one.
+struct Convolution {
+    transposed: bool,
+    image: &'static [usize],
+    weights: &'static [usize],
+    attrs: &'static [(&'static str, &'static [i64])],
+    bias: bool,
+}
+
+impl Convolution {
+    fn graph(&self) -> Graph {
+        use bgz_fusion::ir::{Attr, Dim, Opaque, Unary};
+        let values = |n: usize| (0..n).map(|i| ((i * 37 % 101) as f32 - 50.0) * 0.01).collect::<Vec<_>>();
+        let mut g = Graph::new("convolution");
+        let x = g.add_input("x", Type::new(bgz_fusion::DType::F32, self.image.to_vec())).unwrap();
+        let mut constant = |name: &str, shape: &[usize]| {
+            g.add_const(name, Constant::f32s(shape, &values(shape.iter().product())).unwrap())
+        };
+        let out = self.weights[usize::from(self.transposed)];
+        let (w, b) = (constant("w", self.weights), constant("b", &[out]));
+        // One by one in space: rows of the product as the activation leaves them.
+        let spatial = self.weights.len() - 2;
+        let then = constant("then", &[vec![3, out], vec![1; spatial]].concat());
+        let dims = |v: &[i64]| Attr::Dims(v.iter().map(|&i| Dim::int(i)).collect());
+        let kernel: Vec<i64> = self.weights[2..].iter().map(|&n| n as i64).collect();
+        let given = self.attrs.iter().copied().chain([("kernel", &kernel[..])]);
+        let attrs = given.map(|(name, v)| (name.to_string(), dims(v))).collect();
+        let name = if self.transposed { "conv_transpose" } else { "conv" };
+        let inputs = if self.bias { vec![x, w, b] } else { vec![x, w] };
+        let y = g.add("y", Op::Opaque(Opaque { name: name.into(), attrs }), &inputs).unwrap();
+        let a = g.add("a", Op::Unary(Unary::Tanh), &[y]).unwrap();
+        let attrs = [("kernel".to_string(), dims(&vec![1; spatial]))].into();
+        let z = g.add("z", Op::Opaque(Opaque { name: "conv".into(), attrs }), &[a, then]).unwrap();
+        g.add_output("y", y).unwrap();
+        g.add_output("z", z).unwrap();
+        g
+    }
+}
+
+#[test]
+fn convolutions_are_those_of_the_inner_backend() {
+    let conv = |image, weights, attrs| Convolution { transposed: false, image, weights, attrs, bias: true };
+    let transposed = |image, weights, attrs| Convolution { transposed: true, image, weights, attrs, bias: false };
+    let cases = [
+        conv(&[2, 3, 9, 8], &[20, 3, 3, 2], &[]),
+        conv(&[2, 3, 9, 8], &[5, 3, 3, 2], &[("pads", &[1, 0, 2, 3])]),
+        conv(&[2, 40, 9, 8], &[33, 40, 3, 3], &[("strides", &[2, 3]), ("dilations", &[2, 1]), ("pads", &[1, 1, 1, 1])]),
+        // Windows side by side, as of patches.
+        conv(&[1, 3, 12, 12], &[17, 3, 4, 4], &[("strides", &[4, 4])]),
+        conv(&[2, 7, 5, 6], &[9, 7, 1, 1], &[]),
+        conv(&[2, 4, 30], &[6, 4, 5], &[("pads", &[2, 2])]),
+        conv(&[1, 1, 6, 6], &[1, 1, 6, 6], &[]),
+        transposed(&[2, 5, 4, 3], &[5, 20, 4, 4], &[("strides", &[2, 2]), ("pads", &[1, 1, 1, 1])]),
+        transposed(
+            &[1, 3, 4, 5],
+            &[3, 7, 3, 2],
+            &[("strides", &[3, 1]), ("dilations", &[1, 2]), ("output_padding", &[2, 0])],
+        ),
+        transposed(&[2, 4, 9], &[4, 3, 3], &[("strides", &[2])]),
+    ];
+    let has_vectors = bgz_fusion::kernels::Isa::current() != bgz_fusion::kernels::Isa::Scalar;
+    for case in cases {
+        let model: OnnxModel<Flex> = OnnxModel::from_graph(case.graph());
+        let n = case.image.iter().product::<usize>();
+        let x: Vec<f32> = (0..n).map(|i| (i * 7919 % 2017) as f32 / 1000.0 - 1.0).collect();
+        let x = [Tensor::new(case.image, &x).unwrap()];
+        let plan = model.plan(&[x[0].ty()]).unwrap();
+        let inner = plan.steps().filter(|s| s.kernel == "inner").count();
+        assert_eq!(inner, if has_vectors { 0 } else { 2 }, "{:?}", case.weights);
+        let (got, want) = (plan.run(&x).unwrap(), model.op_by_op(&[x[0].ty()]).unwrap().run(&x).unwrap());
+        for (got, want) in got.iter().zip(&want) {
+            assert_eq!(got.shape(), want.shape());
+            for (got, want) in got.scalars().zip(want.scalars()) {
+                let (got, want) = (got.to_f64(), want.to_f64());
+                assert!((got - want).abs() < 1e-4, "{:?} by {:?}: {got}, {want}", case.image, case.weights);
+            }
+        }
+    }
+}

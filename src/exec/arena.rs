@@ -291,6 +291,14 @@ impl Writes<'_> {
     pub fn slice<T: bytemuck::Pod>(&mut self, i: usize) -> &mut [T] {
         bytemuck::cast_slice_mut(self.bytes(i))
     }
+
+    /// Elements of the first two results.
+    pub fn pair<T: bytemuck::Pod>(&mut self) -> (&mut [T], &mut [T]) {
+        let [a, b] = [0, 1].map(|i| self.spans[i]);
+        // SAFETY: as for one, and the results of a step are distinct buffers, which `lifetimes` checks.
+        let (a, b) = unsafe { (std::slice::from_raw_parts_mut(a.0, a.1), std::slice::from_raw_parts_mut(b.0, b.1)) };
+        (bytemuck::cast_slice_mut(a), bytemuck::cast_slice_mut(b))
+    }
 }
 
 #[cfg(test)]

@@ -24,6 +24,11 @@ pub(super) fn flops(graph: &Graph, node: &Node) -> u64 {
             let shape = graph.ty(*w).known_shape().unwrap_or_default();
             product([2, elements(out), shape.iter().skip(1).map(|&n| n as u64).product()])
         }
+        (Op::Opaque(o), [x, w, ..]) if o.name == "conv_transpose" => {
+            // Each input is multiplied by a filter for each output channel.
+            let shape = graph.ty(*w).known_shape().unwrap_or_default();
+            product([2, elements(*x), shape.iter().skip(1).map(|&n| n as u64).product()])
+        }
         _ => 0,
     }
 }

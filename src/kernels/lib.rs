@@ -5,6 +5,7 @@
 //! - [`rows`]: softmax, norms, reductions over a contiguous last axis;
 //! - [`attention`]: exact attention;
 //! - [`linear`]: rows times packed weights;
+//! - [`overlap`]: sums of windows that overlap;
 //! - [`copy`]: strided views made contiguous;
 //! - [`Isa`]: what they run on; `BGZ_ISA` chooses; [`ByteIsa`]: the same for kernels on bytes;
 //! - [`peak`]: what the machine can do at the most;
@@ -25,6 +26,7 @@ mod isa;
 pub mod linear;
 mod list;
 mod math;
+pub mod overlap;
 mod parallel;
 pub mod peak;
 pub mod rows;

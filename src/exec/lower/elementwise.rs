@@ -46,6 +46,16 @@ pub(crate) fn has_kernel(op: &Op, dtypes: &[DType]) -> bool {
     expression(op).is_some_and(|e| Program::compile(&e, dtypes).is_ok())
 }
 
+/// `[n, c, h, w]` as `[n, h, w, c]`, and back.
+pub(super) const CHANNELS_LAST: [usize; 4] = [0, 2, 3, 1];
+pub(super) const CHANNELS_FIRST: [usize; 4] = [0, 3, 1, 2];
+
+/// Whether all operands that are as large as the result lie channels last, without gaps; and there is one.
+fn keeps_channels_last(views: &[View], shape: &[usize]) -> bool {
+    let mut whole = views.iter().filter(|v| v.span() >= shape.iter().product()).peekable();
+    whole.peek().is_some() && whole.all(|v| !v.is_contiguous() && v.transposed(&CHANNELS_LAST).is_contiguous())
+}
+
 impl Lowering<'_> {
     pub(super) fn elementwise(&mut self, node: &Node) -> Result<bool, ExecError> {
         let Some(expr) = expression(&node.op) else { return Ok(false) };
@@ -55,9 +65,18 @@ impl Lowering<'_> {
         let shape = self.shape(node.outputs[0])?;
         let views: Vec<View> =
             node.inputs.iter().map(|&v| Ok(self.view(v)?.broadcast(&shape))).collect::<Result<_, ExecError>>()?;
+        // What a convolution leaves stays as it lies, for the next one wants it so.
+        let channels_last = shape.len() == 4 && keeps_channels_last(&views, &shape);
+        let (shape, views) = match channels_last {
+            true => {
+                (CHANNELS_LAST.map(|a| shape[a]).to_vec(), views.iter().map(|v| v.transposed(&CHANNELS_LAST)).collect())
+            }
+            false => (shape, views),
+        };
         let strides: Vec<Vec<isize>> = views.iter().map(|v| v.strides.iter().map(|&s| s as isize).collect()).collect();
         let elementwise = Elementwise::new(program, &shape, &strides).map_err(|e| self.fail(node, e.to_string()))?;
-        let out = self.output(node.outputs[0])?;
+        let out = self.buffer(self.dtype(node.outputs[0]), &shape)?;
+        self.alias(node.outputs[0], if channels_last { out.transposed(&CHANNELS_FIRST) } else { out.clone() });
         self.step_of(node, "elementwise", Box::new(Chain { elementwise }), &views.iter().collect::<Vec<_>>(), &[&out]);
         Ok(true)
     }

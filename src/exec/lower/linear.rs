@@ -2,7 +2,7 @@
 
 use super::super::ExecError;
 use super::super::arena::{Reads, Writes};
-use super::super::packed::PackedMatrix;
+use super::super::packed::{Arrangement, PackedMatrix};
 use super::super::plan::Kernel;
 use super::super::view::{View, row_major};
 use super::Lowering;
@@ -128,7 +128,8 @@ impl Lowering<'_> {
         (trans_w, precision): (bool, Precision),
         bias: Option<ValueId>,
     ) -> Result<(), ExecError> {
-        let packed = self.packed.get(w, trans_w, precision)?;
+        let arrangement = if trans_w { Arrangement::Transposed } else { Arrangement::Plain };
+        let packed = self.packed.get(w, arrangement, precision)?;
         let x = self.contiguous(x)?;
         let k = *x.shape.last().unwrap_or(&1);
         let rows = x.shape[..x.shape.len() - 1].iter().product();

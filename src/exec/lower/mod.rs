@@ -2,6 +2,7 @@
 //! ops with a kernel become steps of it; the rest goes to the inner backend.
 
 mod attention;
+mod convolution;
 mod elementwise;
 mod foreign;
 mod index;
@@ -97,6 +98,7 @@ impl<'a> Lowering<'a> {
             || self.index(node)?
             || self.linear(node)?
             || self.attention(node)?
+            || self.convolution(node)?
             || self.rows(node)?
             || self.elementwise(node)?
             || self.foreign(node)?;

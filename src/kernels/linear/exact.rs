@@ -18,7 +18,7 @@ const LINE: usize = 16;
 const GROUP: usize = 128 << 10;
 
 /// Bytes between rows whose multiples fall into so few sets of the first-level cache (64 sets of 64 bytes, 8 ways) that
-/// a tile of 14 rows does not fit.
+/// a tile of 11 rows does not fit.
 const CONFLICT: usize = 2048;
 
 /// Weights `[depth, width]`, packed for an instruction set.
@@ -93,6 +93,15 @@ impl Packed {
     /// # Errors
     /// A slice has another length; `out` decides the number of rows.
     pub fn apply(&self, x: &[f32], bias: Option<&[f32]>, out: &mut [f32]) -> Result<(), LinearError> {
+        self.apply_apart((x, self.depth), bias, out)
+    }
+
+    /// As [`apply`](Self::apply), of rows of `depth` that start a number of elements from each other, which may be less than
+    /// `depth`: they then overlap, as the windows of a convolution do. `x` ends behind the last row.
+    ///
+    /// # Errors
+    /// Those of `apply`.
+    pub fn apply_apart(&self, x: (&[f32], usize), bias: Option<&[f32]>, out: &mut [f32]) -> Result<(), LinearError> {
         let operands = Operands::new(x, bias, out, [self.depth, self.width])?;
         let rows = operands.rows;
         let most = (GROUP / self.depth.max(1)).max(most_rows(self.isa.lanes()));
@@ -125,10 +134,11 @@ impl Kernel for Piece<'_> {
         let job = self.job;
         let depth = job.packed.depth;
         for (rows, panels) in job.cut.groups(self.start, self.end) {
-            let x = job.operands.x[rows.start * depth..rows.end * depth].as_ptr();
-            let conflict = rows.len() > 4 && depth > 0 && (depth * size_of::<f32>()).is_multiple_of(CONFLICT);
+            let from = job.operands.apart;
+            let x = job.operands.x[rows.start * from..].as_ptr();
+            let conflict = rows.len() > 4 && from > 0 && (from * size_of::<f32>()).is_multiple_of(CONFLICT);
             if !conflict {
-                job.rows(s, (x, depth), rows, panels);
+                job.rows(s, (x, from), rows, panels);
                 continue;
             }
             let apart = depth + LINE;
@@ -136,7 +146,7 @@ impl Kernel for Piece<'_> {
                 let copy = copy.cast::<f32>();
                 for row in 0..rows.len() {
                     // SAFETY: a row of x, and room for it.
-                    unsafe { std::ptr::copy_nonoverlapping(x.add(row * depth), copy.add(row * apart), depth) };
+                    unsafe { std::ptr::copy_nonoverlapping(x.add(row * from), copy.add(row * apart), depth) };
                 }
                 job.rows(s, (copy, apart), rows, panels);
             });

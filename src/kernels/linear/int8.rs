@@ -89,7 +89,7 @@ impl PackedInt8 {
     /// # Errors
     /// A slice has another length; `out` decides the number of rows.
     pub fn apply(&self, x: &[f32], bias: Option<&[f32]>, out: &mut [f32]) -> Result<(), LinearError> {
-        let operands = Operands::new(x, bias, out, [self.depth, self.width])?;
+        let operands = Operands::new((x, self.depth), bias, out, [self.depth, self.width])?;
         let cut = Cut::new(operands.rows, GROUP, self.width.div_ceil(self.panel));
         // A vector of products is four of f32.
         let work = operands.rows.saturating_mul(self.depth / 4 + 1).saturating_mul(self.width.div_ceil(16));

@@ -55,15 +55,17 @@ struct Operands<'a> {
     bias: Option<&'a [f32]>,
     out: *mut f32,
     rows: usize,
+    /// From one row of `x` to the next.
+    apart: usize,
 }
 
 // SAFETY: `out` is a slice that lives while the threads run; pieces write elements of their own.
 unsafe impl Sync for Operands<'_> {}
 
 impl<'a> Operands<'a> {
-    /// `out` decides the number of rows.
+    /// `out` decides the number of rows; those of `x` start `apart` from each other.
     fn new(
-        x: &'a [f32],
+        (x, apart): (&'a [f32], usize),
         bias: Option<&'a [f32]>,
         out: &mut [f32],
         [depth, width]: [usize; 2],
@@ -71,12 +73,13 @@ impl<'a> Operands<'a> {
         let rows = out.len().checked_div(width).unwrap_or(0);
         length("out", out.len(), rows.checked_mul(width))?;
         if width > 0 {
-            length("x", x.len(), rows.checked_mul(depth))?;
+            let last = rows.checked_sub(1).map_or(Some(0), |n| n.checked_mul(apart)?.checked_add(depth));
+            length("x", x.len(), last)?;
         }
         if let Some(bias) = bias {
             length("bias", bias.len(), Some(width))?;
         }
-        Ok(Self { x, bias, out: out.as_mut_ptr(), rows })
+        Ok(Self { x, bias, out: out.as_mut_ptr(), rows, apart })
     }
 
     /// The bias from a column on; null if there is none.

@@ -59,6 +59,25 @@ fn rows_that_would_share_sets_of_the_cache_are_copied() {
 }
 
 #[test]
+fn rows_that_overlap_or_lie_apart() {
+    let [rows, depth, width] = [40, 12, 35];
+    for apart in [0, 1, 5, 12, 20, 512] {
+        let (x, w) = (whole((rows - 1) * apart + depth, 1), whole(depth * width, 2));
+        let cut: Vec<f32> = (0..rows).flat_map(|r| x[r * apart..][..depth].to_vec()).collect();
+        let want = naive(&cut, &w, None, [rows, depth, width]);
+        forced::on_each(|| {
+            let packed = Packed::new(&w, depth, width, false).unwrap();
+            let mut out = vec![f32::NAN; rows * width];
+            packed.apply_apart((&x, apart), None, &mut out).unwrap();
+            assert_eq!(out, want, "{apart} apart, {:?}", Isa::current());
+        });
+    }
+    let packed = Packed::new(&[1.0; 6], 2, 3, false).unwrap();
+    let error = packed.apply_apart((&[0.0; 5], 4), None, &mut [0.0; 6]).unwrap_err();
+    assert_eq!(error, LinearError::Length { name: "x", got: 5, want: 6 });
+}
+
+#[test]
 fn several_groups_of_rows() {
     check([90, 3200, 40], true, false);
 }

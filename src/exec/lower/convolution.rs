@@ -1,0 +1,323 @@
+//! Convolutions as products of windows with packed weights, and transposed ones as products whose results are summed
+//! where they fall. Both are done channels last: a window is then a few runs of memory, or the rows of the product as they lie.
+
+use super::super::ExecError;
+use super::super::arena::{Reads, Writes};
+use super::super::packed::{Arrangement, PackedMatrix};
+use super::super::plan::Kernel;
+use super::super::view::{View, row_major};
+use super::Lowering;
+use super::elementwise::{CHANNELS_FIRST, CHANNELS_LAST};
+use crate::kernels::Isa;
+use crate::kernels::overlap::Windows;
+use bgz_passes::ir::{Attr, Attrs, DType, Dim, Node, Op, Precision, ValueId};
+use rayon::prelude::*;
+use std::sync::Arc;
+
+/// Bytes of copied windows, or of windows to be summed, at the most: what is larger is left to the inner backend.
+const MOST_BYTES: usize = 512 << 20;
+
+/// A window over two spatial axes; with one, the second has an extent of 1.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    kernel: [usize; 2],
+    strides: [usize; 2],
+    dilations: [usize; 2],
+    before: [usize; 2],
+    after: [usize; 2],
+}
+
+impl Window {
+    /// Of a convolution in one group that says all it does; `kernel` are the spatial extents of its weights.
+    fn new(attrs: &Attrs, kernel: &[usize]) -> Option<Self> {
+        const KNOWN: [&str; 6] = ["dilations", "group", "kernel", "output_padding", "pads", "strides"];
+        if attrs.keys().any(|k| !KNOWN.contains(&k.as_str())) {
+            return None;
+        }
+        let group = match attrs.get("group") {
+            Some(Attr::Dim(group)) => group.as_int()?,
+            None => 1,
+            _ => return None,
+        };
+        let n = kernel.len();
+        let ints = |name: &str, count: usize, or: usize| match attrs.get(name) {
+            None => Some(vec![or; count]),
+            Some(Attr::Dims(v)) if v.len() == count => v.iter().map(Dim::as_usize).collect(),
+            Some(_) => None,
+        };
+        let pair = |v: &[usize], or: usize| [v[0], v.get(1).copied().unwrap_or(or)];
+        let (strides, dilations, pads) = (ints("strides", n, 1)?, ints("dilations", n, 1)?, ints("pads", 2 * n, 0)?);
+        let fits = group == 1 && (1..=2).contains(&n) && strides.iter().chain(&dilations).chain(kernel).all(|&i| i > 0);
+        fits.then(|| Self {
+            kernel: pair(kernel, 1),
+            strides: pair(&strides, 1),
+            dilations: pair(&dilations, 1),
+            before: pair(&pads[..n], 0),
+            after: pair(&pads[n..], 0),
+        })
+    }
+
+    /// Whether the last of `count` windows along an axis ends within an extent.
+    fn ends_within(&self, axis: usize, count: usize, extent: usize) -> bool {
+        let last = count.checked_sub(1).and_then(|n| n.checked_mul(self.strides[axis]));
+        let reach = (self.kernel[axis] - 1).checked_mul(self.dilations[axis]);
+        last.zip(reach).and_then(|(a, b)| a.checked_add(b)).is_some_and(|end| end < extent)
+    }
+}
+
+/// Images of channels last, zeros around them.
+struct Pad {
+    /// `[n, h, w, c]`, and strides.
+    from: View,
+    before: [usize; 2],
+    /// `[h, w]` with what is added.
+    to: [usize; 2],
+}
+
+impl Kernel for Pad {
+    fn run(&self, reads: &Reads, writes: &mut Writes) -> Result<(), String> {
+        let x = reads.slice::<f32>(0);
+        let &[_, h, w, c] = &self.from.shape[..] else { return Err("not an image".into()) };
+        let &[image, line, column, channel] = &self.from.strides[..] else { return Err("not an image".into()) };
+        let [height, width] = self.to;
+        writes.slice::<f32>(0).par_chunks_exact_mut(width * c).enumerate().for_each(|(i, out)| {
+            out.fill(0.0);
+            let Some(y) = (i % height).checked_sub(self.before[0]).filter(|&y| y < h) else { return };
+            let from = &x[i / height * image + y * line..];
+            let out = &mut out[self.before[1] * c..][..w * c];
+            if channel == 1 {
+                for (x, out) in out.chunks_exact_mut(c).enumerate() {
+                    out.copy_from_slice(&from[x * column..][..c]);
+                }
+            } else {
+                for ch in 0..c {
+                    for x in 0..w {
+                        out[x * c + ch] = from[x * column + ch * channel];
+                    }
+                }
+            }
+        });
+        Ok(())
+    }
+}
+
+/// Rows of each image, which may overlap, times packed weights.
+struct Product {
+    packed: Arc<PackedMatrix>,
+    /// From one image to the next, and from one row to the next.
+    apart: [usize; 2],
+    rows: usize,
+    depth: usize,
+    width: usize,
+    bias: bool,
+}
+
+impl Product {
+    /// The product of one image.
+    fn image(&self, i: usize, x: &[f32], bias: Option<&[f32]>, out: &mut [f32]) -> Result<(), String> {
+        let PackedMatrix::Kernel(packed) = &*self.packed else { return Err("weights for another kernel".into()) };
+        let [image, row] = self.apart;
+        let span = (self.rows - 1) * row + self.depth;
+        packed.apply_apart((&x[i * image..][..span], row), bias, out).map_err(|e| e.to_string())
+    }
+}
+
+impl Kernel for Product {
+    fn run(&self, reads: &Reads, writes: &mut Writes) -> Result<(), String> {
+        let (x, bias) = (reads.slice::<f32>(0), self.bias.then(|| reads.slice::<f32>(1)));
+        let mut out = writes.slice::<f32>(0).chunks_exact_mut(self.rows * self.width).enumerate();
+        out.try_for_each(|(i, out)| self.image(i, x, bias, out))
+    }
+}
+
+/// A transposed convolution, image by image: a product, whose results are windows, and their sums where they fall. The
+/// second result is room for the windows of one image.
+struct Spread {
+    product: Product,
+    windows: Windows,
+    bias: bool,
+}
+
+impl Kernel for Spread {
+    fn run(&self, reads: &Reads, writes: &mut Writes) -> Result<(), String> {
+        let (x, bias) = (reads.slice::<f32>(0), self.bias.then(|| reads.slice::<f32>(1)));
+        let (out, spread) = writes.pair::<f32>();
+        let size = self.windows.output.iter().product::<usize>() * self.windows.channels;
+        for (i, out) in out.chunks_exact_mut(size).enumerate() {
+            self.product.image(i, x, None, spread)?;
+            self.windows.sum(spread, bias, out).map_err(|e| e.to_string())?;
+        }
+        Ok(())
+    }
+}
+
+impl Lowering<'_> {
+    pub(super) fn convolution(&mut self, node: &Node) -> Result<bool, ExecError> {
+        let Op::Opaque(op) = &node.op else { return Ok(false) };
+        let transposed = match op.name.as_str() {
+            "conv" => false,
+            "conv_transpose" => true,
+            _ => return Ok(false),
+        };
+        let (&[x, w, ..], &[out]) = (&node.inputs[..], &node.outputs[..]) else { return Ok(false) };
+        let (Some(weights), true) = (self.constant(w), self.all_f32(node)) else { return Ok(false) };
+        let (image, shape) = (self.shape(x)?, self.shape(out)?);
+        let [_, _, kernel @ ..] = weights.shape() else { return Ok(false) };
+        let Some(window) = Window::new(&op.attrs, kernel) else { return Ok(false) };
+        if Isa::current() == Isa::Scalar
+            || image.len() != kernel.len() + 2
+            || [&image, &shape].iter().any(|s| s.contains(&0))
+        {
+            return Ok(false);
+        }
+        let bias = node.inputs.get(2).map(|&b| self.contiguous(b)).transpose()?;
+        let (image, shape) = (planes(&image), planes(&shape));
+        let x = self.view(x)?;
+        let x = View { shape: image.to_vec(), strides: planes(&x.strides).to_vec(), ..x };
+        let done = match transposed {
+            false => self.windows(node, weights, window, &x, bias.as_ref(), shape)?,
+            true => self.spread(node, weights, window, &x, bias.as_ref(), shape)?,
+        };
+        let Some(done) = done else { return Ok(false) };
+        let mut view = done.transposed(&CHANNELS_FIRST);
+        view.shape.truncate(kernel.len() + 2);
+        view.strides.truncate(kernel.len() + 2);
+        self.alias(out, view);
+        Ok(true)
+    }
+
+    /// A convolution; its result channels last.
+    fn windows(
+        &mut self,
+        node: &Node,
+        weights: &bgz_passes::ir::Constant,
+        window: Window,
+        x: &View,
+        bias: Option<&View>,
+        [n, o, oh, ow]: [usize; 4],
+    ) -> Result<Option<View>, ExecError> {
+        let Window { kernel: [kh, kw], strides: [sh, sw], dilations: [dh, dw], before, after } = window;
+        let [_, c, h, w] = planes(&x.shape);
+        let padded = |i: usize, extent: usize| before[i].checked_add(after[i])?.checked_add(extent);
+        let (Some(height), Some(width)) = (padded(0, h), padded(1, w)) else { return Ok(None) };
+        if !window.ends_within(0, oh, height) || !window.ends_within(1, ow, width) {
+            return Ok(None);
+        }
+        let name = self.name(node);
+        let x = self.channels_last(&name, x, before, [height, width])?;
+        let s = &x.strides;
+        let strides = vec![s[0], s[1] * sh, s[2] * sw, s[1] * dh, s[2] * dw, s[3]];
+        let x = View { shape: vec![n, oh, ow, kh, kw, c], strides, ..x };
+        let product = self.product(&name, weights, Arrangement::Windows, &x, o, bias.is_some())?;
+        let Some((x, mut product)) = product else { return Ok(None) };
+        // Rows of all images that lie as those of one are one product.
+        if product.apart[0] == product.rows * product.apart[1] {
+            product.rows *= n;
+        }
+        let out = self.buffer(DType::F32, &[n, oh, ow, o])?;
+        let reads: Vec<&View> = [&x].into_iter().chain(bias).collect();
+        self.step_of(node, "gemm packed", Box::new(product), &reads, &[&out]);
+        Ok(Some(out))
+    }
+
+    /// A transposed convolution; its result channels last.
+    fn spread(
+        &mut self,
+        node: &Node,
+        weights: &bgz_passes::ir::Constant,
+        window: Window,
+        x: &View,
+        bias: Option<&View>,
+        [n, o, height, width]: [usize; 4],
+    ) -> Result<Option<View>, ExecError> {
+        let Window { kernel: [kh, kw], strides, dilations, before, .. } = window;
+        let [_, c, h, w] = planes(&x.shape);
+        let positions = [h, w, kh, kw, o];
+        let size = positions.iter().try_fold(size_of::<f32>(), |n, &d| n.checked_mul(d));
+        if size.is_none_or(|n| n > MOST_BYTES) {
+            return Ok(None);
+        }
+        let name = self.name(node);
+        let x = self.channels_last(&name, x, [0; 2], [h, w])?;
+        let s = &x.strides;
+        let strides_of = vec![s[0], s[1], s[2], 0, 0, s[3]];
+        let x = View { shape: vec![n, h, w, 1, 1, c], strides: strides_of, ..x };
+        let Some((x, product)) = self.product(&name, weights, Arrangement::Spread, &x, kh * kw * o, false)? else {
+            return Ok(None);
+        };
+        let spread = self.buffer(DType::F32, &positions)?;
+        let out = self.buffer(DType::F32, &[n, height, width, o])?;
+        let windows = Windows {
+            input: [h, w],
+            kernel: [kh, kw],
+            strides,
+            dilations,
+            before,
+            output: [height, width],
+            channels: o,
+        };
+        let kernel = Spread { product, windows, bias: bias.is_some() };
+        let reads: Vec<&View> = [&x].into_iter().chain(bias).collect();
+        self.step_of(node, "gemm packed", Box::new(kernel), &reads, &[&out, &spread]);
+        Ok(Some(out))
+    }
+
+    fn name(&self, node: &Node) -> String {
+        node.outputs.first().map_or("", |&v: &ValueId| self.graph.name(v)).to_string()
+    }
+
+    /// `[n, c, h, w]` as `[n, height, width, c]`, zeros around it, its channels next to each other.
+    fn channels_last(&mut self, name: &str, x: &View, before: [usize; 2], to: [usize; 2]) -> Result<View, ExecError> {
+        let from = x.transposed(&CHANNELS_LAST);
+        let &[n, h, w, c] = &from.shape[..] else { return Err(ExecError::Internal("an image of other axes".into())) };
+        if [h, w] == to {
+            return if from.strides[3] == 1 || c == 1 { Ok(from) } else { self.copied(name, &from) };
+        }
+        let out = self.buffer(DType::F32, &[n, to[0], to[1], c])?;
+        let kernel = Pad { from: from.clone(), before, to };
+        self.step(name, "pad", "pad", Box::new(kernel), &[&from], &[&out]);
+        Ok(out)
+    }
+
+    /// The product of windows `[n, rows, rows, then a window]` with packed weights: as they lie if that is in rows, else copied.
+    fn product(
+        &mut self,
+        name: &str,
+        weights: &bgz_passes::ir::Constant,
+        arrangement: Arrangement,
+        x: &View,
+        width: usize,
+        bias: bool,
+    ) -> Result<Option<(View, Product)>, ExecError> {
+        let depth = x.shape[3..].iter().product();
+        let rows = x.shape[1] * x.shape[2];
+        let (x, apart) = match rows_apart(x) {
+            Some(apart) => (x.clone(), [x.strides[0], apart]),
+            None if x.shape.iter().try_fold(4usize, |n, &d| n.checked_mul(d)).is_some_and(|n| n <= MOST_BYTES) => {
+                (self.copied(name, x)?, [rows * depth, depth])
+            }
+            None => return Ok(None),
+        };
+        let packed = self.packed.get(weights, arrangement, Precision::Exact)?;
+        Ok(Some((x, Product { packed, apart, rows, depth, width, bias })))
+    }
+}
+
+/// How far the rows of `[n, h, w, then a window]` are apart, if the windows are without gaps and the rows of an image evenly apart.
+fn rows_apart(x: &View) -> Option<usize> {
+    let window = x.shape[3..].iter().zip(&x.strides[3..]).zip(row_major(&x.shape[3..]));
+    if !window.into_iter().all(|((&n, &s), dense)| n == 1 || s == dense) {
+        return None;
+    }
+    match (x.shape[1], x.shape[2]) {
+        (1, 1) => Some(x.shape[3..].iter().product()),
+        (_, 1) => Some(x.strides[1]),
+        (1, _) => Some(x.strides[2]),
+        (_, w) => (x.strides[1] == w * x.strides[2]).then_some(x.strides[2]),
+    }
+}
+
+/// Extents or strides `[n, c, h]` or `[n, c, h, w]` as four; the one that is missing is an axis of 1.
+fn planes(of: &[usize]) -> [usize; 4] {
+    [of[0], of[1], of[2], of.get(3).copied().unwrap_or(1)]
+}
