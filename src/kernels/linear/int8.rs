@@ -138,16 +138,37 @@ impl ByteKernel for Piece<'_> {
         for (rows, panels) in job.cut.groups(self.start, self.end) {
             let n = rows.len();
             let codes = (n * 4 * groups(depth)).next_multiple_of(LINE);
+            // A closure is not compiled for the instruction set that is around it: what works is a kernel of its own.
             scratch::with(codes + n * (size_of::<f32>() + size_of::<i32>()), |room| {
-                let scales = room.wrapping_add(codes).cast::<f32>();
-                let starts = scales.wrapping_add(n).cast::<i32>();
-                let x = job.operands.x[rows.start * depth..rows.end * depth].as_ptr();
-                let coded = Rows { x, row: depth as isize, inner: 1, d: depth, mean: std::ptr::null() };
-                // SAFETY: n rows of x, and room for their codes, scales and starts.
-                unsafe { pack_queries(s, coded, n, room.cast(), scales, starts) };
-                job.rows(s, Queries { rows: room.cast(), scales, starts }, rows, panels);
+                s.call(Group { job, rows, panels, room, codes });
             });
         }
+    }
+}
+
+/// The products of a group of rows, which are coded first, with some panels.
+struct Group<'a> {
+    job: &'a Job<'a>,
+    rows: Range<usize>,
+    panels: Range<usize>,
+    /// For `codes` bytes of codes, and a scale and a start for each row.
+    room: *mut u8,
+    codes: usize,
+}
+
+impl ByteKernel for Group<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: ByteSimd>(self, s: S) {
+        let Self { job, rows, panels, room, codes } = self;
+        let (n, depth) = (rows.len(), job.packed.depth);
+        let scales = room.wrapping_add(codes).cast::<f32>();
+        let starts = scales.wrapping_add(n).cast::<i32>();
+        let x = job.operands.x[rows.start * depth..rows.end * depth].as_ptr();
+        let coded = Rows { x, row: depth as isize, inner: 1, d: depth, mean: std::ptr::null() };
+        // SAFETY: n rows of x, and room for their codes, scales and starts.
+        unsafe { pack_queries(s, coded, n, room.cast(), scales, starts) };
+        job.rows(s, Queries { rows: room.cast(), scales, starts }, rows, panels);
     }
 }
 
