@@ -61,5 +61,8 @@ fn in_a_pipeline() {
     Pipeline::exact().precision(Precision::Int8).run(&mut graph).unwrap();
     let text = graph.to_string();
     assert_eq!(text.matches("precision = int8").count(), 3, "{text}");
+    Pipeline::exact().precision(Precision::Bf16).run(&mut graph).unwrap();
+    let text = graph.to_string();
+    assert_eq!(text.matches("precision = bf16").count(), 3, "{text}");
     assert_eq!(Pipeline::exact().precision(Precision::Exact).names(), Pipeline::exact().names());
 }

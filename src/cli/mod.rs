@@ -232,6 +232,8 @@ struct ApproximateArgs {
 enum Precision {
     /// as the model has them
     Exact,
+    /// weights and rows rounded to bf16: half of the memory, faster where the CPU has AVX512-BF16, some 0.1 % off
+    Bf16,
     /// 8-bit weights, a scale a column, and 8-bit rows: about 1 % off, for some models far more
     Int8,
 }
@@ -240,6 +242,7 @@ impl Precision {
     fn of_graph(self) -> ir::Precision {
         match self {
             Precision::Exact => ir::Precision::Exact,
+            Precision::Bf16 => ir::Precision::Bf16,
             Precision::Int8 => ir::Precision::Int8,
         }
     }

@@ -4,7 +4,8 @@
 use super::ExecError;
 use crate::mapped;
 use crate::tensor::Tensor;
-use bgz_kernels::{Isa, linear};
+use bgz_kernels::Isa;
+use bgz_kernels::linear::{self, Float};
 use bgz_passes::ir::{Constant, DType, Precision};
 use bytes::Bytes;
 use rten_gemm::{GemmExecutor, PackedBMatrix};
@@ -15,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Packed weights of a product.
 pub(crate) enum PackedMatrix {
-    /// For the kernel that is written for this CPU's vectors.
+    /// For the kernel that is written for this CPU's vectors; in bf16 where the graph allows it.
     Kernel(linear::Packed),
     /// In i8, where the graph allows it.
     Int8(linear::PackedInt8),
@@ -90,7 +91,8 @@ impl PackedWeights {
         {
             PackedMatrix::Int8(packed)
         } else {
-            PackedMatrix::Kernel(linear::Packed::new(&values, depth, width, transposed).map_err(|_| unfit())?)
+            let float = if precision == Precision::Bf16 { Float::Bf16 } else { Float::F32 };
+            PackedMatrix::Kernel(linear::Packed::new(&values, depth, width, transposed, float).map_err(|_| unfit())?)
         };
         let packed = Arc::new(packed);
         // Kernels read what was packed.

@@ -4,7 +4,7 @@ use super::encode::{Book, Parts, encode, lookup_rows};
 use super::scan::{BLOCK, Shape, Units, scan, scan_palette};
 use super::simd::{ByteKernel, ByteSimd, run_bytes};
 use super::strided::Rows;
-use super::tile::{PANEL, Product, product};
+use super::tile::{F32, PANEL, Product, product};
 use super::{ByteIsa, int8};
 
 /// Where scores come from.
@@ -207,7 +207,7 @@ steps! {
                         let keys = t.panels.as_ptr().add((first + panel * width) * d);
                         let to = (t.scores.as_mut_ptr().add(panel * width), KEYS);
                         let p = Product::new((t.queries.as_ptr().add(q * d), d), keys, d, to);
-                        product::<S, 2>(s, p, ROWS);
+                        product::<S, F32, 2>(s, p, ROWS);
                     }
                 }
             }

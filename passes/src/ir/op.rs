@@ -207,6 +207,8 @@ pub enum Precision {
     /// In the dtype of its operands.
     #[default]
     Exact,
+    /// Weights and rows of `x` rounded to bf16, which has 8 significant bits, and added in f32.
+    Bf16,
     /// In i8, a scale for each column of the weights and for each row of `x`, which is coded as it comes.
     Int8,
 }

@@ -417,7 +417,7 @@ impl Io {
             return;
         }
         let word = |p: &Precision| Attr::Dim(Dim::sym(p.name()));
-        self.field("precision", value, "exact or int8", word, |a| match a {
+        self.field("precision", value, "exact, bf16 or int8", word, |a| match a {
             Attr::Dim(d) => Precision::ALL.into_iter().find(|p| d.as_sym().is_some_and(|s| **s == *p.name())),
             _ => None,
         });
@@ -461,12 +461,13 @@ impl Io {
 
 impl Precision {
     /// Every precision.
-    pub const ALL: [Self; 2] = [Precision::Exact, Precision::Int8];
+    pub const ALL: [Self; 3] = [Precision::Exact, Precision::Bf16, Precision::Int8];
 
     /// The word of graph text.
     pub const fn name(self) -> &'static str {
         match self {
             Precision::Exact => "exact",
+            Precision::Bf16 => "bf16",
             Precision::Int8 => "int8",
         }
     }

@@ -6,6 +6,7 @@ use super::super::packed::{Arrangement, PackedMatrix};
 use super::super::plan::Kernel;
 use super::super::view::{View, row_major};
 use super::Lowering;
+use bgz_kernels::linear::Float;
 use bgz_passes::ir::{Node, Op, Precision, ValueId};
 use rayon::prelude::*;
 use rten_gemm::{BiasVector, GemmExecutor, GemmInputA, GemmInputB, GemmOptions};
@@ -135,7 +136,11 @@ impl Lowering<'_> {
         let rows = x.shape[..x.shape.len() - 1].iter().product();
         let bias = bias.map(|b| self.contiguous(b)).transpose()?;
         let out = self.output(node.outputs[0])?;
-        let name = if matches!(*packed, PackedMatrix::Int8(_)) { "int8 packed" } else { "gemm packed" };
+        let name = match &*packed {
+            PackedMatrix::Int8(_) => "int8 packed",
+            PackedMatrix::Kernel(p) if p.float() == Float::Bf16 => "bf16 packed",
+            PackedMatrix::Kernel(_) | PackedMatrix::Library(_) => "gemm packed",
+        };
         let kernel = Linear { packed, rows, k, bias: bias.is_some() };
         let reads: Vec<&View> = [&x].into_iter().chain(&bias).collect();
         self.step_of(node, name, Box::new(kernel), &reads, &[&out]);

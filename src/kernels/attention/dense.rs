@@ -5,7 +5,7 @@ use super::{Attention, Operands, Tasks};
 use crate::math;
 use crate::rows::{exp_row, max_row};
 use crate::simd::Simd;
-use crate::tile::{PANEL, Product, product};
+use crate::tile::{F32, PANEL, Product, product};
 
 /// Keys of a block: with their values they stay in the L2 cache, and the scores of a tile of queries in the L1.
 pub(super) const KEY_BLOCK: usize = 512;
@@ -304,9 +304,9 @@ impl<K> Dense<'_, K> {
                 let p = Product::new((h.scores, room.row), values, len, to);
                 let vectors = if a.d_v - panel * width <= S::LANES { 1 } else { 2 };
                 if vectors == 1 {
-                    product::<S, 1>(s, p, n)
+                    product::<S, F32, 1>(s, p, n)
                 } else {
-                    product::<S, 2>(s, p, n)
+                    product::<S, F32, 2>(s, p, n)
                 }
                 if from == 0 {
                     continue;

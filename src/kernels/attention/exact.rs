@@ -3,7 +3,7 @@
 use super::Attention;
 use super::dense::{Block, Needs, Scorer};
 use crate::simd::{Kernel, Simd};
-use crate::tile::{PANEL, Product, product};
+use crate::tile::{F32, PANEL, Product, product};
 
 /// Keys in f32, transposed into panels; queries in f32.
 #[derive(Clone, Copy)]
@@ -59,9 +59,9 @@ impl<S: Simd> Scorer<S> for Exact {
                 let to = (block.out.add(panel * width), block.row);
                 let p = Product::new((queries, a.d), keys, a.d, to);
                 if block.len - panel * width <= S::LANES {
-                    product::<S, 1>(s, p, block.n)
+                    product::<S, F32, 1>(s, p, block.n)
                 } else {
-                    product::<S, 2>(s, p, block.n)
+                    product::<S, F32, 2>(s, p, block.n)
                 }
             }
         }

@@ -16,7 +16,7 @@ use crate::rows::{exp_row, max_row};
 use crate::scan::{BLOCK, Units};
 use crate::simd::{ByteKernel, ByteSimd};
 use crate::strided::{MOST_LANES, Rows};
-use crate::tile::{PANEL, Product, product};
+use crate::tile::{F32, PANEL, Product, product};
 
 /// Queries that are scanned together.
 const TOGETHER: usize = 4;
@@ -422,7 +422,7 @@ impl Refined<'_> {
                 let values = h.panels.add(panel * a.seq_k * width);
                 let to = (h.out.add(panel * width), out_row);
                 let p = Product::new((h.weights, self.room.weights_row), values, keys, to);
-                product::<S, PANEL>(s, p, n);
+                product::<S, F32, PANEL>(s, p, n);
             }
             for (r, total) in totals.iter().enumerate().take(n) {
                 let out = self.operands.out.offset(a.out.at(h.batch, h.head, first + r));

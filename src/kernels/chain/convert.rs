@@ -73,14 +73,8 @@ impl Short for Bf16 {
     }
     #[inline(always)]
     unsafe fn store<S: Simd>(s: S, p: *mut u16, v: S::F) {
-        let bits = s.bits(v);
-        let odd = s.iand(s.ishr::<16>(bits), s.isplat(1));
-        let rounded = s.iadd(bits, s.iadd(odd, s.isplat(0x7fff)));
-        // A NaN whose set bits are all in the lower half would become an infinity.
-        let nan = s.ior(bits, s.isplat(0x40_0000));
-        let y = s.iselect(s.unordered(v, v), nan, rounded);
         // SAFETY: the caller's promise.
-        unsafe { s.store_u16(p, s.ishr::<16>(y)) }
+        unsafe { s.store_u16(p, s.ishr::<16>(s.bits(s.round_bf16(v)))) }
     }
 }
 

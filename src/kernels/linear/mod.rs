@@ -4,15 +4,15 @@
 //! of rows stays in the second-level cache while all panels pass; while one is multiplied the next is fetched, for a panel
 //! is read only a few times and would else be waited for.
 //!
-//! `exact.rs` multiplies in f32: [`Packed`]. `int8.rs` in i8, of which weights have a scale for each column and rows one
+//! `float.rs` multiplies in f32, or bf16: [`Packed`]. `int8.rs` in i8, of which weights have a scale for each column and rows one
 //! each: [`PackedInt8`].
 
-mod exact;
+mod float;
 mod int8;
 #[cfg(test)]
 mod tests;
 
-pub use exact::Packed;
+pub use float::{Float, Packed};
 pub use int8::PackedInt8;
 
 use super::parallel;

@@ -1,8 +1,11 @@
 //! Products against plain loops, on every instruction set of the host.
 
+use super::float::Piece;
 use super::*;
 use crate::Isa;
 use crate::isa::forced;
+use crate::tile::Bf16;
+use half::bf16;
 use proptest::prelude::*;
 
 /// Numbers whose sums of products are exact, so that every order of summing gives the same.
@@ -29,11 +32,52 @@ fn check(shape @ [rows, depth, width]: [usize; 3], with_bias: bool, transposed: 
     let want = naive(&x, &w, bias, shape);
     let given = if transposed { transpose(&w, depth, width) } else { w };
     forced::on_each(|| {
-        let packed = Packed::new(&given, depth, width, transposed).unwrap();
-        let mut out = vec![f32::NAN; rows * width];
-        packed.apply(&x, bias, &mut out).unwrap();
-        assert_eq!(out, want, "{shape:?} {:?}", Isa::current());
+        for float in [Float::F32, Float::Bf16] {
+            let packed = Packed::new(&given, depth, width, transposed, float).unwrap();
+            for (way, out) in in_every_way(&packed, (&x, depth), bias, rows) {
+                assert_eq!(out, want, "{shape:?} {float:?} {way}");
+            }
+        }
     });
+}
+
+/// What `packed` gives, and for bf16 where there is AVX-512 what it gives with an instruction for products of bf16 that is
+/// put together of others.
+fn in_every_way(packed: &Packed, x: (&[f32], usize), bias: Option<&[f32]>, rows: usize) -> Vec<(String, Vec<f32>)> {
+    let isa = Isa::current();
+    let mut out = vec![f32::NAN; rows * packed.width()];
+    packed.apply_apart(x, bias, &mut out).unwrap();
+    let mut ways = vec![(isa.to_string(), out.clone())];
+    #[cfg(target_arch = "x86_64")]
+    if packed.float() == Float::Bf16 && isa == Isa::Avx512 {
+        out.fill(f32::NAN);
+        let done = packed.apply_by(x, bias, &mut out, &|job, start, end| {
+            crate::simd::run_emulated_bf16(Piece::<Bf16>::new(job, start, end)).expect("a CPU with AVX-512");
+        });
+        done.unwrap();
+        ways.push(("an instruction put together".into(), out));
+    }
+    ways
+}
+
+#[test]
+fn numbers_are_rounded_to_bf16_and_nothing_else_is() {
+    let [rows, depth, width] = [13, 77, 40];
+    let (x, w, bias) = (noise(rows * depth, 1), noise(depth * width, 2), noise(width, 3));
+    let rounded = |v: &[f32]| v.iter().map(|&x| bf16::from_f32(x).to_f32()).collect::<Vec<_>>();
+    let want = naive(&rounded(&x), &rounded(&w), Some(&bias), [rows, depth, width]);
+    let unrounded = naive(&x, &w, Some(&bias), [rows, depth, width]);
+    let off = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    forced::on_each(|| {
+        let packed = Packed::new(&w, depth, width, false, Float::Bf16).unwrap();
+        for (way, out) in in_every_way(&packed, (&x, depth), Some(&bias), rows) {
+            assert!(off(&out, &want) < 1e-5, "{way}: {}", off(&out, &want));
+            assert!((1e-3..0.1).contains(&off(&out, &unrounded)), "{way}: {}", off(&out, &unrounded));
+        }
+    });
+    let halves = Packed::new(&w, depth, width, false, Float::Bf16).unwrap().bytes();
+    let whole = Packed::new(&w, depth, width, false, Float::F32).unwrap().bytes();
+    assert!((0.5..0.52).contains(&(halves as f64 / whole as f64)), "{halves} of {whole}");
 }
 
 #[test]
@@ -66,13 +110,15 @@ fn rows_that_overlap_or_lie_apart() {
         let cut: Vec<f32> = (0..rows).flat_map(|r| x[r * apart..][..depth].to_vec()).collect();
         let want = naive(&cut, &w, None, [rows, depth, width]);
         forced::on_each(|| {
-            let packed = Packed::new(&w, depth, width, false).unwrap();
-            let mut out = vec![f32::NAN; rows * width];
-            packed.apply_apart((&x, apart), None, &mut out).unwrap();
-            assert_eq!(out, want, "{apart} apart, {:?}", Isa::current());
+            for float in [Float::F32, Float::Bf16] {
+                let packed = Packed::new(&w, depth, width, false, float).unwrap();
+                for (way, out) in in_every_way(&packed, (&x, apart), None, rows) {
+                    assert_eq!(out, want, "{apart} apart, {float:?} {way}");
+                }
+            }
         });
     }
-    let packed = Packed::new(&[1.0; 6], 2, 3, false).unwrap();
+    let packed = Packed::new(&[1.0; 6], 2, 3, false, Float::F32).unwrap();
     let error = packed.apply_apart((&[0.0; 5], 4), None, &mut [0.0; 6]).unwrap_err();
     assert_eq!(error, LinearError::Length { name: "x", got: 5, want: 6 });
 }
@@ -87,17 +133,19 @@ fn a_product_is_the_same_bits_whatever_is_beside_it_and_however_it_is_cut() {
     let [rows, depth, width] = [150, 700, 200];
     let (x, w, bias) = (noise(rows * depth, 1), noise(depth * width, 2), noise(width, 3));
     let pool = |threads: usize| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-    let packed = Packed::new(&w, depth, width, false).unwrap();
-    let run = |threads: usize| {
-        let mut out = vec![0.0; rows * width];
-        pool(threads).install(|| packed.apply(&x, Some(&bias), &mut out)).unwrap();
-        out
-    };
-    let all = run(1);
-    assert_eq!(all, run(3));
-    let mut one = vec![0.0; width];
-    packed.apply(&x[77 * depth..78 * depth], Some(&bias), &mut one).unwrap();
-    assert_eq!(one, all[77 * width..78 * width]);
+    for float in [Float::F32, Float::Bf16] {
+        let packed = Packed::new(&w, depth, width, false, float).unwrap();
+        let run = |threads: usize| {
+            let mut out = vec![0.0; rows * width];
+            pool(threads).install(|| packed.apply(&x, Some(&bias), &mut out)).unwrap();
+            out
+        };
+        let all = run(1);
+        assert_eq!(all, run(3));
+        let mut one = vec![0.0; width];
+        packed.apply(&x[77 * depth..78 * depth], Some(&bias), &mut one).unwrap();
+        assert_eq!(one, all[77 * width..78 * width]);
+    }
 }
 
 #[test]
@@ -105,24 +153,26 @@ fn what_is_not_a_number_stays_in_its_row_and_column() {
     forced::on_each(|| {
         let (mut x, mut w) = (whole(3 * 5, 1), whole(5 * 3, 2));
         (x[5], w[1]) = (f32::INFINITY, f32::NAN);
-        let packed = Packed::new(&w, 5, 3, false).unwrap();
-        let mut out = vec![0.0; 9];
-        packed.apply(&x, None, &mut out).unwrap();
-        let finite: Vec<bool> = out.iter().map(|v| v.is_finite()).collect();
-        assert_eq!(finite, [true, false, true, false, false, false, true, false, true]);
+        for float in [Float::F32, Float::Bf16] {
+            let packed = Packed::new(&w, 5, 3, false, float).unwrap();
+            for (way, out) in in_every_way(&packed, (&x, 5), None, 3) {
+                let finite: Vec<bool> = out.iter().map(|v| v.is_finite()).collect();
+                assert_eq!(finite, [true, false, true, false, false, false, true, false, true], "{float:?} {way}");
+            }
+        }
     });
 }
 
 #[test]
 fn what_does_not_fit_is_refused() {
     let long = |name, got, want| Err(LinearError::Length { name, got, want });
-    assert_eq!(Packed::new(&[0.0; 5], 2, 3, false).map(|_| ()), long("weights", 5, 6));
-    let packed = Packed::new(&[0.0; 6], 2, 3, false).unwrap();
+    assert_eq!(Packed::new(&[0.0; 5], 2, 3, false, Float::Bf16).map(|_| ()), long("weights", 5, 6));
+    let packed = Packed::new(&[0.0; 6], 2, 3, false, Float::F32).unwrap();
     let mut out = [0.0; 6];
     assert_eq!(packed.apply(&[0.0; 4], None, &mut out[..5]), long("out", 5, 3));
     assert_eq!(packed.apply(&[0.0; 5], None, &mut out), long("x", 5, 4));
     assert_eq!(packed.apply(&[0.0; 4], Some(&[0.0; 2]), &mut out), long("bias", 2, 3));
-    let huge = Packed::new(&[], 0, usize::MAX, false).map(|_| ());
+    let huge = Packed::new(&[], 0, usize::MAX, false, Float::F32).map(|_| ());
     assert_eq!(huge, Err(LinearError::TooLarge { depth: 0, width: usize::MAX }));
 }
 

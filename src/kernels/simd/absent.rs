@@ -33,3 +33,7 @@ pub struct Vnni;
 /// VNNI and VBMI.
 #[derive(Clone, Copy, Debug)]
 pub struct Vbmi;
+
+/// BF16.
+#[derive(Clone, Copy, Debug)]
+pub struct Bf16;

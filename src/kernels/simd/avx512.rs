@@ -16,6 +16,25 @@ pub struct Avx512<L = Base>(PhantomData<L>);
 pub unsafe trait Level: Copy + Send + Sync + 'static {
     /// Whether this CPU has them, and everything of [`Base`].
     fn is_available() -> bool;
+
+    /// Whether there is [`Level::dot_bf16`].
+    const DOT_BF16: bool = false;
+
+    /// [`Simd::dot_bf16`]. Never called without `DOT_BF16`.
+    ///
+    /// # Safety
+    /// The CPU has the level.
+    #[inline(always)]
+    unsafe fn dot_bf16(acc: __m512, _a: __m512, _b: __m512) -> __m512 {
+        acc
+    }
+
+    /// [`Simd::apart`]: compiled for [`Base`] alone, once for all levels that need no more for it.
+    #[inline(always)]
+    fn apart<K: Kernel>(token: Avx512<Self>, kernel: K) -> K::Out {
+        // SAFETY: the token proves that the CPU has the features.
+        unsafe { apart(token.base(), kernel) }
+    }
 }
 
 /// AVX-512 F, BW, DQ and VL (and AVX2, FMA and F16C, which no CPU with those lacks).
@@ -60,6 +79,85 @@ unsafe impl Level for Vbmi {
         Vnni::is_available() && is_x86_feature_detected!("avx512vbmi")
     }
 }
+
+/// [`Base`] and BF16: products of bf16, summed.
+#[derive(Clone, Copy, Debug)]
+pub struct Bf16;
+
+// SAFETY: asks the CPU.
+unsafe impl Level for Bf16 {
+    #[inline]
+    fn is_available() -> bool {
+        Base::is_available() && is_x86_feature_detected!("avx512bf16")
+    }
+
+    const DOT_BF16: bool = true;
+
+    #[inline(always)]
+    unsafe fn dot_bf16(acc: __m512, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the CPU has the level; any 512 bits are 32 bf16.
+        unsafe { _mm512_dpbf16_ps(acc, std::mem::transmute(a), std::mem::transmute(b)) }
+    }
+
+    #[inline(always)]
+    fn apart<K: Kernel>(token: Avx512<Self>, kernel: K) -> K::Out {
+        // SAFETY: the token proves that the CPU has the features.
+        unsafe { apart_bf16(token, kernel) }
+    }
+}
+
+/// Compiles `kernel` with the features of the token.
+///
+/// # Safety
+/// The CPU has the features, which holding a token proves.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,f16c")]
+pub(super) unsafe fn entry_bf16<K: Kernel>(token: Avx512<Bf16>, kernel: K) -> K::Out {
+    kernel.run(token)
+}
+
+/// [`entry_bf16`], never part of its caller.
+///
+/// # Safety
+/// That of [`entry_bf16`].
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,f16c")]
+unsafe fn apart_bf16<K: Kernel>(token: Avx512<Bf16>, kernel: K) -> K::Out {
+    kernel.run(token)
+}
+
+#[cfg(test)]
+mod emulated {
+    use super::*;
+
+    /// [`Bf16`] on a CPU with [`Base`] only: other instructions in the place of that one.
+    #[derive(Clone, Copy)]
+    pub struct Emulated;
+
+    // SAFETY: asks the CPU.
+    unsafe impl Level for Emulated {
+        fn is_available() -> bool {
+            Base::is_available()
+        }
+
+        const DOT_BF16: bool = true;
+
+        unsafe fn dot_bf16(acc: __m512, a: __m512, b: __m512) -> __m512 {
+            let s = Avx512::<Base>(PhantomData);
+            s.dot_bf16_of_parts(acc, a, b)
+        }
+
+        fn apart<K: Kernel>(token: Avx512<Self>, kernel: K) -> K::Out {
+            kernel.run(token)
+        }
+    }
+
+    /// Runs `kernel` as on a CPU with [`Bf16`]; `None` without AVX-512.
+    pub fn run_emulated_bf16<K: Kernel>(kernel: K) -> Option<K::Out> {
+        Avx512::<Emulated>::new().map(|token| kernel.run(token))
+    }
+}
+#[cfg(test)]
+pub use emulated::run_emulated_bf16;
 
 impl<L: Level> Avx512<L> {
     /// The token, if this CPU has the extensions.
@@ -129,6 +227,15 @@ fn together([mut a, mut b, mut c, mut d]: [__m512; 4]) -> [__m512; 4] {
     [a, b, c, d]
 }
 
+/// The vector as what an instruction makes of it that may use any memory.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn settled(mut a: __m512) -> __m512 {
+    // SAFETY: a comment, no instruction.
+    unsafe { std::arch::asm!("/* {0} */", inout(zmm_reg) a, options(nostack, preserves_flags)) };
+    a
+}
+
 impl<L: Level> Simd for Avx512<L> {
     type F = __m512;
     type I = __m512i;
@@ -137,11 +244,20 @@ impl<L: Level> Simd for Avx512<L> {
     const LANES: usize = 16;
     const FAST_LOOKUP: bool = true;
     const FAST_SCALE: bool = true;
+    const DOT_BF16: bool = L::DOT_BF16;
 
     #[inline(always)]
     fn apart<K: Kernel>(self, kernel: K) -> K::Out {
-        // SAFETY: the token proves that the CPU has the features.
-        unsafe { apart(self.base(), kernel) }
+        L::apart(self, kernel)
+    }
+    #[inline(always)]
+    fn dot_bf16(self, acc: __m512, a: __m512, b: __m512) -> __m512 {
+        if L::DOT_BF16 {
+            // SAFETY: the token proves that the CPU has the level.
+            unsafe { L::dot_bf16(acc, a, b) }
+        } else {
+            self.dot_bf16_of_parts(acc, a, b)
+        }
     }
     #[inline(always)]
     fn prefetch(self, p: *const f32) {
@@ -172,6 +288,11 @@ impl<L: Level> Simd for Avx512<L> {
     fn together(self, a: [__m512; 4]) -> [__m512; 4] {
         // SAFETY: the token proves that the CPU has the registers.
         unsafe { together(a) }
+    }
+    #[inline(always)]
+    fn settled(self, a: __m512) -> __m512 {
+        // SAFETY: the token proves that the CPU has the registers.
+        unsafe { settled(a) }
     }
     #[inline(always)]
     unsafe fn load_u16(self, p: *const u16) -> __m512i {

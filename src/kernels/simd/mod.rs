@@ -34,11 +34,13 @@ mod scalar;
 mod wide;
 
 #[cfg(not(target_arch = "x86_64"))]
-pub use absent::{Avx2, Avx512, Base, Vbmi, Vnni};
+pub use absent::{Avx2, Avx512, Base, Bf16, Vbmi, Vnni};
 #[cfg(target_arch = "x86_64")]
 pub use avx2::Avx2;
+#[cfg(all(test, target_arch = "x86_64"))]
+pub use avx512::run_emulated_bf16;
 #[cfg(target_arch = "x86_64")]
-pub use avx512::{Avx512, Base, Vbmi, Vnni};
+pub use avx512::{Avx512, Base, Bf16, Vbmi, Vnni};
 #[cfg(all(test, target_arch = "x86_64"))]
 pub use bytes::emulated;
 pub use bytes::{ByteKernel, ByteSimd, run_bytes};
@@ -197,6 +199,48 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// otherwise be part of each.
     fn apart<K: Kernel>(self, kernel: K) -> K::Out;
 
+    // ---- products of bf16, two of them in a lane of 32 bits
+
+    /// Whether [`Simd::dot_bf16`] is an instruction.
+    const DOT_BF16: bool = false;
+
+    /// In each lane `acc` and both products of the bf16 in `a` and `b`. In which order and with how many roundings they are
+    /// added, and whether subnormal numbers count as zero, depends on the instruction set.
+    #[inline(always)]
+    fn dot_bf16(self, acc: Self::F, a: Self::F, b: Self::F) -> Self::F {
+        self.dot_bf16_of_parts(acc, a, b)
+    }
+
+    /// [`Simd::dot_bf16`] without an instruction for it.
+    #[inline(always)]
+    fn dot_bf16_of_parts(self, acc: Self::F, a: Self::F, b: Self::F) -> Self::F {
+        let low = self.mul_add(self.low_bf16(a), self.low_bf16(b), acc);
+        self.mul_add(self.high_bf16(a), self.high_bf16(b), low)
+    }
+
+    /// The bf16 in the lower half of each lane.
+    #[inline(always)]
+    fn low_bf16(self, a: Self::F) -> Self::F {
+        self.as_float(self.ishl::<16>(self.bits(a)))
+    }
+
+    /// The bf16 in the upper half of each lane.
+    #[inline(always)]
+    fn high_bf16(self, a: Self::F) -> Self::F {
+        self.as_float(self.iand(self.bits(a), self.isplat(!0xffff)))
+    }
+
+    /// Each lane rounded to the nearest bf16, ties to even.
+    #[inline(always)]
+    fn round_bf16(self, a: Self::F) -> Self::F {
+        let bits = self.bits(a);
+        let odd = self.iand(self.ishr::<16>(bits), self.isplat(1));
+        let rounded = self.iadd(bits, self.iadd(odd, self.isplat(0x7fff)));
+        // A NaN whose set bits are all in the lower half would become an infinity.
+        let nan = self.ior(bits, self.isplat(0x40_0000));
+        self.high_bf16(self.as_float(self.iselect(self.unordered(a, a), nan, rounded)))
+    }
+
     // ---- hints
 
     /// Asks for the cache line at `p`, which may be any address: it is soon read, from the second-level cache on.
@@ -218,6 +262,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// the steps of a long dependent chain.
     #[inline(always)]
     fn in_step(self, a: Self::F) -> Self::F {
+        a
+    }
+
+    /// The vector, which a compiler makes before it reads any memory that is read later. It has no effect on results.
+    #[inline(always)]
+    fn settled(self, a: Self::F) -> Self::F {
         a
     }
 
@@ -312,6 +362,19 @@ pub fn run<K: Kernel>(isa: Isa, kernel: K) -> K::Out {
         }
         _ => kernel.run(Scalar),
     }
+}
+
+/// [`run`], with the instructions for products of bf16 where `isa` and the host have them.
+#[inline]
+pub fn run_bf16<K: Kernel>(isa: Isa, kernel: K) -> K::Out {
+    #[cfg(target_arch = "x86_64")]
+    if isa == Isa::Avx512
+        && let Some(token) = Avx512::<Bf16>::new()
+    {
+        // SAFETY: the token proves that the CPU has the features.
+        return unsafe { avx512::entry_bf16(token, kernel) };
+    }
+    run(isa, kernel)
 }
 
 /// One step of a chain over a tile: up to three operands, one result, `n` elements.

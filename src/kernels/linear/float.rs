@@ -1,0 +1,330 @@
+//! In f32, or with weights and rows rounded to bf16.
+//!
+//! Each result is one sum of f32, from the bias on, over the depth in order: its bits depend neither on the other rows nor
+//! on the number of threads. Of bf16 it has the bits of f32 products of the rounded numbers, but where a CPU multiplies bf16 itself,
+//! which may add the two of a lane in another order and take subnormal numbers for zero.
+
+use super::{Cut, LinearError, Operands, length};
+use crate::simd::{self, Kernel, Simd};
+use crate::tile::{Bf16, F32, Format, PANEL, Product, most_rows, product, tiles};
+use crate::{Isa, scratch};
+use rayon::prelude::*;
+use std::marker::PhantomData;
+use std::ops::Range;
+
+/// Floats of a cache line.
+const LINE: usize = 16;
+
+/// Floats of the rows that are taken through all panels together: 512 KB, which leave a second-level cache of 1 MB room
+/// for two panels of a depth of 1536.
+const GROUP: usize = 128 << 10;
+
+/// Bytes between rows whose multiples fall into so few sets of the first-level cache (64 sets of 64 bytes, 8 ways) that
+/// a tile of 11 rows does not fit.
+const CONFLICT: usize = 2048;
+
+/// What the numbers of weights and rows are rounded to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Float {
+    /// Nothing: they are f32.
+    F32,
+    /// bf16: 8 significant bits, so half of the memory and a relative error of at most 1/256 a number.
+    Bf16,
+}
+
+/// Weights `[depth, width]`, packed for an instruction set.
+pub struct Packed {
+    isa: Isa,
+    float: Float,
+    depth: usize,
+    width: usize,
+    /// Columns of a panel.
+    panel: usize,
+    /// Lanes of a column: numbers, or pairs of them.
+    lanes: usize,
+    /// From `start` on, at a cache line: panel after panel, each `lanes` rows of `panel` lanes, those beyond `width` zero.
+    memory: Vec<u32>,
+    start: usize,
+}
+
+impl Packed {
+    /// Packs weights for [`Isa::current`]: `weights` is `[depth, width]` row-major, or `[width, depth]` if `transposed`.
+    ///
+    /// # Errors
+    /// `weights` has another length, or is too large to be padded to whole panels.
+    pub fn new(
+        weights: &[f32],
+        depth: usize,
+        width: usize,
+        transposed: bool,
+        float: Float,
+    ) -> Result<Self, LinearError> {
+        match float {
+            Float::F32 => Self::pack::<F32>(weights, depth, width, transposed, float),
+            Float::Bf16 => Self::pack::<Bf16>(weights, depth, width, transposed, float),
+        }
+    }
+
+    fn pack<T: Format>(
+        weights: &[f32],
+        depth: usize,
+        width: usize,
+        transposed: bool,
+        float: Float,
+    ) -> Result<Self, LinearError> {
+        length("weights", weights.len(), depth.checked_mul(width))?;
+        let isa = Isa::current();
+        let panel = PANEL * isa.lanes();
+        let lanes = depth.div_ceil(T::NUMBERS);
+        let too_large = || LinearError::TooLarge { depth, width };
+        let size = width.checked_next_multiple_of(panel).and_then(|w| w.checked_mul(lanes)).ok_or_else(too_large)?;
+        let room = size.checked_add(LINE).filter(|&n| n <= isize::MAX as usize / size_of::<u32>());
+        // Zeroed pages are first written, and so placed, by the threads that pack.
+        let mut memory = vec![0; room.ok_or_else(too_large)?];
+        let start = memory.as_ptr().align_offset(LINE * size_of::<u32>()).min(LINE);
+        if depth > 0 {
+            memory[start..start + size].par_chunks_exact_mut(lanes * panel).enumerate().for_each(|(i, to)| {
+                let columns = i * panel..((i + 1) * panel).min(width);
+                if transposed {
+                    // By blocks, so that the lines written stay in the cache.
+                    for first in (0..lanes).step_by(LINE) {
+                        for (x, column) in columns.clone().enumerate() {
+                            let column = &weights[column * depth..(column + 1) * depth];
+                            let some = column[first * T::NUMBERS..].chunks(T::NUMBERS).take(LINE);
+                            for (k, numbers) in some.enumerate() {
+                                let second = if T::NUMBERS > 1 { numbers.get(1).copied() } else { None };
+                                to[(first + k) * panel + x] = T::lane([numbers[0], second.unwrap_or(0.0)]);
+                            }
+                        }
+                    }
+                } else {
+                    for (k, to) in to.chunks_exact_mut(panel).enumerate() {
+                        let row = |k: usize| if k < depth { &weights[k * width..][columns.clone()] } else { &[] };
+                        let first = row(k * T::NUMBERS);
+                        let second = if T::NUMBERS > 1 { row(k * T::NUMBERS + 1) } else { &[] };
+                        for (x, (to, &number)) in to.iter_mut().zip(first).enumerate() {
+                            *to = T::lane([number, second.get(x).copied().unwrap_or(0.0)]);
+                        }
+                    }
+                }
+            });
+        }
+        Ok(Self { isa, float, depth, width, panel, lanes, memory, start })
+    }
+
+    /// Rows of the weights: numbers of a row of `x`.
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// Columns of the weights: numbers of a row of the result.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// What numbers are rounded to.
+    pub fn float(&self) -> Float {
+        self.float
+    }
+
+    /// Bytes they take.
+    pub fn bytes(&self) -> usize {
+        self.memory.len() * size_of::<u32>()
+    }
+
+    /// Writes `x . w + bias` to `out`: `x` is `[rows, depth]`, `bias` `[width]`, `out` `[rows, width]`. Large products are
+    /// cut for the threads of the current rayon pool. Nothing is allocated, but once a thread for rows in bf16 and where rows of `x`
+    /// lie a multiple of 2048 bytes apart.
+    ///
+    /// # Errors
+    /// A slice has another length; `out` decides the number of rows.
+    pub fn apply(&self, x: &[f32], bias: Option<&[f32]>, out: &mut [f32]) -> Result<(), LinearError> {
+        self.apply_apart((x, self.depth), bias, out)
+    }
+
+    /// As [`apply`](Self::apply), of rows of `depth` that start a number of elements from each other, which may be less than
+    /// `depth`: they then overlap, as the windows of a convolution do. `x` ends behind the last row.
+    ///
+    /// # Errors
+    /// Those of `apply`.
+    pub fn apply_apart(&self, x: (&[f32], usize), bias: Option<&[f32]>, out: &mut [f32]) -> Result<(), LinearError> {
+        self.apply_by(x, bias, out, &|job, start, end| match self.float {
+            Float::F32 => simd::run(self.isa, Piece::<F32>::new(job, start, end)),
+            Float::Bf16 => simd::run_bf16(self.isa, Piece::<Bf16>::new(job, start, end)),
+        })
+    }
+
+    /// [`Packed::apply_apart`] with what runs pieces from one to another.
+    pub(super) fn apply_by(
+        &self,
+        x: (&[f32], usize),
+        bias: Option<&[f32]>,
+        out: &mut [f32],
+        run: &(impl Fn(&Job<'_>, usize, usize) + Sync),
+    ) -> Result<(), LinearError> {
+        let operands = Operands::new(x, bias, out, [self.depth, self.width])?;
+        let rows = operands.rows;
+        let most = (GROUP / self.depth.max(1)).max(most_rows(self.isa.lanes()));
+        let cut = Cut::new(rows, most, self.width.div_ceil(self.panel));
+        let job = Job { packed: self, operands, cut };
+        // Multiply-adds of a vector of 16.
+        let work = rows.saturating_mul(self.depth).saturating_mul(self.width.div_ceil(LINE));
+        cut.run(work, &|start, end| run(&job, start, end));
+        Ok(())
+    }
+}
+
+pub(super) struct Job<'a> {
+    packed: &'a Packed,
+    operands: Operands<'a>,
+    cut: Cut,
+}
+
+/// Pieces `start` to `end` of a product of weights in the format T.
+pub(super) struct Piece<'a, T> {
+    job: &'a Job<'a>,
+    start: usize,
+    end: usize,
+    format: PhantomData<T>,
+}
+
+impl<'a, T> Piece<'a, T> {
+    pub fn new(job: &'a Job<'a>, start: usize, end: usize) -> Self {
+        Self { job, start, end, format: PhantomData }
+    }
+}
+
+impl<T: Format> Kernel for Piece<'_, T> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let job = self.job;
+        let Packed { depth, lanes, .. } = *job.packed;
+        for (rows, panels) in job.cut.groups(self.start, self.end) {
+            let from = job.operands.apart;
+            let x = job.operands.x[rows.start * from..].as_ptr();
+            let conflict = rows.len() > 4 && from > 0 && (from * size_of::<f32>()).is_multiple_of(CONFLICT);
+            let rounded = T::NUMBERS > 1;
+            if !rounded && !conflict {
+                job.rows::<S, T>(s, (x, from), rows, panels);
+                continue;
+            }
+            let elements = (lanes * T::parts::<S>()).next_multiple_of(LINE);
+            // An odd number of cache lines, or of pairs of them, from row to row.
+            let apart = if (elements / LINE).is_multiple_of(4) { elements + LINE } else { elements };
+            scratch::with(rows.len() * apart * size_of::<f32>(), |copy| {
+                let copy = copy.cast::<f32>();
+                if rounded {
+                    // A closure is not compiled for the instruction set that is around it.
+                    s.apart(Round { x, from, depth, elements, to: copy, apart, rows: rows.len() });
+                } else {
+                    for row in 0..rows.len() {
+                        // SAFETY: a row of x, and room for it.
+                        unsafe { std::ptr::copy_nonoverlapping(x.add(row * from), copy.add(row * apart), depth) };
+                    }
+                }
+                job.rows::<S, T>(s, (copy, apart), rows, panels);
+            });
+        }
+    }
+}
+
+/// Rounds rows of `depth` floats to bf16 and fills them up with zeros: to `elements` floats, or that many pairs of bf16 where
+/// there is an instruction for those.
+struct Round {
+    x: *const f32,
+    from: usize,
+    depth: usize,
+    /// A multiple of every number of lanes.
+    elements: usize,
+    to: *mut f32,
+    apart: usize,
+    rows: usize,
+}
+
+impl Kernel for Round {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let numbers = if S::DOT_BF16 { 2 * self.elements } else { self.elements };
+        for row in 0..self.rows {
+            let (x, to) = (self.x.wrapping_add(row * self.from), self.to.wrapping_add(row * self.apart));
+            for c in (0..numbers).step_by(S::LANES) {
+                // SAFETY: `depth` floats of a row of x, and room for all of it.
+                unsafe {
+                    let v = if c < self.depth { s.load_upto(x.add(c), self.depth - c) } else { s.splat(0.0) };
+                    let v = s.round_bf16(v);
+                    if S::DOT_BF16 {
+                        s.store_u16(to.cast::<u16>().add(c), s.ishr::<16>(s.bits(v)));
+                    } else {
+                        s.store(to.add(c), v);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Job<'_> {
+    /// The products of some rows with some panels; `x` is the first of the rows and how far they are apart.
+    #[inline(always)]
+    fn rows<S: Simd, T: Format>(&self, s: S, x: (*const f32, usize), rows: Range<usize>, panels: Range<usize>) {
+        let Packed { lanes, width, panel, .. } = *self.packed;
+        let step = (panel / tiles::<S, T>(rows.len()).max(1)).max(1);
+        for i in panels {
+            let first = i * panel;
+            // SAFETY: panel i, and the columns of it that there are in the result and the bias.
+            unsafe {
+                let b = self.packed.memory.as_ptr().add(self.packed.start + first * lanes).cast::<f32>();
+                let out = self.operands.out.add(rows.start * width + first);
+                let mut p = Product::new(x, b, lanes, (out, width));
+                // Behind the last panel nothing is worth fetching.
+                if i + 1 < self.cut.panels {
+                    (p.ahead, p.ahead_step) = (b.add(lanes * panel), step);
+                }
+                let bias = self.operands.bias(first);
+                match width - first {
+                    left if left >= panel => {
+                        p.start = bias;
+                        product::<S, T, PANEL>(s, p, rows.len());
+                    }
+                    left => part::<S, T>(s, p, bias, rows.len(), left),
+                }
+            }
+        }
+    }
+}
+
+/// The product with a panel of which only `left` columns are wanted.
+///
+/// # Safety
+/// That of [`product`], but the result and the bias, if not null, have `left` columns only.
+#[inline(always)]
+unsafe fn part<S: Simd, T: Format>(s: S, p: Product, bias: *const f32, rows: usize, left: usize) {
+    const MOST: usize = PANEL * LINE;
+    let most = most_rows(S::LANES);
+    let mut start = [0.0f32; MOST];
+    let mut tile = [0.0f32; most_rows(LINE) * MOST];
+    if !bias.is_null() {
+        // SAFETY: so many the bias has.
+        unsafe { std::ptr::copy_nonoverlapping(bias, start.as_mut_ptr(), left) };
+    }
+    let panel = PANEL * S::LANES;
+    for first in (0..rows).step_by(most) {
+        let n = most.min(rows - first);
+        // SAFETY: rows of x; a tile has room for n rows of a panel, which is at most `MOST` wide.
+        unsafe {
+            let x = p.a.add(first * p.a_row);
+            let own = Product { a: x, c: tile.as_mut_ptr(), c_row: panel, start: start.as_ptr(), ..p };
+            if left <= S::LANES {
+                product::<S, T, 1>(s, own, n)
+            } else {
+                product::<S, T, PANEL>(s, own, n)
+            }
+            for row in 0..n {
+                let to = p.c.add((first + row) * p.c_row);
+                std::ptr::copy_nonoverlapping(tile.as_ptr().add(row * panel), to, left);
+            }
+        }
+    }
+}
