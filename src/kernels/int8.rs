@@ -103,20 +103,27 @@ pub unsafe fn pack_queries<S: ByteSimd>(s: S, rows: Rows, n: usize, to: *mut i8,
             let (row, to) = (rows.from(i), to.add(i * width));
             let (scale, unit) = scale(s, row);
             *scales.add(i) = scale;
-            let mut sum = 0;
+            // What fills the last group.
+            if width > 0 {
+                to.add(width - 4).cast::<u32>().write_unaligned(0);
+            }
+            let mut sums = s.isplat(0);
             for c in (0..rows.d).step_by(S::LANES) {
-                let bytes = codes(s, row, c, unit);
-                let some = S::LANES.min(width - c);
-                to.add(c).cast::<u8>().copy_from_nonoverlapping(bytes.as_ptr(), some);
-                if S::LANES < 4 && c + 1 == rows.d {
-                    // One lane: what fills the last group was not part of a vector.
-                    to.add(rows.d).write_bytes(0, width - rows.d);
-                }
-                if S::KEY_BIAS != 0 {
-                    sum += bytes.iter().map(|&x| i32::from(x as i8)).sum::<i32>();
+                let codes = s.to_int(s.mul(row.chunk(s, c), s.splat(unit)));
+                sums = s.iadd(sums, codes);
+                let to = to.add(c).cast::<u8>();
+                if c + S::LANES <= rows.d {
+                    s.store_u8(to, codes);
+                } else {
+                    let mut bytes = [0u8; MOST_LANES];
+                    s.store_u8(bytes.as_mut_ptr(), codes);
+                    to.copy_from_nonoverlapping(bytes.as_ptr(), rows.d - c);
                 }
             }
-            *starts.add(i) = -i32::from(S::KEY_BIAS) * sum;
+            // Whole numbers below 2^24 for every depth whose products cannot overflow.
+            let sum = if S::KEY_BIAS == 0 { 0 } else { s.reduce_add(s.to_float(sums)) as i32 };
+            // Any number will do for a row whose scale is NaN, whose sum can be.
+            *starts.add(i) = (-i32::from(S::KEY_BIAS)).wrapping_mul(sum);
         }
     }
 }
