@@ -14,7 +14,7 @@ const ROW_GRAIN: usize = 64;
 /// Most queries that are taken together.
 pub(super) const MOST_ROWS: usize = 24;
 /// Tiles of queries that go through a block of keys before the next is read.
-const GROUP_TILES: usize = 8;
+const GROUP_TILES: usize = 16;
 
 /// Queries of a register tile of scores, for vectors of `lanes`.
 const fn tile_queries(lanes: usize) -> usize {
@@ -301,7 +301,10 @@ impl<K> Dense<'_, K> {
                 let acc = h.acc.add(i * room.width + panel * width);
                 let values = h.values.add((panel * a.seq_k + from) * width);
                 let to = if from == 0 { (acc, room.width) } else { (h.tile, width) };
-                let p = Product::new((h.scores, room.row), values, len, to);
+                let mut p = Product::new((h.scores, room.row), values, len, to);
+                if (panel + 1) * width < room.width {
+                    (p.ahead, p.ahead_step) = (values.add(a.seq_k * width), width);
+                }
                 let vectors = if a.d_v - panel * width <= S::LANES { 1 } else { 2 };
                 if vectors == 1 {
                     product::<S, F32, 1>(s, p, n)

@@ -57,7 +57,10 @@ impl<S: Simd> Scorer<S> for Exact {
                 let queries = block.queries.cast::<f32>().add(block.first * a.d);
                 let keys = block.keys.cast::<f32>().add((block.from / width + panel) * a.d * width);
                 let to = (block.out.add(panel * width), block.row);
-                let p = Product::new((queries, a.d), keys, a.d, to);
+                let mut p = Product::new((queries, a.d), keys, a.d, to);
+                if (panel + 1) * width < block.len {
+                    (p.ahead, p.ahead_step) = (keys.add(a.d * width), width);
+                }
                 if block.len - panel * width <= S::LANES {
                     product::<S, F32, 1>(s, p, block.n)
                 } else {
