@@ -3,7 +3,7 @@
 //! ```text
 //! models/fetch.sh minilm vit_s_focus minilm_tokenizer && python3 models/calibration.py
 //! cargo bench --bench attention                # one thread
-//! RAYON_NUM_THREADS=2 cargo bench --bench attention -- attention
+//! RAYON_NUM_THREADS=2 cargo bench --bench attention -- attention decoding
 //! BGZ_ISA=avx2 cargo bench --bench attention -- 'scores, d 64'
 //! ```
 //!
@@ -15,7 +15,7 @@
 //!   exact attention is printed before it is timed. Left out, with a line that says so, where the models are not there.
 //! - `decoding, ...`: one query with as many keys, codes of which there are already.
 //!
-//! Throughput is in scores, keys or queries.
+//! Ways take turns, and a filter is a part of a name (`interleaved/mod.rs`).
 
 use bgz_fusion::kernels::attention::{Attention, KeyCodes, Layout, Mask, Operands, Refine, Rest, Scoring};
 use bgz_fusion::kernels::trial::{Kind, MULTIPLE, Trial};
@@ -23,13 +23,15 @@ use bgz_fusion::kernels::{ByteIsa, Isa, rows};
 use bgz_fusion::table::calibrate;
 use bgz_fusion::table::{AttentionTable, BuildOptions, Method, ProductOptions, Samples, Window};
 use bgz_fusion::{OnnxModel, Pipeline, Tensor};
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use interleaved::{Args, Section, Way};
 use rten_gemm::{GemmExecutor, GemmInputA, GemmInputB, GemmOptions, GemmUninitOptions};
 use rten_tensor::NdTensorView;
+use std::cell::RefCell;
 use std::hint::black_box;
 use std::mem::MaybeUninit;
 use std::path::Path;
-use std::time::Duration;
+
+mod interleaved;
 
 const HEADS: [usize; 3] = [32, 64, 128];
 const LENGTHS: [usize; 4] = [512, 2048, 4096, 16_384];
@@ -65,50 +67,64 @@ fn trial(kind: Kind, d: usize, seq: usize) -> Trial {
     t
 }
 
-fn scores(c: &mut Criterion) {
+fn scores(args: &Args) {
     let gemm = GemmExecutor::<f32>::new();
+    let mut section = Section::new(args, ("ns a score", 1e-9), &["f32", "int8"]);
     for d in HEADS {
-        let mut group = c.benchmark_group(format!("scores, d {d}"));
         for seq in LENGTHS {
-            group.throughput(Throughput::Elements((QUERIES * seq) as u64));
+            let name = format!("scores, d {d}, S {seq}");
+            if !args.want(&name) {
+                continue;
+            }
             let (q, k) = (made_up(QUERIES, d), made_up(seq, d));
             let (q, k) = (NdTensorView::from_data([QUERIES, d], &*q), NdTensorView::from_data([seq, d], &*k));
             // Packed ahead, as our keys are.
             let keys = gemm.prepack_b(k.transposed());
             let mut out = vec![MaybeUninit::new(0.0f32); QUERIES * seq];
-            group.bench_function(BenchmarkId::new("rten-gemm", seq), |b| {
-                b.iter(|| {
-                    let (a, b) = (GemmInputA::Unpacked(black_box(q)), GemmInputB::Packed(&keys));
-                    gemm.gemm_uninit(&mut out, a, b, GemmUninitOptions::default()).expect("sizes that fit").len()
-                });
-            });
+            let library = || {
+                let (a, b) = (GemmInputA::Unpacked(black_box(q)), GemmInputB::Packed(&keys));
+                let done = gemm.gemm_uninit(&mut out, a, b, GemmUninitOptions::default());
+                black_box(done.expect("sizes that fit"));
+            };
+            let mut ways = vec![Way::new("rten-gemm", library)];
             for (name, kind) in kinds(d) {
                 let mut t = trial(kind, d, seq);
-                group.bench_function(BenchmarkId::new(name, seq), |b| b.iter(|| black_box(t.scores()).len()));
+                ways.push(Way::new(name, move || {
+                    black_box(t.scores());
+                }));
             }
+            section.compare(name, QUERIES * seq, ways);
         }
     }
+    section.print();
 }
 
 /// What it takes to pack or code a key, and to code a query or make its lookup row.
-fn before(c: &mut Criterion) {
+fn before(args: &Args) {
     const KEYS: usize = 2048;
+    let mut keys = Section::new(args, ("ns a key", 1e-9), &[]);
+    let mut queries = Section::new(args, ("ns a query", 1e-9), &[]);
     for d in HEADS {
-        let mut group = c.benchmark_group(format!("keys, d {d}"));
-        group.throughput(Throughput::Elements(KEYS as u64));
-        for (name, kind) in kinds(d) {
-            let mut t = trial(kind, d, KEYS);
-            group.bench_function(name, |b| b.iter(|| black_box(&mut t).keys()));
+        let name = format!("keys, d {d}");
+        if args.want(&name) {
+            let ways = kinds(d).into_iter().map(|(name, kind)| {
+                let mut t = trial(kind, d, KEYS);
+                Way::new(name, move || black_box(&mut t).keys())
+            });
+            keys.compare(name, KEYS, ways.collect());
         }
-        group.finish();
-        let mut group = c.benchmark_group(format!("queries, d {d}"));
-        group.throughput(Throughput::Elements(QUERIES as u64));
-        // Our f32 product takes queries as they are.
-        for (name, kind) in kinds(d).into_iter().skip(1) {
-            let mut t = trial(kind, d, KEYS);
-            group.bench_function(name, |b| b.iter(|| black_box(&mut t).queries()));
+        let name = format!("queries, d {d}");
+        if args.want(&name) {
+            // Our f32 product takes queries as they are.
+            let ways = kinds(d).into_iter().skip(1).map(|(name, kind)| {
+                let mut t = trial(kind, d, KEYS);
+                Way::new(name, move || black_box(&mut t).queries())
+            });
+            queries.compare(name, QUERIES, ways.collect());
         }
     }
+    keys.print();
+    queries.print();
 }
 
 /// Queries, keys and values of one head: rows of one model's attention, one window after the other.
@@ -224,86 +240,97 @@ fn error(got: &[f32], want: &[f32]) -> f64 {
     (difference / want.iter().map(|&w| square(w)).sum::<f64>()).sqrt()
 }
 
-fn attention(c: &mut Criterion, rows: &Rows) {
+/// What is compared with keys of this head dimension.
+fn name(what: &str, d: usize, seq: usize) -> String {
+    format!("{what}, d {d}, S {seq}")
+}
+
+fn attention(section: &mut Section, args: &Args, rows: &Rows) {
     let gemm = GemmExecutor::<f32>::new();
     let book = rows.table.codebook().expect("few subspaces");
     let refined = rows.table.record().refined.as_ref();
     // A table that nothing refines to within the bound is run as it is by default all the same, for its time.
     let refine = refined.map_or(Refine::default(), |r| r.refine);
-    for seq in LENGTHS {
+    for seq in LENGTHS.into_iter().filter(|&seq| args.want(&name("attention", rows.d, seq))) {
         let a = rows.attention(WHOLE_QUERIES.min(seq), seq);
-        let mut group = c.benchmark_group(format!("attention, d {}, S {seq}", rows.d));
-        group.throughput(Throughput::Elements((a.seq_q * seq) as u64)).sample_size(10);
-        let (mut scores, mut out) = (vec![0.0f32; a.seq_q * seq], vec![0.0f32; a.seq_q * a.d_v]);
-        group.bench_function("unfused", |b| b.iter(|| rows.unfused(&gemm, &a, &mut scores, black_box(&mut out))));
         let scored = Refine { rest: Rest::Scored, ..refine };
-        let ways = [
+        let scorings = [
             ("exact", Scoring::Exact),
             ("int8", Scoring::Int8),
             ("table", Scoring::Table(&book)),
             ("table, refined", Scoring::Refined(&book, refine)),
             ("table, refined, rest scored", Scoring::Refined(&book, scored)),
         ];
-        let mut exact = out.clone();
+        let mut scores = vec![0.0f32; a.seq_q * seq];
+        let out = RefCell::new(vec![0.0f32; a.seq_q * a.d_v]);
+        let mut exact = out.borrow().clone();
         rows.run(&a, Scoring::Exact, &mut exact);
-        for (name, scoring) in ways {
-            rows.run(&a, scoring, &mut out);
-            println!("d {}, S {seq}, {name}: output error {:.4}", rows.d, error(&out, &exact));
-            group.bench_function(name, |b| b.iter(|| rows.run(&a, scoring, black_box(&mut out))));
+        for (name, scoring) in &scorings[1..] {
+            rows.run(&a, *scoring, &mut out.borrow_mut());
+            println!("d {}, S {seq}, {name}: output error {:.4}", rows.d, error(&out.borrow(), &exact));
         }
+        let unfused = || rows.unfused(&gemm, &a, &mut scores, black_box(&mut out.borrow_mut()));
+        let fused = scorings.map(|(name, scoring)| {
+            let (a, out) = (&a, &out);
+            Way::new(name, move || rows.run(a, scoring, black_box(&mut out.borrow_mut())))
+        });
+        let ways = [Way::new("unfused", unfused)].into_iter().chain(fused).collect();
+        section.compare(name("attention", rows.d, seq), 1, ways);
     }
 }
 
+const CACHED: [usize; 3] = [4096, 16_384, 65_536];
+
 /// One query: exact attention reads all keys and values, a table its codes and those of the keys that it chooses.
-fn decoding(c: &mut Criterion, rows: &Rows) {
+fn decoding(section: &mut Section, args: &Args, rows: &Rows) {
     let book = rows.table.codebook().expect("few subspaces");
     let refine = rows.table.record().refined.as_ref().map_or(Refine::default(), |r| r.refine);
     let level = ByteIsa::within(Isa::detect().expect("BGZ_ISA names what this host has"));
-    for seq in [4096, 16_384, 65_536] {
+    for seq in CACHED.into_iter().filter(|&seq| args.want(&name("decoding", rows.d, seq))) {
         let a = rows.attention(1, seq);
         let mut codes = KeyCodes::new(1);
         assert!(codes.update(&book, level, &[&rows.k[..seq * rows.d]]), "keys of one head");
         println!("d {}, {seq} keys: {} bytes of codes, {} of keys and values", rows.d, codes.bytes(), 8 * seq * rows.d);
-        let mut group = c.benchmark_group(format!("decoding, d {}, {seq} keys", rows.d));
-        group.throughput(Throughput::Elements(seq as u64));
-        let mut out = vec![0.0f32; a.d_v];
+        let out = RefCell::new(vec![0.0f32; a.d_v]);
         let ways = [("exact", Scoring::Exact), ("table, refined", Scoring::Cached(&book, refine, &codes))];
-        for (name, scoring) in ways {
-            group.bench_function(name, |b| b.iter(|| rows.run(&a, scoring, black_box(&mut out))));
+        let ways = ways.map(|(name, scoring)| {
+            let (a, out) = (&a, &out);
+            Way::new(name, move || rows.run(a, scoring, black_box(&mut out.borrow_mut())))
+        });
+        section.compare(name("decoding", rows.d, seq), 1, ways.into());
+    }
+}
+
+fn real_rows(args: &Args) {
+    const MINILM: (&str, &[&str]) = ("minilm", &["input_ids", "attention_mask"]);
+    const VIT: (&str, &[&str]) = ("vit_s_focus", &["input_image"]);
+    let mut whole = Section::new(args, ("ms", 1e-3), &["unfused", "exact"]);
+    let mut cached = Section::new(args, ("ms", 1e-3), &["exact"]);
+    for (d, side, (model, inputs)) in [(32, 1, MINILM), (64, 1, VIT), (128, 2, VIT)] {
+        let wanted = LENGTHS.iter().any(|&seq| args.want(&name("attention", d, seq)));
+        let decoded = d == 64 && CACHED.iter().any(|&seq| args.want(&name("decoding", d, seq)));
+        // What is learned before is not measured: all CPUs may do it.
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(0).build().expect("threads");
+        let rows = (wanted || decoded)
+            .then(|| pool.install(|| samples(model, inputs).map(|s| Rows::new(&s, side, CACHED[2]))))
+            .flatten();
+        let Some(rows) = rows else { continue };
+        attention(&mut whole, args, &rows);
+        if d == 64 {
+            decoding(&mut cached, args, &rows);
         }
     }
+    whole.print();
+    cached.print();
 }
 
-fn real_rows(c: &mut Criterion) {
-    let longest = 65_536;
-    let minilm = samples("minilm", &["input_ids", "attention_mask"]).map(|s| Rows::new(&s, 1, longest));
-    let vit = samples("vit_s_focus", &["input_image"]);
-    let vit = [1, 2].map(|side| vit.as_ref().map(|s| Rows::new(s, side, longest)));
-    let all: Vec<Rows> = [minilm].into_iter().chain(vit).flatten().collect();
-    for rows in &all {
-        attention(c, rows);
-    }
-    for rows in all.iter().filter(|r| r.d == 64) {
-        decoding(c, rows);
-    }
+fn main() {
+    let args = Args::read();
+    let threads = std::env::var("RAYON_NUM_THREADS").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().expect("no pool was made before");
+    let level = ByteIsa::within(Isa::detect().expect("BGZ_ISA names what this host has"));
+    println!("{level}, {threads} threads");
+    scores(&args);
+    before(&args);
+    real_rows(&args);
 }
-
-fn benches(c: &mut Criterion) {
-    if std::env::var_os("RAYON_NUM_THREADS").is_none() {
-        rayon::ThreadPoolBuilder::new().num_threads(1).build_global().expect("no pool was made before");
-    }
-    println!("instruction set: {}", ByteIsa::within(Isa::detect().expect("BGZ_ISA names what this host has")));
-    scores(c);
-    before(c);
-    real_rows(c);
-}
-
-criterion_group! {
-    name = group;
-    config = Criterion::default()
-        .sample_size(20)
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(700));
-    targets = benches
-}
-criterion_main!(group);
