@@ -4,6 +4,7 @@
 //! never lets go of one; what is large, plans with their arenas and packed
 //! weights, is kept here, and there is a bound on it.
 
+use super::approximate::AllowedKey;
 use super::run::Prepared;
 use crate::exec::PackedWeights;
 use burn_ir::{ScalarIr, TensorId};
@@ -26,8 +27,8 @@ pub(super) struct Key {
     pub scalars: Vec<(u8, u64)>,
     /// Inputs that are constants of the graph, by place and id: an id is never used twice, so it is the value.
     pub weights: Vec<(usize, TensorId)>,
-    /// Tables that scores may come from, and the bits of the greatest error.
-    pub approximation: Option<((u64, u64), u64)>,
+    /// What may be approximate.
+    pub allowed: AllowedKey,
 }
 
 /// A scalar in a form that can be compared, NaN included.

@@ -11,6 +11,7 @@ mod numeric;
 mod opaque;
 mod scalars;
 
+use super::approximate::AllowedKey;
 use super::cache::{Key, bits};
 use crate::exec::inner::graph_dtype;
 use bgz_passes::ir::{Constant, DType, Dim, Graph, GraphError, Op, Scalar, Type, ValueId};
@@ -342,12 +343,13 @@ impl Lifting<'_> {
     }
 }
 
-/// The key of a run of an optimization; `None` if an extent or a scalar is not bound.
+/// The key of a run of an optimization under a permission; `None` if an extent or a scalar is not bound.
 pub(super) fn key<H>(
     optimization: u64,
     analysis: &Analysis,
     context: &Context<H>,
     weights: Vec<(usize, TensorId)>,
+    allowed: AllowedKey,
 ) -> Option<Key> {
     let extents = analysis.extents.iter().map(|e| context.shapes_relative2global.get(e).copied());
     let scalars = analysis.scalars.iter().map(|&s| Some(bits(*context.scalars.get(&ScalarId { value: s })?)));
@@ -356,6 +358,6 @@ pub(super) fn key<H>(
         extents: extents.collect::<Option<_>>()?,
         scalars: scalars.collect::<Option<_>>()?,
         weights,
-        approximation: None,
+        allowed,
     })
 }

@@ -10,7 +10,7 @@
 //! take apart are recorded whole (`whole.rs`).
 //!
 //! What was rewritten can be seen, and snapshot-tested, with [`capture`]; [`approximate`] lets attention take its
-//! scores from tables.
+//! scores from tables, [`precision`] products with weights be computed in fewer bits.
 
 mod approximate;
 mod cache;
@@ -23,7 +23,7 @@ mod run;
 mod scope;
 mod whole;
 
-pub use approximate::approximate;
+pub use approximate::{approximate, precision};
 pub use capture::{Capture, Region, capture};
 pub use fuser::MAX_OPS;
 pub use optimization::TraceOptimization;

@@ -83,14 +83,13 @@ impl<B: Traced> TraceOptimization<B> {
     /// The plan for the extents, scalars and weights of this run.
     fn prepared(&mut self, context: &Context<B::Handle>) -> Arc<Prepared> {
         let weights = self.stable_weights(context);
-        let Some(mut key) = key(self.number, &self.analysis, context, weights) else {
+        let allowed = approximate::allowed();
+        let Some(key) = key(self.number, &self.analysis, context, weights, allowed.key()) else {
             return Arc::new(Prepared::AsRecorded {
                 reason: "an extent or a scalar is not known".into(),
                 before: None,
             });
         };
-        let allowed = approximate::allowed();
-        key.approximation = allowed.as_ref().map(|a| a.key);
         if let Some(prepared) = cache::get(&key) {
             return prepared;
         }
@@ -100,10 +99,7 @@ impl<B: Traced> TraceOptimization<B> {
             .filter_map(|&(place, id)| Some((place, run::constant::<B>(context.handles.get_handle_ref(&id)?)?)))
             .collect();
         let prepared = match lift(&self.ops, &self.analysis, &Binding::new(&self.analysis, context), &constants) {
-            Ok(Lifted { graph, inputs }) => {
-                let approximation = allowed.as_ref().map(|a| &a.approximation);
-                prepare(graph, inputs, &self.ops, &self.analysis, B::inner(), approximation)
-            }
+            Ok(Lifted { graph, inputs }) => prepare(graph, inputs, &self.ops, &self.analysis, B::inner(), &allowed),
             Err(reason) => Prepared::AsRecorded { reason, before: None },
         };
         let prepared = Arc::new(prepared);

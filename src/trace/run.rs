@@ -2,12 +2,12 @@
 
 use super::Runtime;
 use super::Traced;
+use super::approximate::Allowed;
 use super::capture::Region;
 use super::lift::Analysis;
 use crate::exec::inner::{InnerBackend, InnerTensor, graph_dtype};
 use crate::exec::{ExecError, Plan, Ports, Slot, Work};
 use bgz_passes::ir::{Constant, DType, Graph};
-use bgz_passes::passes::attention_to_table::Approximation;
 use bgz_passes::pipeline::{Pipeline, Report};
 use burn_backend::{Bytes, Shape, TensorData};
 use burn_fusion::stream::{Context, OrderedExecution};
@@ -76,9 +76,9 @@ pub(super) fn prepare(
     ops: &[OperationIr],
     analysis: &Analysis,
     inner: InnerBackend,
-    approximation: Option<&Approximation>,
+    allowed: &Allowed,
 ) -> Prepared {
-    match planned(&before, inputs, ops, analysis, inner, approximation) {
+    match planned(&before, inputs, ops, analysis, inner, allowed) {
         Ok(planned) => Prepared::Graph(Box::new(planned)),
         Err(e) => Prepared::AsRecorded { reason: e.to_string(), before: Some(Box::new(before)) },
     }
@@ -90,13 +90,15 @@ fn planned(
     ops: &[OperationIr],
     analysis: &Analysis,
     inner: InnerBackend,
-    approximation: Option<&Approximation>,
+    allowed: &Allowed,
 ) -> Result<Planned, ExecError> {
     let mut after = before.clone();
+    let approximation = allowed.approximation.as_ref();
     let pipeline = match approximation {
         Some(a) => Pipeline::approximate(a.source.clone(), a.max_error),
         None => Pipeline::exact(),
     };
+    let pipeline = pipeline.precision(allowed.precision);
     let report = pipeline.run(&mut after)?;
     let types: Vec<_> = after.inputs().iter().map(|&v| after.ty(v).clone()).collect();
     let plan = Plan::new(&after, &types, &super::cache::PACKED, inner, approximation)?;

@@ -1,8 +1,9 @@
 //! Burn models whose attention may take its scores from tables.
 
 use crate::support::{filled, floats};
+use bgz_fusion::ir::Precision;
 use bgz_fusion::table::{AttentionTable, Fidelity, Figure, ProductParts, ProductTable, Record, Rotary, TableRegistry};
-use bgz_fusion::trace::{approximate, capture};
+use bgz_fusion::trace::{approximate, capture, precision};
 use bgz_fusion::{BgzFusion, Flex};
 use burn::nn::transformer::{TransformerEncoder, TransformerEncoderConfig, TransformerEncoderInput};
 use burn::tensor::TensorData;
@@ -87,4 +88,32 @@ fn permission_is_of_one_thread() {
         assert_eq!(elsewhere, "");
         assert!(forward(&layer()).1.contains("no table"));
     });
+}
+
+/// Products with weights in fewer bits where it is allowed, with tables or without, and nowhere else.
+#[test]
+fn products_are_rounded_where_it_is_allowed() {
+    let (model, registry) = (layer(), TableRegistry::new());
+    let forward = || {
+        let (out, seen) = capture(|| model.forward(TransformerEncoderInput::new(floats(1, [1, 3, 64]))).into_data());
+        (out, seen.regions.iter().map(|r| r.after.clone()).collect::<String>())
+    };
+    (0..2).for_each(|_| drop(forward()));
+    let (exact, graph) = forward();
+    assert_eq!(graph.matches("precision = ").count(), 0, "{graph}");
+    let (rounded, graph) = precision(Precision::Bf16, forward);
+    // Four of the attention, two of what follows it.
+    assert_eq!(graph.matches("precision = bf16").count(), 6, "{graph}");
+    let off = |a: &TensorData, b: &TensorData| {
+        let pairs = a.iter::<f32>().zip(b.iter::<f32>());
+        pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    };
+    let has_vectors = bgz_fusion::kernels::Isa::current() != bgz_fusion::kernels::Isa::Scalar;
+    assert!(off(&rounded, &exact) < 0.05 && (off(&rounded, &exact) > 0.0) == has_vectors, "{}", off(&rounded, &exact));
+    let both = approximate(&registry, 0.03, || precision(Precision::Int8, forward));
+    assert_eq!(both.1.matches("precision = int8").count(), 6, "{}", both.1);
+    let other = precision(Precision::Bf16, || approximate(&registry, 0.03, forward));
+    assert_eq!(other.1.matches("precision = bf16").count(), 6, "{}", other.1);
+    let (again, _) = forward();
+    again.assert_eq(&exact, true);
 }
