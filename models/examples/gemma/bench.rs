@@ -8,7 +8,7 @@ use bgz_models::gemma::Gemma;
 use burn::tensor::backend::Backend;
 use clap::Args;
 
-use crate::{B, Failure};
+use crate::{B, Failure, Precision};
 
 #[derive(Debug, Args)]
 pub struct BenchArgs {
@@ -21,6 +21,9 @@ pub struct BenchArgs {
     /// Rounds, each with both backends in turn; one more goes first and is not counted
     #[arg(long, value_name = "N", default_value_t = 5)]
     rounds: usize,
+    /// What products with weights are computed in besides
+    #[arg(long, value_enum, default_value_t = Precision::Exact)]
+    precision: Precision,
 }
 
 /// Tokens a second of a prompt and of decoding.
@@ -32,18 +35,28 @@ pub fn run(gguf: &Gguf, args: &BenchArgs) -> Result<(), Failure> {
     }
     let rewritten = crate::file::model::<B>(gguf, &Default::default())?;
     let bare = crate::file::model::<Flex>(gguf, &Default::default())?;
-    let mut speeds: [Speeds; 2] = Default::default();
+    let in_precision = || args.precision.within(|| measure(&rewritten, args));
+    let mut ways: Vec<(String, Box<dyn Fn() -> Result<[f64; 2], Failure> + '_>, Speeds)> = vec![
+        ("BgzFusion<Flex>".into(), Box::new(|| measure(&rewritten, args)), Speeds::default()),
+        ("Flex".into(), Box::new(|| measure(&bare, args)), Speeds::default()),
+    ];
+    if args.precision != Precision::Exact {
+        let name = format!("BgzFusion<Flex>, {:?}", args.precision);
+        ways.insert(1, (name, Box::new(in_precision), Speeds::default()));
+    }
     for round in 0..=args.rounds {
-        let both = [measure(&rewritten, args)?, measure(&bare, args)?];
-        // Plans are made, and weights packed, in the first.
-        for (all, now) in speeds.iter_mut().zip(both).filter(|_| round > 0) {
-            all.iter_mut().zip(now).for_each(|(all, now)| all.push(now));
+        for (_, way, speeds) in &mut ways {
+            let now = way()?;
+            // Plans are made, and weights packed, in the first.
+            if round > 0 {
+                speeds.iter_mut().zip(now).for_each(|(all, now)| all.push(now));
+            }
         }
     }
     println!("tokens a second, median of {} rounds (least to greatest)", args.rounds);
-    for (name, speeds) in ["BgzFusion<Flex>", "Flex"].iter().zip(speeds) {
+    for (name, _, speeds) in ways {
         let [prompt, decode] = speeds.map(summary);
-        println!("{name:16} prompt of {}: {prompt}   decoding {}: {decode}", args.prompt, args.decode);
+        println!("{name:22} prompt of {}: {prompt}   decoding {}: {decode}", args.prompt, args.decode);
     }
     Ok(())
 }

@@ -3,6 +3,8 @@
 mod bench;
 mod file;
 mod perplexity;
+mod samples;
+mod seen;
 mod tables;
 
 use std::io::Write;
@@ -10,10 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bgz_fusion::gguf::Gguf;
-use bgz_fusion::{BgzFusion, Flex};
+use bgz_fusion::{BgzFusion, Flex, ir, trace};
 use bgz_models::gemma::{Sampler, StreamDecoder, Tokenizer};
 use bgz_models::root;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Runs Gemma 3 from a GGUF file on BgzFusion<Flex>: writes texts, measures perplexity and speed.
 #[derive(Debug, Parser)]
@@ -30,10 +32,12 @@ struct Cli {
 enum Command {
     /// Goes on with a text
     Generate(GenerateArgs),
-    /// Measures how well a text is predicted, exactly and with tables
+    /// Measures how well a text is predicted, exactly and with tables or in fewer bits
     Perplexity(perplexity::PerplexityArgs),
     /// Learns tables for attention scores from what the model sees in a text
     Tables(tables::TablesArgs),
+    /// Writes queries, keys and values of every layer on a text, for `bgz tables from-gguf --samples`
+    Samples(samples::SamplesArgs),
     /// Measures tokens a second, side by side with bare Flex
     Bench(bench::BenchArgs),
 }
@@ -55,6 +59,32 @@ struct GenerateArgs {
     /// Decides what is drawn
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// What products with weights are computed in
+    #[arg(long, value_enum, default_value_t = Precision::Exact)]
+    precision: Precision,
+}
+
+/// What products with weights are computed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Precision {
+    /// f32
+    Exact,
+    /// weights and rows rounded to bf16
+    Bf16,
+    /// 8-bit weights, a scale a column, and 8-bit rows
+    Int8,
+}
+
+impl Precision {
+    /// Runs `f` in it.
+    fn within<R>(self, f: impl FnOnce() -> R) -> R {
+        let precision = match self {
+            Precision::Exact => ir::Precision::Exact,
+            Precision::Bf16 => ir::Precision::Bf16,
+            Precision::Int8 => ir::Precision::Int8,
+        };
+        trace::precision(precision, f)
+    }
 }
 
 /// Tokens of a text file.
@@ -98,6 +128,7 @@ fn run(path: &Path, command: &Command) -> Result<(), Failure> {
         Command::Generate(args) => generate(&file, args),
         Command::Perplexity(args) => perplexity::run(&file, args),
         Command::Tables(args) => tables::run(&file, args),
+        Command::Samples(args) => samples::run(&file, args),
         Command::Bench(args) => bench::run(&file, args),
     }
 }
@@ -121,7 +152,8 @@ fn generate(file: &Gguf, args: &GenerateArgs) -> Result<(), Failure> {
         broken = write!(out, "{}", stream.push(&tokenizer, token)).and_then(|()| out.flush());
         broken.is_ok()
     };
-    model.generate(&prompt, args.max_tokens.min(room), &mut sampler, &device, each)?;
+    let most = args.max_tokens.min(room);
+    args.precision.within(|| model.generate(&prompt, most, &mut sampler, &device, each))?;
     broken?;
     writeln!(out, "{}", stream.finish())?;
     Ok(())

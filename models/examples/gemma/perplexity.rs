@@ -9,7 +9,7 @@ use bgz_fusion::trace;
 use bgz_models::gemma::{Gemma, GemmaError};
 use clap::Args;
 
-use crate::{B, Failure, TextArgs};
+use crate::{B, Failure, Precision, TextArgs};
 
 #[derive(Debug, Args)]
 pub struct PerplexityArgs {
@@ -24,6 +24,9 @@ pub struct PerplexityArgs {
     /// Relative error of an attention output that is put up with, as measured when the tables were built
     #[arg(long, value_name = "X", default_value_t = 0.03, requires = "tables")]
     max_error: f64,
+    /// What products with weights are computed in, in another run
+    #[arg(long, value_enum, default_value_t = Precision::Exact)]
+    precision: Precision,
 }
 
 pub fn run(gguf: &Gguf, args: &PerplexityArgs) -> Result<(), Failure> {
@@ -47,10 +50,18 @@ pub fn run(gguf: &Gguf, args: &PerplexityArgs) -> Result<(), Failure> {
         let choices: BTreeSet<String> = choices.map(|(_, choice)| without_name(choice)).collect();
         choices.iter().for_each(|choice| println!("attention: {choice}"));
         let approximate = trace::approximate(&registry, args.max_error, || perplexity(&model, &windows))?;
-        let change = (approximate / exact - 1.0) * 100.0;
-        println!("perplexity, errors up to {}: {approximate:.6}, {change:+.4} %", args.max_error);
+        println!("perplexity, errors up to {}: {approximate:.6}, {:+.4} %", args.max_error, change(approximate, exact));
+    }
+    if args.precision != Precision::Exact {
+        let rounded = args.precision.within(|| perplexity(&model, &windows))?;
+        println!("perplexity, products in {:?}: {rounded:.6}, {:+.4} %", args.precision, change(rounded, exact));
     }
     Ok(())
+}
+
+/// In percent.
+fn change(now: f64, before: f64) -> f64 {
+    (now / before - 1.0) * 100.0
 }
 
 /// What a line of the trace says behind the name of a value.
