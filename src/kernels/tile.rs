@@ -224,7 +224,7 @@ fn unrelated([a, b, c]: &mut [*const f32; 3], stride: &mut usize) {
             inout(reg) * b,
             inout(reg) * c,
             inout(reg) * stride,
-            options(pure, nomem, nostack, preserves_flags)
+            options(pure, readonly, nostack, preserves_flags)
         );
     }
     #[cfg(not(target_arch = "x86_64"))]

@@ -29,6 +29,9 @@ pub struct BenchArgs {
 /// Tokens a second of a prompt and of decoding.
 type Speeds = [Vec<f64>; 2];
 
+/// A way to run the model, once.
+type Run<'a> = Box<dyn Fn() -> Result<[f64; 2], Failure> + 'a>;
+
 pub fn run(gguf: &Gguf, args: &BenchArgs) -> Result<(), Failure> {
     if args.prompt == 0 || args.decode == 0 || args.rounds == 0 {
         return Err("a prompt, tokens to decode and rounds: at least 1 of each".into());
@@ -36,7 +39,7 @@ pub fn run(gguf: &Gguf, args: &BenchArgs) -> Result<(), Failure> {
     let rewritten = crate::file::model::<B>(gguf, &Default::default())?;
     let bare = crate::file::model::<Flex>(gguf, &Default::default())?;
     let in_precision = || args.precision.within(|| measure(&rewritten, args));
-    let mut ways: Vec<(String, Box<dyn Fn() -> Result<[f64; 2], Failure> + '_>, Speeds)> = vec![
+    let mut ways: Vec<(String, Run, Speeds)> = vec![
         ("BgzFusion<Flex>".into(), Box::new(|| measure(&rewritten, args)), Speeds::default()),
         ("Flex".into(), Box::new(|| measure(&bare, args)), Speeds::default()),
     ];

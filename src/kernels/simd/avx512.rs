@@ -96,7 +96,10 @@ unsafe impl Level for Bf16 {
     #[inline(always)]
     unsafe fn dot_bf16(acc: __m512, a: __m512, b: __m512) -> __m512 {
         // SAFETY: the CPU has the level; any 512 bits are 32 bf16.
-        unsafe { _mm512_dpbf16_ps(acc, std::mem::transmute(a), std::mem::transmute(b)) }
+        unsafe {
+            let (a, b) = (std::mem::transmute::<__m512, __m512bh>(a), std::mem::transmute::<__m512, __m512bh>(b));
+            _mm512_dpbf16_ps(acc, a, b)
+        }
     }
 
     #[inline(always)]
