@@ -326,8 +326,7 @@ fn real_rows(args: &Args) {
 
 fn main() {
     let args = Args::read();
-    let threads = std::env::var("RAYON_NUM_THREADS").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().expect("no pool was made before");
+    let threads = interleaved::threads();
     let level = ByteIsa::within(Isa::detect().expect("BGZ_ISA names what this host has"));
     println!("{level}, {threads} threads");
     scores(&args);

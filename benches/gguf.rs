@@ -92,8 +92,7 @@ fn load(section: &mut Section, name: String, path: &Path) {
 
 fn main() {
     let args = Args::read();
-    let threads = std::env::var("RAYON_NUM_THREADS").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().expect("no pool was made before");
+    let threads = interleaved::threads();
     println!("{}, {threads} threads", Isa::detect().expect("BGZ_ISA names what this host has"));
     dequantise(&args);
     let mut section = Section::new(&args, ("ms", 1e-3), &["plain read"]);

@@ -69,8 +69,7 @@ fn product(section: &mut Section, name: String, [rows, depth, width]: [usize; 3]
 
 fn main() {
     let args = Args::read();
-    let threads = std::env::var("RAYON_NUM_THREADS").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().expect("no pool was made before");
+    let threads = interleaved::threads();
     let level = ByteIsa::within(Isa::detect().expect("BGZ_ISA names what this host has"));
     println!("{level}, {threads} threads");
     let mut section = Section::new(&args, ("ps a multiply-add", 1e-12), &["rten-gemm", "f32"]);

@@ -40,6 +40,13 @@ impl Args {
     }
 }
 
+/// Makes the global pool of one thread, or of as many as `RAYON_NUM_THREADS` says: how many.
+pub fn threads() -> usize {
+    let threads = std::env::var("RAYON_NUM_THREADS").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().expect("no pool was made before");
+    threads
+}
+
 /// One way to do something.
 pub struct Way<'a> {
     name: &'a str,
