@@ -232,7 +232,7 @@ struct ApproximateArgs {
 enum Precision {
     /// as the model has them
     Exact,
-    /// weights and rows rounded to bf16: half of the memory, faster where the CPU has AVX512-BF16, some 0.1 % off
+    /// weights and rows rounded to bf16: half of the memory, faster where AVX512-BF16 is, some 0.1 % off
     Bf16,
     /// 8-bit weights, a scale a column, and 8-bit rows: about 1 % off, for some models far more
     Int8,

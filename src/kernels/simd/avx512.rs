@@ -84,6 +84,23 @@ unsafe impl Level for Vbmi {
 #[derive(Clone, Copy, Debug)]
 pub struct Bf16;
 
+impl Bf16 {
+    /// Whether this CPU has the level and its instruction takes less time than the two multiply-adds in f32 that do the same.
+    ///
+    /// On AMD since Zen 4 it takes as long as one of them (iree-org/iree#15089 has twice the operations of f32 in a second), and
+    /// Intel's Cooper Lake was made for it. On Intel since Sapphire Rapids, which are told by FP16, bf16 is meant for AMX: the
+    /// instruction is four operations, one every other cycle (`VDPBF16PSZr` in LLVM's scheduling model), and products take
+    /// twice as long as in f32 (libxsmm/tpp-mlir#1025).
+    pub fn is_fast() -> bool {
+        static FAST: OnceLock<bool> = OnceLock::new();
+        *FAST.get_or_init(|| {
+            let vendor = __cpuid(0);
+            let intel = [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened() == b"GenuineIntel";
+            Self::is_available() && !(intel && is_x86_feature_detected!("avx512fp16"))
+        })
+    }
+}
+
 // SAFETY: asks the CPU.
 unsafe impl Level for Bf16 {
     #[inline]
@@ -161,6 +178,13 @@ mod emulated {
 }
 #[cfg(test)]
 pub use emulated::run_emulated_bf16;
+
+/// Runs `kernel` with the instruction for products of bf16, fast or not; `None` where the CPU has none.
+#[cfg(test)]
+pub fn run_instruction_bf16<K: Kernel>(kernel: K) -> Option<K::Out> {
+    // SAFETY: the token proves that the CPU has the features.
+    Avx512::<Bf16>::new().map(|token| unsafe { entry_bf16(token, kernel) })
+}
 
 impl<L: Level> Avx512<L> {
     /// The token, if this CPU has the extensions.

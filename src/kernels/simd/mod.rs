@@ -42,6 +42,8 @@ pub use avx512::run_emulated_bf16;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::{Avx512, Base, Bf16, Vbmi, Vnni};
 #[cfg(all(test, target_arch = "x86_64"))]
+pub use avx512::{run_emulated_bf16, run_instruction_bf16};
+#[cfg(all(test, target_arch = "x86_64"))]
 pub use bytes::emulated;
 pub use bytes::{ByteKernel, ByteSimd, run_bytes};
 pub use half::f16_to_f32;
@@ -364,11 +366,12 @@ pub fn run<K: Kernel>(isa: Isa, kernel: K) -> K::Out {
     }
 }
 
-/// [`run`], with the instructions for products of bf16 where `isa` and the host have them.
+/// [`run`], with the instruction for products of bf16 where `isa` allows it and it is fast on the host.
 #[inline]
 pub fn run_bf16<K: Kernel>(isa: Isa, kernel: K) -> K::Out {
     #[cfg(target_arch = "x86_64")]
     if isa == Isa::Avx512
+        && Bf16::is_fast()
         && let Some(token) = Avx512::<Bf16>::new()
     {
         // SAFETY: the token proves that the CPU has the features.
