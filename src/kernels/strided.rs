@@ -1,6 +1,6 @@
 //! Rows of f32 wherever they lie.
 
-use super::simd::{ByteSimd, Simd};
+use super::simd::Simd;
 
 /// Rows of `d` components, strides in elements.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +55,7 @@ impl Rows {
     /// # Safety
     /// The rows are valid for reading and `to` for writing `d * width` floats; `n <= width`, a multiple of `LANES`.
     #[inline(always)]
-    pub unsafe fn columns<S: ByteSimd>(self, s: S, n: usize, to: *mut f32, width: usize) {
+    pub unsafe fn columns<S: Simd>(self, s: S, n: usize, to: *mut f32, width: usize) {
         for j in (0..width).step_by(S::LANES) {
             let rest = n.saturating_sub(j).min(S::LANES);
             let mut c = 0;

@@ -3,6 +3,7 @@
 use super::Attention;
 use super::dense::{Block, Needs, Scorer};
 use crate::simd::{Kernel, Simd};
+use crate::strided::Rows;
 use crate::tile::{F32, PANEL, Product, product};
 
 /// Keys in f32, transposed into panels; queries in f32.
@@ -21,9 +22,16 @@ impl Needs for Exact {
 
 impl<S: Simd> Scorer<S> for Exact {
     #[inline(always)]
-    unsafe fn keys(&self, _: S, a: &Attention, k: *const f32, to: *mut u8) {
-        // SAFETY: the caller's promise.
-        unsafe { pack_keys(a, k, to.cast(), PANEL * S::LANES) }
+    unsafe fn keys(&self, s: S, a: &Attention, k: *const f32, to: *mut u8) {
+        let rows = Rows { x: k, row: a.k.seq, inner: a.k.inner, d: a.d, mean: std::ptr::null() };
+        let width = PANEL * S::LANES;
+        for first in (0..a.seq_k).step_by(width) {
+            // SAFETY: keys from `first` on, and the panel they go to: `[component][key]`.
+            unsafe {
+                let to = to.cast::<f32>().add(first * a.d);
+                rows.from(first).columns(s, width.min(a.seq_k - first), to, width);
+            }
+        }
     }
 
     #[inline(always)]
@@ -76,31 +84,5 @@ impl Kernel for super::Dense<'_, Exact> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         self.each_task(s);
-    }
-}
-
-/// Keys as panels: `[panel][component][key]`, zeros past the last key.
-///
-/// # Safety
-/// `k` is one head as [`Attention::run`] promises; `to` has room for all panels.
-#[inline(always)]
-unsafe fn pack_keys(a: &Attention, k: *const f32, to: *mut f32, width: usize) {
-    for panel in 0..a.seq_k.div_ceil(width) {
-        let n = width.min(a.seq_k - panel * width);
-        // SAFETY: keys panel * width + j, j < n, and the panel's d * width floats.
-        unsafe {
-            let k = k.offset(a.k.seq * (panel * width) as isize);
-            let to = to.add(panel * a.d * width);
-            for c in 0..a.d {
-                let k = k.offset(a.k.inner * c as isize);
-                let to = to.add(c * width);
-                for j in 0..n {
-                    *to.add(j) = *k.offset(a.k.seq * j as isize);
-                }
-                for j in n..width {
-                    *to.add(j) = 0.0;
-                }
-            }
-        }
     }
 }

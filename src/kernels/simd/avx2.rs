@@ -145,6 +145,32 @@ impl Simd for Avx2 {
         unsafe { _mm_storeu_si128(p.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v)) }
     }
     #[inline(always)]
+    unsafe fn transpose(self, from: *const f32, from_row: isize, to: *mut f32, to_row: usize) {
+        // SAFETY: the caller promises 8 rows of 8 on both sides; the token the instructions.
+        unsafe {
+            let mut a = [_mm256_setzero_ps(); 8];
+            for (i, a) in a.iter_mut().enumerate() {
+                *a = _mm256_loadu_ps(from.offset(from_row * i as isize));
+            }
+            let mut b = a;
+            for i in 0..4 {
+                b[2 * i] = _mm256_unpacklo_ps(a[2 * i], a[2 * i + 1]);
+                b[2 * i + 1] = _mm256_unpackhi_ps(a[2 * i], a[2 * i + 1]);
+            }
+            // Now a[4 h + j] has column j of the rows 4 h.. in its lower half, column 4 + j in its upper one.
+            for h in [0, 4] {
+                a[h] = _mm256_shuffle_ps::<0x44>(b[h], b[h + 2]);
+                a[h + 1] = _mm256_shuffle_ps::<0xee>(b[h], b[h + 2]);
+                a[h + 2] = _mm256_shuffle_ps::<0x44>(b[h + 1], b[h + 3]);
+                a[h + 3] = _mm256_shuffle_ps::<0xee>(b[h + 1], b[h + 3]);
+            }
+            for j in 0..4 {
+                _mm256_storeu_ps(to.add(j * to_row), _mm256_permute2f128_ps::<0x20>(a[j], a[j + 4]));
+                _mm256_storeu_ps(to.add((j + 4) * to_row), _mm256_permute2f128_ps::<0x31>(a[j], a[j + 4]));
+            }
+        }
+    }
+    #[inline(always)]
     fn lookup(self, table: &[f32; 32], i: __m256i) -> __m256 {
         // SAFETY: the token proves the instruction; five bits are an index of the table.
         unsafe { _mm256_i32gather_ps::<4>(table.as_ptr(), _mm256_and_si256(i, _mm256_set1_epi32(31))) }

@@ -51,11 +51,6 @@ pub trait ByteSimd: Simd {
     /// # Safety
     /// `p` is valid for writing `LANES` bytes.
     unsafe fn store_u8(self, p: *mut u8, v: Self::I);
-    /// Writes element `j` of the row `i` at `from + i * from_row` to `to + j * to_row + i`, for `i` and `j` below `LANES`.
-    ///
-    /// # Safety
-    /// All those elements are valid, and none is of both.
-    unsafe fn transpose(self, from: *const f32, from_row: isize, to: *mut f32, to_row: usize);
 
     // ---- products
 

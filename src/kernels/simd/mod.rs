@@ -37,8 +37,6 @@ mod wide;
 pub use absent::{Avx2, Avx512, Base, Bf16, Vbmi, Vnni};
 #[cfg(target_arch = "x86_64")]
 pub use avx2::Avx2;
-#[cfg(all(test, target_arch = "x86_64"))]
-pub use avx512::run_emulated_bf16;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::{Avx512, Base, Bf16, Vbmi, Vnni};
 #[cfg(all(test, target_arch = "x86_64"))]
@@ -116,6 +114,11 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `p` is valid for writing `LANES` f16; no alignment is needed.
     unsafe fn store_f16(self, p: *mut u16, v: Self::F);
+    /// Writes element `j` of the row `i` at `from + i * from_row` to `to + j * to_row + i`, for `i` and `j` below `LANES`.
+    ///
+    /// # Safety
+    /// All those elements are valid, and none is of both.
+    unsafe fn transpose(self, from: *const f32, from_row: isize, to: *mut f32, to_row: usize);
 
     // ---- arithmetic
 

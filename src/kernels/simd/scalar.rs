@@ -91,6 +91,11 @@ impl Simd for Scalar {
         unsafe { p.write_unaligned(half::f32_to_f16(v)) }
     }
     #[inline(always)]
+    unsafe fn transpose(self, from: *const f32, _: isize, to: *mut f32, _: usize) {
+        // SAFETY: the caller promises one element of each.
+        unsafe { to.write_unaligned(from.read_unaligned()) }
+    }
+    #[inline(always)]
     fn splat(self, x: f32) -> f32 {
         x
     }

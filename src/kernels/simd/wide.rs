@@ -103,6 +103,17 @@ impl<S: Simd> Simd for Wide<S> {
         }
     }
     #[inline(always)]
+    unsafe fn transpose(self, from: *const f32, from_row: isize, to: *mut f32, to_row: usize) {
+        let n = S::LANES;
+        for (i, j) in (0..4).flat_map(|i| (0..4).map(move |j| (i, j))) {
+            // SAFETY: a square of the rows and columns that the caller promises.
+            unsafe {
+                let from = from.offset(from_row * (i * n) as isize).add(j * n);
+                self.0.transpose(from, from_row, to.add(j * n * to_row + i * n), to_row);
+            }
+        }
+    }
+    #[inline(always)]
     fn splat(self, x: f32) -> Self::F {
         [self.0.splat(x); 4]
     }
@@ -190,5 +201,39 @@ impl<S: Simd> Simd for Wide<S> {
         iselect(m: M, a: I, b: I) -> I;
         to_float(a: I) -> F;
         to_int(a: F) -> I;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::forced;
+    use crate::simd::run;
+
+    struct Transpose<'a>(&'a [f32], usize);
+
+    impl Kernel for Transpose<'_> {
+        type Out = (usize, Vec<f32>);
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> Self::Out {
+            let n = Wide::<S>::LANES;
+            let mut out = vec![-1.0; n * self.1];
+            // SAFETY: at least n rows of more than n elements on both sides.
+            unsafe { Wide(s).transpose(self.0.as_ptr(), self.1 as isize, out.as_mut_ptr(), self.1) };
+            (n, out)
+        }
+    }
+
+    #[test]
+    fn squares_of_squares_are_transposed() {
+        let row = 67;
+        let square: Vec<f32> = (0..64 * row).map(|i| i as f32).collect();
+        forced::on_each(|| {
+            let (n, out) = run(crate::Isa::current(), Transpose(&square, row));
+            for (at, &x) in out.iter().enumerate() {
+                let (j, i) = (at / row, at % row);
+                assert_eq!(x, if i < n { (i * row + j) as f32 } else { -1.0 }, "{i}, {j}");
+            }
+        });
     }
 }

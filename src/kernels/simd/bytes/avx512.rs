@@ -194,39 +194,6 @@ impl<L: ByteLevel> ByteSimd for Avx512<L> {
         unsafe { _mm_storeu_si128(p.cast(), _mm512_cvtepi32_epi8(v)) }
     }
     #[inline(always)]
-    unsafe fn transpose(self, from: *const f32, from_row: isize, to: *mut f32, to_row: usize) {
-        // SAFETY: the caller promises 16 rows of 16 on both sides; the token the instructions.
-        unsafe {
-            let mut a = [_mm512_setzero_ps(); 16];
-            for (i, a) in a.iter_mut().enumerate() {
-                *a = _mm512_loadu_ps(from.offset(from_row * i as isize));
-            }
-            let mut b = a;
-            for i in 0..8 {
-                b[2 * i] = _mm512_unpacklo_ps(a[2 * i], a[2 * i + 1]);
-                b[2 * i + 1] = _mm512_unpackhi_ps(a[2 * i], a[2 * i + 1]);
-            }
-            // Now quarter `v` of a[4 h + j] has column 4 v + j of the rows 4 h..
-            for h in [0, 4, 8, 12] {
-                a[h] = _mm512_shuffle_ps::<0x44>(b[h], b[h + 2]);
-                a[h + 1] = _mm512_shuffle_ps::<0xee>(b[h], b[h + 2]);
-                a[h + 2] = _mm512_shuffle_ps::<0x44>(b[h + 1], b[h + 3]);
-                a[h + 3] = _mm512_shuffle_ps::<0xee>(b[h + 1], b[h + 3]);
-            }
-            for j in 0..4 {
-                // Quarters 0 and 1, then 2 and 3, of two groups of rows each.
-                let low =
-                    [_mm512_shuffle_f32x4::<0x44>(a[j], a[j + 4]), _mm512_shuffle_f32x4::<0x44>(a[j + 8], a[j + 12])];
-                let high =
-                    [_mm512_shuffle_f32x4::<0xee>(a[j], a[j + 4]), _mm512_shuffle_f32x4::<0xee>(a[j + 8], a[j + 12])];
-                _mm512_storeu_ps(to.add(j * to_row), _mm512_shuffle_f32x4::<0x88>(low[0], low[1]));
-                _mm512_storeu_ps(to.add((4 + j) * to_row), _mm512_shuffle_f32x4::<0xdd>(low[0], low[1]));
-                _mm512_storeu_ps(to.add((8 + j) * to_row), _mm512_shuffle_f32x4::<0x88>(high[0], high[1]));
-                _mm512_storeu_ps(to.add((12 + j) * to_row), _mm512_shuffle_f32x4::<0xdd>(high[0], high[1]));
-            }
-        }
-    }
-    #[inline(always)]
     fn shl16<const N: i32>(self, a: __m512i) -> __m512i {
         // SAFETY: the token proves that the CPU has these instructions.
         unsafe { _mm512_sll_epi16(a, _mm_cvtsi32_si128(N)) }

@@ -48,11 +48,6 @@ impl ByteSimd for Scalar {
         unsafe { p.write(v as u8) }
     }
     #[inline(always)]
-    unsafe fn transpose(self, from: *const f32, _: isize, to: *mut f32, _: usize) {
-        // SAFETY: the caller promises one element of each.
-        unsafe { to.write_unaligned(from.read_unaligned()) }
-    }
-    #[inline(always)]
     fn dot4(self, acc: i32, keys: i32, x: i32) -> i32 {
         let products =
             keys.to_le_bytes().into_iter().zip(x.to_le_bytes()).map(|(k, x)| i32::from(k as i8) * i32::from(x as i8));
