@@ -1,7 +1,7 @@
 //! Attention over every key, block by block, whatever the scores come from.
 
 use super::mask::{Row, masked};
-use super::{Attention, Operands, Tasks};
+use super::{Attention, Operands, Task, Tasks};
 use crate::math;
 use crate::rows::{exp_row, max_row};
 use crate::simd::Simd;
@@ -122,8 +122,14 @@ impl Room {
         }
     }
 
-    pub fn bytes(&self) -> usize {
-        self.keys + self.values + self.queries + self.scores + self.tile + self.acc + self.state
+    /// Bytes of a head's prepared keys and values.
+    pub fn prepared(&self) -> usize {
+        self.keys + self.values
+    }
+
+    /// Bytes of the rest.
+    pub fn task(&self) -> usize {
+        self.queries + self.scores + self.tile + self.acc + self.state
     }
 }
 
@@ -132,7 +138,6 @@ pub(super) struct Dense<'a, K> {
     pub shape: &'a Attention,
     pub operands: Operands,
     pub scorer: K,
-    pub scratch: *mut u8,
     pub room: Room,
     pub tasks: Tasks,
 }
@@ -171,26 +176,26 @@ impl<K> Dense<'_, K> {
     where
         K: Scorer<S>,
     {
-        for (batch, head, from, to) in self.tasks.each(self.shape) {
-            // SAFETY: a head and queries of the shape, and the room its tasks were
-            // given; the rest was promised to `run`.
-            unsafe { self.one_head(s, batch, head, from, to) }
+        for task in self.tasks.each(self.shape) {
+            // SAFETY: a head and queries of the shape, and the room its tasks were given, in which keys and values are
+            // prepared if the task does not do it; the rest was promised to `run`.
+            unsafe { self.one_head(s, task) }
         }
     }
 
     /// # Safety
-    /// That of [`Attention::run`]; the indices are within the shape and `scratch` has the `room`.
+    /// That of [`Attention::run`]; the task is within the shape, the memory has the `room`, and keys and values that the
+    /// task does not prepare are prepared.
     #[inline(always)]
-    unsafe fn one_head<S: Simd>(&self, s: S, batch: usize, head: usize, from: usize, to: usize)
+    unsafe fn one_head<S: Simd>(&self, s: S, task: Task)
     where
         K: Scorer<S>,
     {
         let (a, m, room) = (self.shape, self.operands, self.room);
-        let kv = head / (a.heads / a.kv_heads);
+        let Task { batch, head, kv, from, to, prepared, .. } = task;
         // SAFETY: the parts lie within the scratch memory; operands are as promised.
         unsafe {
-            let values = self.scratch.add(room.keys);
-            let queries = values.add(room.values);
+            let queries = self.tasks.memory;
             let scores = queries.add(room.queries);
             let tile = scores.add(room.scores);
             let acc = tile.add(room.tile);
@@ -198,8 +203,8 @@ impl<K> Dense<'_, K> {
             let h = Head {
                 batch,
                 head,
-                keys: self.scratch,
-                values: values.cast(),
+                keys: prepared,
+                values: prepared.add(room.keys).cast(),
                 queries,
                 scores: scores.cast(),
                 tile: tile.cast(),
@@ -207,8 +212,12 @@ impl<K> Dense<'_, K> {
                 max,
                 sum: max.add(room.group),
             };
-            self.scorer.keys(s, a, m.k.offset(a.k.at(batch, kv, 0)), h.keys);
-            pack_values(s, a, m.v.offset(a.v.at(batch, kv, 0)), h.values, PANEL * S::LANES);
+            if task.keys {
+                self.scorer.keys(s, a, m.k.offset(a.k.at(batch, kv, 0)), h.keys);
+            }
+            if task.values {
+                pack_values(s, a, m.v.offset(a.v.at(batch, kv, 0)), h.values, PANEL * S::LANES);
+            }
             let mut first = from;
             while first < to {
                 let n = room.group.min(to - first);

@@ -19,19 +19,18 @@ impl Vectors {
     }
 }
 
-/// Rows side by side, of rows whose components are not.
+/// Writes rows side by side, of rows whose components are not; strides are from row to row and from component to component.
 ///
 /// # Safety
 /// `x` has `n` rows of `d` components, and `to` as many.
 #[inline(always)]
-pub(super) unsafe fn gathered(x: *const f32, row: isize, inner: isize, n: usize, d: usize, to: *mut f32) -> Vectors {
+pub(super) unsafe fn gather(x: *const f32, [row, inner]: [isize; 2], n: usize, d: usize, to: *mut f32) {
     for j in 0..n {
         for c in 0..d {
             // SAFETY: component c of row j.
             unsafe { *to.add(j * d + c) = *x.offset(row * j as isize + inner * c as isize) };
         }
     }
-    Vectors { x: to, row: d as isize }
 }
 
 /// Writes the products of a query with the keys of a list.

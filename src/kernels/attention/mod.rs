@@ -1,7 +1,8 @@
 //! Multi-head attention: `softmax(scale * q k^T + mask) v`, f32.
 //!
 //! A task is one head and a range of queries. It prepares the keys, and packs
-//! the values, once. Then it takes a group of queries through the keys block
+//! the values, once; heads that share them follow each other, and where there are more threads than heads, all parts
+//! of a head share them. Then it takes a group of queries through the keys block
 //! by block, so that a block is read from the cache by all of them: scores of a
 //! few queries, their exponentials in place, the product with the block's
 //! values. A query's greatest score so far, the sum of its exponentials and its
@@ -204,21 +205,21 @@ impl Attention {
             Scoring::Exact if self.seq_q <= FEW_QUERIES => self.refined(isa, Choice::All, operands),
             Scoring::Exact => {
                 let room = Room::new(self, isa.lanes(), &exact::Exact);
-                self.tasks(room.bytes(), |tasks, scratch| {
-                    simd::run(isa.isa(), Dense { shape: self, operands, scorer: exact::Exact, scratch, room, tasks });
+                self.tasks(room.prepared(), room.task(), |tasks| {
+                    simd::run(isa.isa(), Dense { shape: self, operands, scorer: exact::Exact, room, tasks });
                 });
             }
             Scoring::Int8 => {
                 let room = Room::new(self, isa.lanes(), &int8::Int8);
-                self.tasks(room.bytes(), |tasks, scratch| {
-                    run_bytes(isa, Dense { shape: self, operands, scorer: int8::Int8, scratch, room, tasks });
+                self.tasks(room.prepared(), room.task(), |tasks| {
+                    run_bytes(isa, Dense { shape: self, operands, scorer: int8::Int8, room, tasks });
                 });
             }
             Scoring::Table(book) => {
                 let scorer = table::Table(book);
                 let room = Room::new(self, isa.lanes(), &scorer);
-                self.tasks(room.bytes(), |tasks, scratch| {
-                    run_bytes(isa, Dense { shape: self, operands, scorer, scratch, room, tasks });
+                self.tasks(room.prepared(), room.task(), |tasks| {
+                    run_bytes(isa, Dense { shape: self, operands, scorer, room, tasks });
                 });
             }
             Scoring::Refined(book, refine) => {
@@ -233,13 +234,14 @@ impl Attention {
 
     fn refined(&self, isa: ByteIsa, choice: Choice<'_>, operands: Operands) {
         let room = refined::Room::new(self, isa.lanes(), &choice);
-        self.tasks(room.bytes(), |tasks, scratch| {
-            run_bytes(isa, Refined { shape: self, operands, choice, scratch, room, tasks });
+        self.tasks(room.prepared(), room.task(), |tasks| {
+            run_bytes(isa, Refined { shape: self, operands, choice, room, tasks });
         });
     }
 
-    /// Cuts the work into tasks and runs them, each range of them with scratch memory of `bytes`.
-    fn tasks(&self, bytes: usize, run: impl Fn(Tasks, *mut u8) + Sync) {
+    /// Cuts the work into tasks and runs ranges of them. What is made of the keys and values of a head takes `prepared`
+    /// bytes, what else a task needs takes `own`, whole cache lines.
+    fn tasks(&self, prepared: usize, own: usize, run: impl Fn(Tasks) + Sync) {
         let heads = self.batch * self.heads;
         if heads == 0 || self.seq_q == 0 || self.d_v == 0 {
             return;
@@ -248,34 +250,110 @@ impl Attention {
         let pieces = parallel::pieces(work);
         // Heads are cut only where there are too few of them.
         let cuts = if pieces <= heads { 1 } else { pieces.div_ceil(heads).min(self.seq_q.div_ceil(dense::MOST_ROWS)) };
-        let per_cut = self.seq_q.div_ceil(cuts);
-        parallel::split(0, heads * cuts, pieces, &|start, end| {
-            // Taken out here: a closure within the kernel would not be compiled for its instruction set.
-            scratch::with(bytes, |scratch| run(Tasks { cuts, per_cut, start, end }, scratch));
-        });
+        let kv_heads = self.batch * self.kv_heads;
+        let tasks = |stage, shared: Shared, memory: *mut u8, range: (usize, usize)| {
+            let (start, end) = range;
+            Tasks { stage, start, end, cuts, per_cut: self.seq_q.div_ceil(cuts), shared, memory }
+        };
+        // Scratch memory is taken out here: a closure within the kernel would not be compiled for its instruction set.
+        match kv_heads.checked_mul(prepared) {
+            // Else every part of a head would prepare the same keys and values for itself.
+            Some(bytes) if cuts > 1 && bytes > 0 => scratch::shared(bytes, |memory| {
+                let shared = Shared { memory, head: prepared };
+                parallel::split(0, 2 * kv_heads, pieces, &|start, end| {
+                    scratch::with(own, |memory| run(tasks(Stage::Prepare, shared, memory, (start, end))));
+                });
+                parallel::split(0, heads * cuts, pieces, &|start, end| {
+                    scratch::with(own, |memory| run(tasks(Stage::Prepared, shared, memory, (start, end))));
+                });
+            }),
+            _ => parallel::split(0, heads * cuts, pieces, &|start, end| {
+                scratch::with(prepared + own, |memory| {
+                    let shared = Shared { memory, head: 0 };
+                    run(tasks(Stage::Both, shared, memory.wrapping_add(prepared), (start, end)));
+                });
+            }),
+        }
     }
 }
 
-/// A range of tasks, each a head and a part of its queries.
+/// Memory for what is made of the keys and values of each head.
+#[derive(Clone, Copy)]
+struct Shared {
+    memory: *mut u8,
+    /// Bytes from one head to the next; 0 if one takes the place of another.
+    head: usize,
+}
+
+// SAFETY: threads write disjoint parts, and read what was written before they were started.
+unsafe impl Sync for Shared {}
+
+/// What tasks do.
+#[derive(Clone, Copy)]
+enum Stage {
+    /// Keys or values of a head are prepared, for all who need them.
+    Prepare,
+    /// Queries of a head meet its keys and values.
+    Prepared,
+    /// Both, the keys and values for the task itself.
+    Both,
+}
+
+/// A range of tasks and the memory for one after the other.
 #[derive(Clone, Copy)]
 struct Tasks {
-    cuts: usize,
-    per_cut: usize,
+    stage: Stage,
     start: usize,
     end: usize,
+    /// Parts that the queries of a head are cut into, and how long they are.
+    cuts: usize,
+    per_cut: usize,
+    shared: Shared,
+    memory: *mut u8,
 }
 
 impl Tasks {
-    /// Batch, head, and the queries from and to, of each task.
     #[inline(always)]
-    fn each(self, a: &Attention) -> impl Iterator<Item = (usize, usize, usize, usize)> {
-        (self.start..self.end).filter_map(move |task| {
-            let (head, cut) = (task / self.cuts, task % self.cuts);
+    fn each(self, a: &Attention) -> impl Iterator<Item = Task> {
+        let group = a.heads / a.kv_heads;
+        let mut before = None;
+        (self.start..self.end).filter_map(move |i| {
+            let at =
+                |batch: usize, kv: usize| self.shared.memory.wrapping_add((batch * a.kv_heads + kv) * self.shared.head);
+            if let Stage::Prepare = self.stage {
+                let (of, values) = (i / 2, i % 2 == 1);
+                let (batch, kv) = (of / a.kv_heads, of % a.kv_heads);
+                let prepared = at(batch, kv);
+                return Some(Task { batch, head: kv * group, kv, from: 0, to: 0, keys: !values, values, prepared });
+            }
+            let (head, cut) = (i / self.cuts, i % self.cuts);
+            let (batch, head) = (head / a.heads, head % a.heads);
+            let kv = head / group;
             let from = cut * self.per_cut;
             let to = (from + self.per_cut).min(a.seq_q);
-            (from < to).then_some((head / a.heads, head % a.heads, from, to))
+            (from < to).then(|| {
+                // Those of the task before are still there.
+                let new = before.replace((batch, kv)) != Some((batch, kv)) && matches!(self.stage, Stage::Both);
+                Task { batch, head, kv, from, to, keys: new, values: new, prepared: at(batch, kv) }
+            })
         })
     }
+}
+
+/// Some queries of a head, and what is to be done before they meet its keys and values.
+#[derive(Clone, Copy)]
+struct Task {
+    batch: usize,
+    head: usize,
+    /// The head of its keys and values.
+    kv: usize,
+    from: usize,
+    to: usize,
+    /// Whether the keys, and the values, are to be prepared.
+    keys: bool,
+    values: bool,
+    /// Memory for what is made of them.
+    prepared: *mut u8,
 }
 
 /// The memory an attention works on. Each pointer is to the element of index 0, and every element that the layout of

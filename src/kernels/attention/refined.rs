@@ -8,10 +8,10 @@
 use super::choose::{choose, counted, greatest};
 use super::codebook::{Codebook, KeyCodes, QUERIES, stand_for};
 use super::dense::{pack_values, write};
-use super::gather::{Vectors, dots, gathered, weigh};
+use super::gather::{Vectors, dots, gather, weigh};
 use super::mask::{Row, masked, masked_one};
 use super::refine::{Refine, Rest};
-use super::{Attention, Mask, Operands, Tasks};
+use super::{Attention, Mask, Operands, Task, Tasks};
 use crate::rows::{exp_row, max_row};
 use crate::scan::{BLOCK, Units};
 use crate::simd::{ByteKernel, ByteSimd};
@@ -101,9 +101,15 @@ impl Room {
         }
     }
 
-    pub fn bytes(&self) -> usize {
-        let lists = self.chosen + self.weights + self.query + self.keys + self.values + self.out;
-        self.codes + self.scratch + self.rows + self.units + self.sums + lists
+    /// Bytes of what is made of a head's keys and values.
+    pub fn prepared(&self) -> usize {
+        self.codes + self.keys + self.values
+    }
+
+    /// Bytes of the rest.
+    pub fn task(&self) -> usize {
+        let lists = self.chosen + self.weights + self.query + self.out;
+        self.scratch + self.rows + self.units + self.sums + lists
     }
 }
 
@@ -112,7 +118,6 @@ pub(super) struct Refined<'a> {
     pub shape: &'a Attention,
     pub operands: Operands,
     pub choice: Choice<'a>,
-    pub scratch: *mut u8,
     pub room: Room,
     pub tasks: Tasks,
 }
@@ -141,25 +146,27 @@ impl ByteKernel for Refined<'_> {
     type Out = ();
     #[inline(always)]
     fn run<S: ByteSimd>(self, s: S) {
-        for (batch, head, from, to) in self.tasks.each(self.shape) {
-            // SAFETY: a head and queries of the shape, and the room its tasks were
-            // given; the rest was promised to `run`.
-            unsafe { self.one_head(s, batch, head, from, to) }
+        for task in self.tasks.each(self.shape) {
+            // SAFETY: a head and queries of the shape, and the room its tasks were given, in which keys and values are
+            // prepared if the task does not do it; the rest was promised to `run`.
+            unsafe { self.one_head(s, task) }
         }
     }
 }
 
 impl Refined<'_> {
     /// # Safety
-    /// That of [`Attention::run`]; the indices are within the shape and `scratch` has the `room`.
+    /// That of [`Attention::run`]; the task is within the shape, the memory has the `room`, and keys and values that the
+    /// task does not prepare are prepared.
     #[inline(always)]
-    unsafe fn one_head<S: ByteSimd>(&self, s: S, batch: usize, head: usize, from: usize, to: usize) {
+    unsafe fn one_head<S: ByteSimd>(&self, s: S, task: Task) {
         let (a, m, room) = (self.shape, self.operands, self.room);
-        let kv = head / (a.heads / a.kv_heads);
-        // SAFETY: the parts lie within the scratch memory; operands are as promised.
+        let Task { batch, head, kv, from, to, prepared, .. } = task;
+        // SAFETY: the parts lie within the memory; operands are as promised.
         unsafe {
             let (k, v) = (m.k.offset(a.k.at(batch, kv, 0)), m.v.offset(a.v.at(batch, kv, 0)));
-            let mut next = self.scratch;
+            let (keys, values) = (prepared.add(room.codes).cast(), prepared.add(room.codes + room.keys).cast());
+            let mut next = self.tasks.memory;
             let mut take = |bytes: usize| {
                 let part = next;
                 next = next.add(bytes);
@@ -168,7 +175,7 @@ impl Refined<'_> {
             let mut h = Head {
                 batch,
                 head,
-                codes: take(room.codes),
+                codes: prepared,
                 scratch: take(room.scratch).cast(),
                 rows: take(room.rows),
                 units: take(room.units).cast(),
@@ -179,16 +186,23 @@ impl Refined<'_> {
                 out: take(room.out).cast(),
                 keys: Vectors { x: k, row: a.k.seq },
                 values: Vectors { x: v, row: a.v.seq },
-                panels: std::ptr::null_mut(),
+                panels: values,
             };
             if a.k.inner != 1 {
-                h.keys = gathered(k, a.k.seq, a.k.inner, a.seq_k, a.d, take(room.keys).cast());
+                h.keys = Vectors { x: keys, row: a.d as isize };
+                if task.keys {
+                    gather(k, [a.k.seq, a.k.inner], a.seq_k, a.d, keys);
+                }
             }
             if self.choice.rest() == Rest::Scored {
-                h.panels = take(room.values).cast();
-                pack_values(s, a, v, h.panels, PANEL * S::LANES);
+                if task.values {
+                    pack_values(s, a, v, values, PANEL * S::LANES);
+                }
             } else if a.v.inner != 1 {
-                h.values = gathered(v, a.v.seq, a.v.inner, a.seq_k, a.d_v, take(room.values).cast());
+                h.values = Vectors { x: values, row: a.d_v as isize };
+                if task.values {
+                    gather(v, [a.v.seq, a.v.inner], a.seq_k, a.d_v, values);
+                }
             }
             let Choice::Table { book, refine, codes } = self.choice else {
                 for query in from..to {
@@ -198,9 +212,9 @@ impl Refined<'_> {
             };
             if let Some(codes) = codes {
                 h.codes = codes.head(batch * a.kv_heads + kv);
-            } else {
+            } else if task.keys {
                 let keys = Rows { x: k, row: a.k.seq, inner: a.k.inner, d: a.d, mean: std::ptr::null() };
-                book.encode(s, keys, a.seq_k, h.codes.cast_mut(), h.scratch);
+                book.encode(s, keys, a.seq_k, prepared, h.scratch);
             }
             for first in (from..to).step_by(QUERIES) {
                 let n = QUERIES.min(to - first);

@@ -203,6 +203,7 @@ fn shapes() {
 fn grouped_heads() {
     Case::new([2, 6, 2, 7, 11, 16, 16], false).check();
     Case::new([1, 6, 1, 7, 11, 16, 16], false).merged().check();
+    Case::new([3, 4, 1, 7, 11, 16, 16], false).inner_strided().check();
 }
 
 #[test]
@@ -293,13 +294,26 @@ fn heads_that_cannot_be_shared_are_refused() {
     assert!(matches!(a.check(), Err(AttentionError::TooLarge { .. })));
 }
 
+/// More threads than heads share what is made of keys and values.
 #[test]
 fn threads_do_not_change_a_bit() {
-    for case in [Case::new([1, 3, 3, 200, 200, 32, 32], true).merged(), Case::new([1, 1, 1, 700, 1100, 16, 16], true)] {
-        let outputs = [1, 2, 5].map(|threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| case.run(ByteIsa::current(), Scoring::Exact))
-        });
-        assert!(outputs[0] == outputs[1] && outputs[0] == outputs[2]);
+    let cases = [
+        Case::new([1, 3, 3, 200, 200, 32, 32], true).merged(),
+        Case::new([1, 1, 1, 700, 1100, 16, 16], true),
+        Case::new([2, 2, 1, 150, 300, 32, 40], false),
+        Case::new([1, 4, 2, 90, 500, 16, 16], false).inner_strided(),
+    ];
+    for case in cases {
+        let book = book(case.a.d).unwrap();
+        let refined = |rest| Scoring::Refined(&book, Refine { dropped_mass: 0.01, first: 2, last: 3, rest });
+        let scorings =
+            [Scoring::Exact, Scoring::Int8, Scoring::Table(&book), refined(Rest::Dropped), refined(Rest::Scored)];
+        for scoring in scorings {
+            let outputs = [1, 2, 5].map(|threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| case.run(ByteIsa::current(), scoring)).into_iter().map(f32::to_bits).collect::<Vec<_>>()
+            });
+            assert!(outputs[0] == outputs[1] && outputs[0] == outputs[2], "{:?} {scoring:?}", case.a);
+        }
     }
 }
