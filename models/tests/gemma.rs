@@ -14,19 +14,20 @@ use bgz_models::{fetched_gemma, fixture_file};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_flex::FlexDevice;
-use npyz::npz::NpzArchive;
+use zip::ZipArchive;
 
 /// The arrays of an npz by name.
-struct Npz(NpzArchive<BufReader<File>>);
+struct Npz(ZipArchive<BufReader<File>>);
 
 impl Npz {
     fn open(name: &str) -> Self {
-        Self(NpzArchive::open(fixture_file(name)).expect("an npz"))
+        let file = File::open(fixture_file(name)).expect("a file");
+        Self(ZipArchive::new(BufReader::new(file)).expect("an npz"))
     }
 
     fn get<T: npyz::Deserialize>(&mut self, name: &str) -> Vec<T> {
-        let array = self.0.by_name(name).expect("an array").unwrap_or_else(|| panic!("no array {name}"));
-        array.into_vec().expect("its elements")
+        let array = self.0.by_name(&format!("{name}.npy")).unwrap_or_else(|e| panic!("array {name}: {e}"));
+        npyz::NpyFile::new(array).expect("an array").into_vec().expect("its elements")
     }
 
     fn ids(&mut self) -> Vec<u32> {

@@ -5,18 +5,18 @@
 
 use super::failure::{Failure, because};
 use bgz_fusion::{DType, Tensor};
-use npyz::npz::{NpzArchive, NpzWriter};
-use npyz::zip;
 use std::fs::File;
-use std::io::{BufReader, Read, Write};
+use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::Path;
+use zip::write::SimpleFileOptions;
+use zip::{ZipArchive, ZipWriter};
 
 /// NumPy's own readers refuse longer headers.
 const MAX_HEADER: usize = 10_000;
 
 /// An npz file, read array by array.
 pub struct Archive {
-    npz: NpzArchive<BufReader<File>>,
+    zip: ZipArchive<BufReader<File>>,
     names: Vec<String>,
 }
 
@@ -24,8 +24,7 @@ impl Archive {
     /// Opens a file and reads the names of its arrays.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let file = File::open(path)?;
-        let mut npz = NpzArchive::new(BufReader::new(file)).map_err(|e| because("not an npz archive", e))?;
-        let zip = npz.zip_archive();
+        let mut zip = ZipArchive::new(BufReader::new(file)).map_err(|e| because("not an npz archive", e))?;
         let mut names: Vec<String> = Vec::new();
         for i in 0..zip.len() {
             let entry = zip.by_index(i).map_err(|e| because("not an npz archive", e))?;
@@ -37,7 +36,7 @@ impl Archive {
             }
             names.push(name.to_string());
         }
-        Ok(Self { npz, names })
+        Ok(Self { zip, names })
     }
 
     /// The names of its arrays, in their order.
@@ -48,7 +47,7 @@ impl Archive {
     /// An array.
     pub fn read(&mut self, name: &str) -> Result<Tensor, Failure> {
         let at = self.names.iter().position(|n| n == name).ok_or_else(|| format!("there is no array {name:?}"))?;
-        let mut entry = self.npz.zip_archive().by_index(at).map_err(|e| because("not an npz archive", e))?;
+        let mut entry = self.zip.by_index(at).map_err(|e| because("not an npz archive", e))?;
         array(&mut entry).map_err(|e| because(format!("array {name:?}"), e))
     }
 }
@@ -62,20 +61,19 @@ pub fn read(path: &Path) -> Result<Vec<(String, Tensor)>, Failure> {
 
 /// Writes tensors by name. NumPy has no bf16: it becomes `V2`, as `ml_dtypes` writes it.
 pub fn write<'a>(path: &Path, tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>) -> Result<(), Failure> {
-    let mut npz = NpzWriter::create(path)?;
+    let mut zip = ZipWriter::new(BufWriter::new(File::create(path)?));
     for (name, tensor) in tensors {
         let header = header(tensor.dtype(), tensor.shape());
         let large = tensor.bytes().len() as u64 + header.len() as u64 >= u64::from(u32::MAX);
-        let options = zip::write::FileOptions::default()
+        let options = SimpleFileOptions::default()
             .compression_method(zip::CompressionMethod::Deflated)
             .last_modified_time(zip::DateTime::default())
             .large_file(large);
-        let zip = npz.zip_writer();
-        zip.start_file(npyz::npz::file_name_from_array_name(name), options)?;
+        zip.start_file(format!("{name}.npy"), options)?;
         zip.write_all(&header)?;
         zip.write_all(tensor.bytes())?;
     }
-    npz.zip_writer().finish()?.flush()?;
+    zip.finish()?.flush()?;
     Ok(())
 }
 

@@ -2,10 +2,12 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use npyz::WriterBuilder;
-use npyz::npz::NpzWriter;
-use npyz::zip::write::FileOptions;
+use std::fs::File;
+use std::io::{BufReader, BufWriter};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use zip::write::SimpleFileOptions;
+use zip::{ZipArchive, ZipWriter};
 
 /// What a run of `bgz` gave.
 pub struct Run {
@@ -73,20 +75,21 @@ impl Folder {
     /// An npz file in it.
     pub fn npz(&self, name: &str, fill: impl FnOnce(&mut Npz)) -> String {
         let path = self.path(name);
-        let mut npz = Npz(NpzWriter::create(&path).expect("a file"));
+        let mut npz = Npz(ZipWriter::new(BufWriter::new(File::create(&path).expect("a file"))));
         fill(&mut npz);
-        npz.0.zip_writer().finish().expect("an npz file");
+        npz.0.finish().expect("an npz file");
         path
     }
 }
 
 /// An npz file being written.
-pub struct Npz(NpzWriter<std::io::BufWriter<std::fs::File>>);
+pub struct Npz(ZipWriter<BufWriter<File>>);
 
 impl Npz {
     pub fn add<T: npyz::AutoSerialize + Copy>(&mut self, name: &str, shape: &[u64], values: &[T]) {
-        let array = self.0.array::<T>(name, FileOptions::default()).expect("an entry");
-        let mut writer = array.default_dtype().shape(shape).begin_nd().expect("a header");
+        self.0.start_file(format!("{name}.npy"), SimpleFileOptions::default()).expect("an entry");
+        let array = npyz::WriteOptions::<T>::new().default_dtype().shape(shape).writer(&mut self.0);
+        let mut writer = array.begin_nd().expect("a header");
         writer.extend(values.iter().copied()).expect("elements");
         writer.finish().expect("as many elements as the shape says");
     }
@@ -94,8 +97,9 @@ impl Npz {
 
 /// An array of an npz file.
 pub fn read<T: npyz::Deserialize>(path: &str, name: &str) -> (Vec<u64>, Vec<T>) {
-    let mut npz = npyz::npz::NpzArchive::open(path).expect("an npz file");
-    let array = npz.by_name(name).expect("an npz file").unwrap_or_else(|| panic!("no array {name}"));
+    let mut zip = ZipArchive::new(BufReader::new(File::open(path).expect("a file"))).expect("an npz file");
+    let array = zip.by_name(&format!("{name}.npy")).unwrap_or_else(|e| panic!("array {name}: {e}"));
+    let array = npyz::NpyFile::new(array).expect("an array");
     let shape = array.shape().to_vec();
     (shape, array.into_vec().expect("elements"))
 }

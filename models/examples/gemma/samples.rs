@@ -1,12 +1,14 @@
 //! Queries, keys and values of the model on a text, as a file.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 use bgz_fusion::gguf::Gguf;
 use clap::Args;
-use npyz::WriterBuilder;
-use npyz::npz::NpzWriter;
+use npyz::{WriteOptions, WriterBuilder};
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
 
 use crate::Failure;
 use crate::seen::{SeenArgs, each};
@@ -47,18 +49,19 @@ pub fn run(gguf: &Gguf, args: &SamplesArgs) -> Result<(), Failure> {
             rows.add(x, seen.tokens, config.d_head);
         }
     })?;
-    let mut npz = NpzWriter::create(&args.output)?;
+    let mut zip = ZipWriter::new(BufWriter::new(File::create(&args.output)?));
     for (block, kinds) in blocks.iter().enumerate() {
         for (kind, rows) in ["q", "k", "v"].iter().zip(kinds) {
             let d = config.d_head;
             let tokens = rows.values.len() / (rows.heads * d).max(1);
             let shape = [tokens, rows.heads, d].map(|n| n as u64);
-            let array = npz.array(&format!("layer{block}.{kind}"), Default::default())?;
-            let mut array = array.default_dtype().shape(&shape).begin_nd()?;
+            let large = size_of_val(rows.values.as_slice()) as u64 >= u64::from(u32::MAX);
+            zip.start_file(format!("layer{block}.{kind}.npy"), SimpleFileOptions::default().large_file(large))?;
+            let mut array = WriteOptions::new().default_dtype().shape(&shape).writer(&mut zip).begin_nd()?;
             array.extend(&rows.values)?;
             array.finish()?;
         }
     }
-    npz.zip_writer().finish()?.flush()?;
+    zip.finish()?.flush()?;
     Ok(())
 }
