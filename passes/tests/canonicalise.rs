@@ -205,8 +205,34 @@ fn implied_expansions() {
          out %scaled
          out %count",
     );
-    // What gives %lone its shape, %both, and what is summed.
-    assert_eq!(case.ops().iter().filter(|o| *o == "expand").count(), 3);
+    // What gives %lone its shape, %both, and %count; and what is summed, along the axis of the sum only.
+    assert_eq!(case.ops().iter().filter(|o| *o == "expand").count(), 4);
+}
+
+/// What is only repeated is reduced once, along whatever axes.
+#[test]
+fn expansions_behind_reductions() {
+    fires(
+        pass(),
+        "canonicalise@reduce-expand",
+        "in %x : f32[n, s, 1]
+         in %row : f32[3]
+         %e = expand(%x) {shape = [n, s, 5]} : f32[n, s, 5]
+         %sum = reduce_sum(%e) {axes = [1], keep_dims = false} : f32[n, 5]
+         %most = reduce_max(%e) {axes = [0, 1], keep_dims = true} : f32[1, 1, 5]
+         %all = reduce_mean(%e) {axes = [1, 2], keep_dims = false} : f32[n]
+         %rows = expand(%row) {shape = [4, 2, 3]} : f32[4, 2, 3]
+         %wide = reduce_sum(%rows) {axes = [2], keep_dims = true} : f32[4, 2, 1]
+         %first = reduce_prod(%rows) {axes = [0], keep_dims = false} : f32[2, 3]
+         %along = expand(%x) {shape = [2, n, s, 1]} : f32[2, n, s, 1]
+         %copies = reduce_min(%along) {axes = [0], keep_dims = false} : f32[n, s, 1]
+         out %sum
+         out %most
+         out %all
+         out %wide
+         out %first
+         out %copies",
+    );
 }
 
 /// The three parts of a packed projection become cuts of it.

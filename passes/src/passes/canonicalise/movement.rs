@@ -3,13 +3,14 @@
 
 use super::{known, lasting, same};
 use crate::ir::{Dim, Graph, IntArg, Op, Reduce, Slice, ValueId, slice_bounds};
-use crate::rewrite::{Match, Patch, Rule, Skip, any, leaf, op, rule};
+use crate::rewrite::{Match, Patch, Ref, Rule, Skip, any, leaf, op, rule};
 
 pub(super) fn rules() -> Vec<Box<dyn Rule>> {
     let is_reshape = |op: &Op| matches!(op, Op::Reshape { shape: IntArg::Known(_), .. });
     let is_expand = |op: &Op| matches!(op, Op::Expand { shape: IntArg::Known(_) });
     let is_transpose = |op: &Op| matches!(op, Op::Transpose { .. });
     let is_reduce = |op: &Op| matches!(op, Op::Reduce(r) if !r.keep_dims);
+    let reduces = |op: &Op| matches!(op, Op::Reduce(r) if !r.axes.is_empty());
     let is_slice = |op: &Op| matches!(op, Op::Slice(_));
     let reshaped = leaf("y", |g, v| matches!(g.op(v), Some(Op::Reshape { .. })));
     vec![
@@ -18,6 +19,7 @@ pub(super) fn rules() -> Vec<Box<dyn Rule>> {
         rule("reshape-of-reshape", op(is_reshape, [reshaped]), double_reshape),
         rule("keep-dims", op(is_reshape, [op(is_reduce, [any("x")]).named("r")]), keep_dims),
         rule("expand-of-expand", op(is_expand, [op(is_expand, [any("x")])]), double_expand),
+        rule("reduce-before-expand", op(reduces, [op(is_expand, [any("x")]).named("e")]), reduce_before_expand),
         rule("slice-bounds", op(is_slice, [any("x")]), plain_bounds),
         rule("slice-of-slice", op(is_slice, [op(is_slice, [any("x")]).named("s")]), double_slice),
         rule("drop-unit-before-transpose", op(is_reshape, [op(is_transpose, [any("x")]).named("t")]), drop_unit),
@@ -101,6 +103,29 @@ fn double_expand(g: &Graph, m: &Match) -> Result<Patch, Skip> {
     let mut patch = Patch::new();
     let shape = IntArg::Known(lasting(&g.ty(m.root).shape)?);
     let new = patch.add("", Op::Expand { shape }, [m["x"]]);
+    patch.replace(m.root, new);
+    Ok(patch)
+}
+
+/// `reduce(expand(x)) => expand(reduce(x))`, of which `x` is only expanded along the axes that are reduced: the same numbers
+/// are reduced, once instead of once for each copy
+fn reduce_before_expand(g: &Graph, m: &Match) -> Result<Patch, Skip> {
+    let Some(Op::Reduce(r)) = g.op(m.root) else { return Err(Skip::NoEffect) };
+    let (from, to) = (&g.ty(m["x"]).shape, &g.ty(m["e"]).shape);
+    let added = to.len().checked_sub(from.len()).ok_or(Skip::NoEffect)?;
+    let own = |axis: usize| axis.checked_sub(added).map_or(Dim::int(1), |a| from[a].clone());
+    let extent = |(axis, d): (usize, &Dim)| if r.axes.contains(&axis) { d.clone() } else { own(axis) };
+    let narrow: Vec<Dim> = to.iter().enumerate().map(extent).collect();
+    if narrow == *to {
+        return Err(Skip::NoEffect);
+    }
+    let mut patch = Patch::new();
+    let mut x = Ref::from(m["x"]);
+    if narrow != *from {
+        x = patch.add("narrow", Op::Expand { shape: IntArg::Known(lasting(&narrow)?) }, [x]);
+    }
+    let small = patch.add("small", Op::Reduce(r.clone()), [x]);
+    let new = patch.add("", Op::Expand { shape: IntArg::Known(lasting(&g.ty(m.root).shape)?) }, [small]);
     patch.replace(m.root, new);
     Ok(patch)
 }
