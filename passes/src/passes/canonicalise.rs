@@ -3,7 +3,8 @@
 //! constants stand on the right, and cuts sit as near to the source as they can.
 //!
 //! Every rule is exact to the bit (NaN payloads aside); what is only almost
-//! exact, such as `x + 0.0` (it turns -0.0 into 0.0), stays.
+//! exact, such as `x + 0.0` (it turns -0.0 into 0.0), stays. A reduction is of
+//! the same numbers as before; in which order they are taken is its kernel's.
 
 mod arithmetic;
 mod indexing;
