@@ -9,7 +9,7 @@
 //! Named by rows x depth x width: the linear layers of MiniLM at some lengths, and one row of a language model. Ways take
 //! turns, and a filter is a part of a name (`interleaved/mod.rs`).
 
-use bgz_fusion::kernels::linear::{Float, Packed, PackedInt8};
+use bgz_fusion::kernels::linear::{Float, Packed, PackedInt8, Weights};
 use bgz_fusion::kernels::{ByteIsa, Isa};
 use burn_backend::TensorData;
 use burn_backend::ops::FloatTensorOps;
@@ -34,12 +34,12 @@ fn product(section: &mut Section, name: String, [rows, depth, width]: [usize; 3]
     let (x, w, bias) = (numbers(rows * depth), numbers(depth * width), numbers(width));
     let out = RefCell::new(vec![0.0f32; rows * width]);
 
-    let packed = |float| Packed::new(&w, depth, width, false, float).expect("lengths that fit");
+    let packed = |float| Packed::new(Weights::new(&w, depth, width), float).expect("lengths that fit");
     let apply = |packed: Packed| {
         let (x, bias, out) = (&x, &bias, &out);
         move || packed.apply(black_box(x), Some(bias), black_box(&mut out.borrow_mut())).expect("lengths that fit")
     };
-    let int8 = PackedInt8::new(&w, depth, width, false).expect("lengths that fit");
+    let int8 = PackedInt8::new(Weights::new(&w, depth, width)).expect("lengths that fit");
 
     let gemm = GemmExecutor::<f32>::new();
     let library = gemm.prepack_b(NdTensorView::from_data([depth, width], &w[..]));

@@ -17,12 +17,7 @@ pub struct Tensor {
 /// A cache line: the unit of allocation, for its alignment.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
-pub(crate) struct Line([u8; 64]);
-
-impl Line {
-    /// All zero.
-    pub(crate) const ZERO: Line = Line([0; 64]);
-}
+struct Line([u8; 64]);
 
 /// Rust types that are elements of a [`Tensor`].
 pub trait Element: Pod {

@@ -5,12 +5,11 @@ use super::ExecError;
 use crate::mapped;
 use crate::tensor::Tensor;
 use bgz_kernels::Isa;
-use bgz_kernels::linear::{self, Float};
+use bgz_kernels::linear::{self, Float, Weights};
 use bgz_passes::ir::{Constant, DType, Precision};
 use bytes::Bytes;
 use rten_gemm::{GemmExecutor, PackedBMatrix};
-use rten_tensor::{Matrix, NdTensorView};
-use std::borrow::Cow;
+use rten_tensor::NdTensorView;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -73,26 +72,23 @@ impl PackedWeights {
             return Ok(e.packed.clone());
         }
         let (rows, cols) = (*rows, rest.iter().product());
-        let (values, transposed) = match arrangement {
-            Arrangement::Plain => (f32s(bytes), false),
-            Arrangement::Transposed => (f32s(bytes), true),
-            Arrangement::Windows | Arrangement::Spread => {
-                let channels = *rest.first().ok_or_else(unfit)?;
-                (channels_last(&f32s(bytes), rows, channels).into(), arrangement == Arrangement::Windows)
-            }
-        };
+        let transposed = matches!(arrangement, Arrangement::Transposed | Arrangement::Windows);
         let (depth, width) = if transposed { (cols, rows) } else { (rows, cols) };
+        let mut weights = Weights::from_bytes(bytes, depth, width).transposed(transposed);
+        if let Arrangement::Windows | Arrangement::Spread = arrangement {
+            weights = weights.channels_last(*rest.first().ok_or_else(unfit)?);
+        }
         let packed = if Isa::current() == Isa::Scalar {
-            let view = NdTensorView::from_data([rows, cols], &*values);
-            let matrix: Matrix = if transposed { view.transposed() } else { view };
-            PackedMatrix::Library(GemmExecutor::<f32>::new().prepack_b(matrix))
+            let values = weights.values().map_err(|_| unfit())?;
+            let view = NdTensorView::from_data([depth, width], &*values);
+            PackedMatrix::Library(GemmExecutor::<f32>::new().prepack_b(view))
         } else if precision == Precision::Int8
-            && let Ok(packed) = linear::PackedInt8::new(&values, depth, width, transposed)
+            && let Ok(packed) = linear::PackedInt8::new(weights)
         {
             PackedMatrix::Int8(packed)
         } else {
             let float = if precision == Precision::Bf16 { Float::Bf16 } else { Float::F32 };
-            PackedMatrix::Kernel(linear::Packed::new(&values, depth, width, transposed, float).map_err(|_| unfit())?)
+            PackedMatrix::Kernel(linear::Packed::new(weights, float).map_err(|_| unfit())?)
         };
         let packed = Arc::new(packed);
         // Kernels read what was packed.
@@ -126,26 +122,5 @@ impl PackedWeights {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Entry>> {
         // An entry is inserted whole, so a panic elsewhere leaves the map sound.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// `[rows, channels, positions]` as `[rows, positions, channels]`.
-fn channels_last(values: &[f32], rows: usize, channels: usize) -> Vec<f32> {
-    let mut out = vec![0.0; values.len()];
-    let (row, channels) = ((values.len() / rows.max(1)).max(1), channels.max(1));
-    let positions = row / channels;
-    for (to, from) in out.chunks_exact_mut(row).zip(values.chunks_exact(row)) {
-        for (i, to) in to.iter_mut().enumerate() {
-            *to = from[i % channels * positions + i / channels];
-        }
-    }
-    out
-}
-
-/// The bytes as `f32`, copied only if they are not aligned.
-fn f32s(bytes: &[u8]) -> Cow<'_, [f32]> {
-    match bytemuck::try_cast_slice(bytes) {
-        Ok(s) => Cow::Borrowed(s),
-        Err(_) => Cow::Owned(bytemuck::pod_collect_to_vec(bytes)),
     }
 }

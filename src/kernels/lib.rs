@@ -26,6 +26,7 @@ mod isa;
 pub mod linear;
 mod list;
 mod math;
+mod memory;
 pub mod overlap;
 mod parallel;
 pub mod peak;
@@ -43,6 +44,7 @@ pub mod ulp;
 pub use encode::{Book, BookError, Parts};
 pub use isa::{ByteIsa, Isa, IsaError};
 pub use list::{KernelInfo, list, unary_bound};
+pub use memory::Memory;
 pub use parallel::alone;
 pub use scan::{Shape, Units, quantise_row};
 /// For kernels that lie with what they are for, as those of GGUF blocks do.

@@ -3,7 +3,7 @@
 use super::Isa;
 use super::attention::{Attention, Layout, Mask, Operands, Scoring};
 use super::chain::{Elementwise, Program};
-use super::linear::{Float, Packed};
+use super::linear::{Float, Packed, Weights};
 use super::rows::{self, Reduction};
 use bgz_passes::ir::{Binary, DType, Expr, Unary};
 use std::time::{Duration, Instant};
@@ -135,7 +135,7 @@ fn row_kernel(kernel: Rows, x: &[f32], out: &mut [f32]) {
 
 fn linear(x: &[f32], out: &mut [f32]) -> f64 {
     const SIDE: usize = 64;
-    let Ok(packed) = Packed::new(x, COLS, SIDE, false, Float::F32) else { return f64::NAN };
+    let Ok(packed) = Packed::new(Weights::new(x, COLS, SIDE), Float::F32) else { return f64::NAN };
     let bias = Some(&x[..SIDE]);
     time(SIDE * ELEMENTS, || {
         let done = packed.apply(x, bias, &mut out[..SIDE * SIDE]);

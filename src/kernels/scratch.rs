@@ -1,11 +1,8 @@
 //! Memory a kernel needs while it runs: buffers of each thread, grown once.
 
+use crate::memory::Line;
 use std::cell::RefCell;
 use std::thread::LocalKey;
-
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
 
 thread_local! {
     static OWN: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };

@@ -4,7 +4,8 @@
 //! on the number of threads. Of bf16 it has the bits of f32 products of the rounded numbers, but where a CPU multiplies bf16 itself,
 //! which may add the two of a lane in another order and take subnormal numbers for zero.
 
-use super::{Cut, LinearError, Operands, length};
+use super::{Branch, Cut, LinearError, Operands, Panels, Weights, number};
+use crate::memory::Memory;
 use crate::simd::{self, Kernel, Simd};
 use crate::tile::{Bf16, F32, Format, PANEL, Product, most_rows, product, tiles};
 use crate::{Isa, scratch};
@@ -42,74 +43,79 @@ pub struct Packed {
     panel: usize,
     /// Lanes of a column: numbers, or pairs of them.
     lanes: usize,
-    /// From `start` on, at a cache line: panel after panel, each `lanes` rows of `panel` lanes, those beyond `width` zero.
-    memory: Vec<u32>,
-    start: usize,
+    /// Panel after panel, each `lanes` rows of `panel` lanes of 32 bits, those beyond `width` zero.
+    memory: Memory,
+}
+
+impl Panels for Packed {
+    #[inline(always)]
+    fn depth(&self) -> usize {
+        self.depth
+    }
+
+    #[inline(always)]
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    #[inline(always)]
+    fn panel(&self) -> usize {
+        self.panel
+    }
 }
 
 impl Packed {
-    /// Packs weights for [`Isa::current`]: `weights` is `[depth, width]` row-major, or `[width, depth]` if `transposed`.
+    /// Packs weights for [`Isa::current`].
     ///
     /// # Errors
-    /// `weights` has another length, or is too large to be padded to whole panels.
-    pub fn new(
-        weights: &[f32],
-        depth: usize,
-        width: usize,
-        transposed: bool,
-        float: Float,
-    ) -> Result<Self, LinearError> {
+    /// There are more or fewer of them than their extents say, or they are too large to be padded to whole panels.
+    pub fn new(weights: Weights<'_>, float: Float) -> Result<Self, LinearError> {
         match float {
-            Float::F32 => Self::pack::<F32>(weights, depth, width, transposed, float),
-            Float::Bf16 => Self::pack::<Bf16>(weights, depth, width, transposed, float),
+            Float::F32 => Self::pack::<F32>(weights, float),
+            Float::Bf16 => Self::pack::<Bf16>(weights, float),
         }
     }
 
-    fn pack<T: Format>(
-        weights: &[f32],
-        depth: usize,
-        width: usize,
-        transposed: bool,
-        float: Float,
-    ) -> Result<Self, LinearError> {
-        length("weights", weights.len(), depth.checked_mul(width))?;
+    fn pack<T: Format>(weights: Weights<'_>, float: Float) -> Result<Self, LinearError> {
+        let numbers = weights.numbers()?;
+        let Weights { depth, width, transposed, channels, .. } = weights;
         let isa = Isa::current();
         let panel = PANEL * isa.lanes();
         let lanes = depth.div_ceil(T::NUMBERS);
         let too_large = || LinearError::TooLarge { depth, width };
         let size = width.checked_next_multiple_of(panel).and_then(|w| w.checked_mul(lanes)).ok_or_else(too_large)?;
-        let room = size.checked_add(LINE).filter(|&n| n <= isize::MAX as usize / size_of::<u32>());
-        // Zeroed pages are first written, and so placed, by the threads that pack.
-        let mut memory = vec![0; room.ok_or_else(too_large)?];
-        let start = memory.as_ptr().align_offset(LINE * size_of::<u32>()).min(LINE);
-        if depth > 0 {
-            memory[start..start + size].par_chunks_exact_mut(lanes * panel).enumerate().for_each(|(i, to)| {
+        let bytes = size.checked_mul(size_of::<u32>()).ok_or_else(too_large)?;
+        // Its pages are first written, and so placed, by the threads that pack.
+        let mut memory = Memory::shared(bytes).ok_or_else(too_large)?;
+        // Of none there would be places without end.
+        if size > 0 {
+            let places = weights.places();
+            memory.numbers().par_chunks_exact_mut(lanes * panel).enumerate().for_each(|(i, to)| {
                 let columns = i * panel..((i + 1) * panel).min(width);
-                if transposed {
+                if transposed || channels.is_some() {
                     // By blocks, so that the lines written stay in the cache.
                     for first in (0..lanes).step_by(LINE) {
                         for (x, column) in columns.clone().enumerate() {
-                            let column = &weights[column * depth..(column + 1) * depth];
-                            let some = column[first * T::NUMBERS..].chunks(T::NUMBERS).take(LINE);
-                            for (k, numbers) in some.enumerate() {
-                                let second = if T::NUMBERS > 1 { numbers.get(1).copied() } else { None };
-                                to[(first + k) * panel + x] = T::lane([numbers[0], second.unwrap_or(0.0)]);
+                            let at = |k: usize| if k < depth { number(&numbers[places.of(k, column)]) } else { 0.0 };
+                            for k in first..(first + LINE).min(lanes) {
+                                let second = if T::NUMBERS > 1 { at(k * T::NUMBERS + 1) } else { 0.0 };
+                                to[k * panel + x] = T::lane([at(k * T::NUMBERS), second]);
                             }
                         }
                     }
                 } else {
                     for (k, to) in to.chunks_exact_mut(panel).enumerate() {
-                        let row = |k: usize| if k < depth { &weights[k * width..][columns.clone()] } else { &[] };
+                        let row = |k: usize| if k < depth { &numbers[k * width..][columns.clone()] } else { &[] };
                         let first = row(k * T::NUMBERS);
                         let second = if T::NUMBERS > 1 { row(k * T::NUMBERS + 1) } else { &[] };
-                        for (x, (to, &number)) in to.iter_mut().zip(first).enumerate() {
-                            *to = T::lane([number, second.get(x).copied().unwrap_or(0.0)]);
+                        for (x, (to, first)) in to.iter_mut().zip(first).enumerate() {
+                            *to = T::lane([number(first), second.get(x).map_or(0.0, number)]);
                         }
                     }
                 }
             });
         }
-        Ok(Self { isa, float, depth, width, panel, lanes, memory, start })
+        Ok(Self { isa, float, depth, width, panel, lanes, memory })
     }
 
     /// Rows of the weights: numbers of a row of `x`.
@@ -129,7 +135,7 @@ impl Packed {
 
     /// Bytes they take.
     pub fn bytes(&self) -> usize {
-        self.memory.len() * size_of::<u32>()
+        self.memory.len()
     }
 
     /// Writes `x . w + bias` to `out`: `x` is `[rows, depth]`, `bias` `[width]`, `out` `[rows, width]`. Large products are
@@ -148,35 +154,50 @@ impl Packed {
     /// # Errors
     /// Those of `apply`.
     pub fn apply_apart(&self, x: (&[f32], usize), bias: Option<&[f32]>, out: &mut [f32]) -> Result<(), LinearError> {
-        self.apply_by(x, bias, out, &|job, start, end| match self.float {
-            Float::F32 => simd::run(self.isa, Piece::<F32>::new(job, start, end)),
-            Float::Bf16 => simd::run_bf16(self.isa, Piece::<Bf16>::new(job, start, end)),
+        Self::branches(x, &mut [Branch::new(self, bias, out)])
+    }
+
+    /// As [`apply`](Self::apply), of the same rows with several weights, as one product: they have one depth, and were packed
+    /// for the same instruction set and the same numbers. Each result has the bits it has alone.
+    ///
+    /// # Errors
+    /// Those of `apply`; weights that were packed differently.
+    pub fn apply_all(x: &[f32], branches: &mut [Branch<'_, Self>]) -> Result<(), LinearError> {
+        let apart = branches.first().map_or(0, |b| b.weights.depth);
+        Self::branches((x, apart), branches)
+    }
+
+    fn branches(x: (&[f32], usize), branches: &mut [Branch<'_, Self>]) -> Result<(), LinearError> {
+        let Some(&Self { isa, float, .. }) = branches.first().map(|b| b.weights) else { return Ok(()) };
+        Self::branches_by(x, branches, &|job, start, end| match float {
+            Float::F32 => simd::run(isa, Piece::<F32>::new(job, start, end)),
+            Float::Bf16 => simd::run_bf16(isa, Piece::<Bf16>::new(job, start, end)),
         })
     }
 
-    /// [`Packed::apply_apart`] with what runs pieces from one to another.
-    pub(super) fn apply_by(
-        &self,
+    /// [`Packed::branches`] with what runs pieces from one to another.
+    pub(super) fn branches_by(
         x: (&[f32], usize),
-        bias: Option<&[f32]>,
-        out: &mut [f32],
+        branches: &mut [Branch<'_, Self>],
         run: &(impl Fn(&Job<'_>, usize, usize) + Sync),
     ) -> Result<(), LinearError> {
-        let operands = Operands::new(x, bias, out, [self.depth, self.width])?;
-        let rows = operands.rows;
-        let most = (GROUP / self.depth.max(1)).max(most_rows(self.isa.lanes()));
-        let cut = Cut::new(rows, most, self.width.div_ceil(self.panel));
-        let job = Job { packed: self, operands, cut };
-        // Multiply-adds of a vector of 16.
-        let work = rows.saturating_mul(self.depth).saturating_mul(self.width.div_ceil(LINE));
-        cut.run(work, &|start, end| run(&job, start, end));
+        let operands = Operands::new(x, branches)?;
+        let Some(&Self { isa, float, depth, lanes, .. }) = branches.first().map(|b| b.weights) else { return Ok(()) };
+        if branches.iter().any(|b| (b.weights.isa, b.weights.float, b.weights.depth) != (isa, float, depth)) {
+            return Err(LinearError::Mixed);
+        }
+        let most = (GROUP / depth.max(1)).max(most_rows(isa.lanes()));
+        let cut = Cut::new(operands.rows, most, operands.panels());
+        let job = Job { operands, depth, lanes, cut };
+        cut.run(job.operands.work(), &|start, end| run(&job, start, end));
         Ok(())
     }
 }
 
 pub(super) struct Job<'a> {
-    packed: &'a Packed,
-    operands: Operands<'a>,
+    operands: Operands<'a, Packed>,
+    depth: usize,
+    lanes: usize,
     cut: Cut,
 }
 
@@ -199,7 +220,7 @@ impl<T: Format> Kernel for Piece<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let job = self.job;
-        let Packed { depth, lanes, .. } = *job.packed;
+        let Job { depth, lanes, .. } = *job;
         for (rows, panels) in job.cut.groups(self.start, self.end) {
             let from = job.operands.apart;
             let x = job.operands.x[rows.start * from..].as_ptr();
@@ -269,26 +290,34 @@ impl Job<'_> {
     /// The products of some rows with some panels; `x` is the first of the rows and how far they are apart.
     #[inline(always)]
     fn rows<S: Simd, T: Format>(&self, s: S, x: (*const f32, usize), rows: Range<usize>, panels: Range<usize>) {
-        let Packed { lanes, width, panel, .. } = *self.packed;
-        let step = (panel / tiles::<S, T>(rows.len()).max(1)).max(1);
-        for i in panels {
-            let first = i * panel;
-            // SAFETY: panel i, and the columns of it that there are in the result and the bias.
-            unsafe {
-                let b = self.packed.memory.as_ptr().add(self.packed.start + first * lanes).cast::<f32>();
-                let out = self.operands.out.add(rows.start * width + first);
-                let mut p = Product::new(x, b, lanes, (out, width));
-                // Behind the last panel nothing is worth fetching.
-                if i + 1 < self.cut.panels {
-                    (p.ahead, p.ahead_step) = (b.add(lanes * panel), step);
-                }
-                let bias = self.operands.bias(first);
-                match width - first {
-                    left if left >= panel => {
-                        p.start = bias;
-                        product::<S, T, PANEL>(s, p, rows.len());
+        let lanes = self.lanes;
+        for (branch, next, panels) in self.operands.split(panels) {
+            let Packed { width, panel, ref memory, .. } = *branch.weights;
+            let step = (panel / tiles::<S, T>(rows.len()).max(1)).max(1);
+            for i in panels {
+                let first = i * panel;
+                // SAFETY: panel i, and the columns of it that there are in the result and the bias.
+                unsafe {
+                    let b = memory.as_ptr().cast::<f32>().add(first * lanes);
+                    let out = branch.out.add(rows.start * width + first);
+                    let mut p = Product::new(x, b, lanes, (out, width));
+                    // Behind the last panel of all nothing is worth fetching.
+                    let ahead = if first + panel < width {
+                        Some(b.add(lanes * panel))
+                    } else {
+                        next.map(|w| w.memory.as_ptr().cast())
+                    };
+                    if let Some(ahead) = ahead {
+                        (p.ahead, p.ahead_step) = (ahead, step);
                     }
-                    left => part::<S, T>(s, p, bias, rows.len(), left),
+                    let bias = branch.bias(first);
+                    match width - first {
+                        left if left >= panel => {
+                            p.start = bias;
+                            product::<S, T, PANEL>(s, p, rows.len());
+                        }
+                        left => part::<S, T>(s, p, bias, rows.len(), left),
+                    }
                 }
             }
         }

@@ -3,8 +3,9 @@
 //! A number is coded as `round(x * 127 / max|x|)` of its row or column. Sums are exact integers, so a result depends
 //! neither on the other rows nor on the instruction set.
 
-use super::{Cut, LinearError, Operands, length};
+use super::{Branch, Cut, LinearError, Operands, Panels, Weights};
 use crate::int8::{self, PANEL, Product, Queries, groups, pack_keys, pack_queries, panel_bytes};
+use crate::memory::Memory;
 use crate::simd::{ByteKernel, ByteSimd, run_bytes};
 use crate::strided::Rows;
 use crate::{ByteIsa, scratch};
@@ -29,20 +30,37 @@ pub struct PackedInt8 {
     /// Columns of a panel.
     panel: usize,
     /// Panel after panel, `[group of 4 rows][column][4]`.
-    codes: Vec<u8>,
+    codes: Memory,
     /// What 1 stands for in each column, up to whole panels.
     scales: Vec<f32>,
 }
 
+impl Panels for PackedInt8 {
+    #[inline(always)]
+    fn depth(&self) -> usize {
+        self.depth
+    }
+
+    #[inline(always)]
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    #[inline(always)]
+    fn panel(&self) -> usize {
+        self.panel
+    }
+}
+
 impl PackedInt8 {
-    /// Codes and packs weights for [`ByteIsa::current`]: `weights` is `[depth, width]` row-major, or `[width, depth]` if
-    /// `transposed`. A column that is not all finite makes every result in it NaN.
+    /// Codes and packs weights for [`ByteIsa::current`]. A column that is not all finite makes every result in it NaN.
     ///
     /// # Errors
-    /// `weights` has another length, is too large to be padded to whole panels, or so deep (66311 rows) that a sum could
-    /// overflow.
-    pub fn new(weights: &[f32], depth: usize, width: usize, transposed: bool) -> Result<Self, LinearError> {
-        length("weights", weights.len(), depth.checked_mul(width))?;
+    /// There are more or fewer of them than their extents say, they are too large to be padded to whole panels, or so deep
+    /// (66311 rows) that a sum could overflow.
+    pub fn new(weights: Weights<'_>) -> Result<Self, LinearError> {
+        let Weights { depth, width, .. } = weights;
+        weights.numbers()?;
         let level = ByteIsa::current();
         let lanes = level.lanes();
         let panel = PANEL * lanes;
@@ -52,14 +70,16 @@ impl PackedInt8 {
         if depth > MAX_DEPTH || size > isize::MAX as usize || padded > isize::MAX as usize / size_of::<f32>() {
             return Err(too_large());
         }
-        let (mut codes, mut scales) = (vec![0; size], vec![0.0; padded]);
+        let (mut codes, mut scales) = (Memory::shared(size).ok_or_else(too_large)?, vec![0.0; padded]);
+        let (values, transposed) = weights.aligned()?;
         if depth > 0 {
-            let panels = codes.par_chunks_exact_mut(panel_bytes(depth, lanes)).zip(scales.par_chunks_exact_mut(panel));
+            let panels =
+                codes.bytes().par_chunks_exact_mut(panel_bytes(depth, lanes)).zip(scales.par_chunks_exact_mut(panel));
             panels.enumerate().for_each(|(i, (codes, scales))| {
                 let first = i * panel;
                 let (start, row, inner) = if transposed { (first * depth, depth, 1) } else { (first, 1, width) };
                 let (row, inner) = (row as isize, inner as isize);
-                let rows = Rows { x: weights[start..].as_ptr(), row, inner, d: depth, mean: std::ptr::null() };
+                let rows = Rows { x: values[start..].as_ptr(), row, inner, d: depth, mean: std::ptr::null() };
                 let n = panel.min(width - first);
                 run_bytes(level, Pack { rows, n, codes, scales });
             });
@@ -89,12 +109,24 @@ impl PackedInt8 {
     /// # Errors
     /// A slice has another length; `out` decides the number of rows.
     pub fn apply(&self, x: &[f32], bias: Option<&[f32]>, out: &mut [f32]) -> Result<(), LinearError> {
-        let operands = Operands::new((x, self.depth), bias, out, [self.depth, self.width])?;
-        let cut = Cut::new(operands.rows, GROUP, self.width.div_ceil(self.panel));
+        Self::apply_all(x, &mut [Branch::new(self, bias, out)])
+    }
+
+    /// As [`apply`](Self::apply), of the same rows with several weights, as one product, for which rows are coded once: the
+    /// weights have one depth and were packed for the same instruction set. Each result has the bits it has alone.
+    ///
+    /// # Errors
+    /// Those of `apply`; weights that were packed differently.
+    pub fn apply_all(x: &[f32], branches: &mut [Branch<'_, Self>]) -> Result<(), LinearError> {
+        let Some(&Self { level, depth, .. }) = branches.first().map(|b| b.weights) else { return Ok(()) };
+        let operands = Operands::new((x, depth), branches)?;
+        if branches.iter().any(|b| (b.weights.level, b.weights.depth) != (level, depth)) {
+            return Err(LinearError::Mixed);
+        }
+        let cut = Cut::new(operands.rows, GROUP, operands.panels());
+        let job = Job { operands, depth, cut };
         // A vector of products is four of f32.
-        let work = operands.rows.saturating_mul(self.depth / 4 + 1).saturating_mul(self.width.div_ceil(16));
-        let job = Job { packed: self, operands, cut };
-        cut.run(work, &|start, end| run_bytes(self.level, Piece { job: &job, start, end }));
+        cut.run(job.operands.work().div_ceil(4), &|start, end| run_bytes(level, Piece { job: &job, start, end }));
         Ok(())
     }
 }
@@ -117,8 +149,8 @@ impl ByteKernel for Pack<'_> {
 }
 
 struct Job<'a> {
-    packed: &'a PackedInt8,
-    operands: Operands<'a>,
+    operands: Operands<'a, PackedInt8>,
+    depth: usize,
     cut: Cut,
 }
 
@@ -134,7 +166,7 @@ impl ByteKernel for Piece<'_> {
     #[inline(always)]
     fn run<S: ByteSimd>(self, s: S) {
         let job = self.job;
-        let depth = job.packed.depth;
+        let depth = job.depth;
         for (rows, panels) in job.cut.groups(self.start, self.end) {
             let n = rows.len();
             let codes = (n * 4 * groups(depth)).next_multiple_of(LINE);
@@ -161,7 +193,7 @@ impl ByteKernel for Group<'_> {
     #[inline(always)]
     fn run<S: ByteSimd>(self, s: S) {
         let Self { job, rows, panels, room, codes } = self;
-        let (n, depth) = (rows.len(), job.packed.depth);
+        let (n, depth) = (rows.len(), job.depth);
         let scales = room.wrapping_add(codes).cast::<f32>();
         let starts = scales.wrapping_add(n).cast::<i32>();
         let x = job.operands.x[rows.start * depth..rows.end * depth].as_ptr();
@@ -176,26 +208,31 @@ impl Job<'_> {
     /// The products of some coded rows with some panels.
     #[inline(always)]
     fn rows<S: ByteSimd>(&self, s: S, q: Queries, rows: Range<usize>, panels: Range<usize>) {
-        let PackedInt8 { depth, width, panel, .. } = *self.packed;
+        let depth = self.depth;
         let bytes = panel_bytes(depth, S::LANES);
-        for i in panels {
-            let first = i * panel;
-            // SAFETY: panel i, and the columns of it that there are in the result and the bias.
-            unsafe {
-                let codes = self.packed.codes.as_ptr().add(i * bytes);
-                let out = self.operands.out.add(rows.start * width + first);
-                let mut p = Product::new(q, (codes, self.packed.scales.as_ptr().add(first)), depth, (out, width));
-                if i + 1 < self.cut.panels {
-                    let tiles = rows.len().div_ceil(S::DOT_ROWS).max(1);
-                    (p.ahead, p.ahead_step) = (codes.add(bytes), (4 * panel / tiles).max(1));
-                }
-                let bias = self.operands.bias(first);
-                match width - first {
-                    left if left >= panel => {
-                        p.start = bias;
-                        int8::scores::<S, PANEL>(s, p, rows.len());
+        for (branch, next, panels) in self.operands.split(panels) {
+            let PackedInt8 { width, panel, ref codes, ref scales, .. } = *branch.weights;
+            for i in panels {
+                let first = i * panel;
+                // SAFETY: panel i, and the columns of it that there are in the result and the bias.
+                unsafe {
+                    let codes = codes.as_ptr().add(i * bytes);
+                    let out = branch.out.add(rows.start * width + first);
+                    let mut p = Product::new(q, (codes, scales.as_ptr().add(first)), depth, (out, width));
+                    let ahead =
+                        if first + panel < width { Some(codes.add(bytes)) } else { next.map(|w| w.codes.as_ptr()) };
+                    if let Some(ahead) = ahead {
+                        let tiles = rows.len().div_ceil(S::DOT_ROWS).max(1);
+                        (p.ahead, p.ahead_step) = (ahead, (4 * panel / tiles).max(1));
                     }
-                    left => part(s, p, bias, rows.len(), left),
+                    let bias = branch.bias(first);
+                    match width - first {
+                        left if left >= panel => {
+                            p.start = bias;
+                            int8::scores::<S, PANEL>(s, p, rows.len());
+                        }
+                        left => part(s, p, bias, rows.len(), left),
+                    }
                 }
             }
         }

@@ -2,7 +2,8 @@
 //!
 //! Weights are packed into panels as wide as the register tile, so that a tile reads its panel from front to back. A group
 //! of rows stays in the second-level cache while all panels pass; while one is multiplied the next is fetched, for a panel
-//! is read only a few times and would else be waited for.
+//! is read only a few times and would else be waited for. Several weights that the same rows meet, as those of queries, keys
+//! and values do, are one product with a result for each: their panels pass one after the other.
 //!
 //! `float.rs` multiplies in f32, or bf16: [`Packed`]. `int8.rs` in i8, of which weights have a scale for each column and rows one
 //! each: [`PackedInt8`].
@@ -16,6 +17,8 @@ pub use float::{Float, Packed};
 pub use int8::PackedInt8;
 
 use super::parallel;
+use std::borrow::Cow;
+use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Operands that do not fit together, or are too large.
@@ -39,6 +42,9 @@ pub enum LinearError {
         /// Columns.
         width: usize,
     },
+    /// Products of the same rows with weights that were not packed alike.
+    #[error("weights packed for another instruction set, or of other numbers")]
+    Mixed,
 }
 
 fn length(name: &'static str, got: usize, want: Option<usize>) -> Result<(), LinearError> {
@@ -48,38 +54,148 @@ fn length(name: &'static str, got: usize, want: Option<usize>) -> Result<(), Lin
     }
 }
 
-/// What a product is made of, seen to fit.
-#[derive(Clone, Copy)]
-struct Operands<'a> {
-    x: &'a [f32],
+/// Weights `[depth, width]` to be packed.
+#[derive(Clone, Copy, Debug)]
+pub struct Weights<'a> {
+    /// Of f32, at any address: a file has them where it will.
+    bytes: &'a [u8],
+    depth: usize,
+    width: usize,
+    transposed: bool,
+    /// Of the axis that lies last, where it is given as `[channels, positions]` and taken as `[positions, channels]`.
+    channels: Option<usize>,
+}
+
+/// An f32 at any address.
+type Number = [u8; size_of::<f32>()];
+
+impl<'a> Weights<'a> {
+    /// `values` is `[depth, width]`, row-major.
+    pub fn new(values: &'a [f32], depth: usize, width: usize) -> Self {
+        Self::from_bytes(bytemuck::cast_slice(values), depth, width)
+    }
+
+    /// As [`new`](Self::new), of the bytes of f32 in native order, which need not be aligned.
+    pub fn from_bytes(bytes: &'a [u8], depth: usize, width: usize) -> Self {
+        Self { bytes, depth, width, transposed: false, channels: None }
+    }
+
+    /// The same numbers as `[width, depth]`, if `transposed`.
+    pub fn transposed(self, transposed: bool) -> Self {
+        Self { transposed, ..self }
+    }
+
+    /// As those of a convolution: the axis that lies last is given as so many channels of positions, and taken as positions of
+    /// channels.
+    pub fn channels_last(self, channels: usize) -> Self {
+        Self { channels: Some(channels), ..self }
+    }
+
+    /// `[depth, width]` row-major, copied only if they do not lie so.
+    pub fn values(&self) -> Result<Cow<'a, [f32]>, LinearError> {
+        match self.aligned()? {
+            (values, false) => Ok(values),
+            (_, true) => self.collected(),
+        }
+    }
+
+    /// The numbers as `f32`, and whether they are `[width, depth]`.
+    fn aligned(&self) -> Result<(Cow<'a, [f32]>, bool), LinearError> {
+        match bytemuck::try_cast_slice(self.bytes) {
+            Ok(values) if self.channels.is_none() => Ok((values.into(), self.transposed)),
+            _ => Ok((self.collected()?, false)),
+        }
+    }
+
+    /// A copy, `[depth, width]` row-major.
+    fn collected(&self) -> Result<Cow<'a, [f32]>, LinearError> {
+        let numbers = self.numbers()?;
+        if numbers.is_empty() {
+            return Ok(Cow::Borrowed(&[]));
+        }
+        let places = self.places();
+        let mut values = Vec::with_capacity(numbers.len());
+        for row in 0..self.depth {
+            values.extend((0..self.width).map(|column| number(&numbers[places.of(row, column)])));
+        }
+        Ok(values.into())
+    }
+
+    /// The numbers where they are, as many as there have to be.
+    fn numbers(&self) -> Result<&'a [Number], LinearError> {
+        // A rest of bytes is a number too few, or too many.
+        let (numbers, rest) = self.bytes.as_chunks();
+        let want = self.depth.checked_mul(self.width);
+        let more = usize::from(!rest.is_empty() && want == Some(numbers.len()));
+        length("weights", numbers.len() + more, want)?;
+        let last = if self.transposed { self.depth } else { self.width };
+        match self.channels {
+            Some(channels) if last > 0 && last.checked_rem(channels) != Some(0) => {
+                Err(LinearError::Length { name: "channels", got: channels, want: last })
+            }
+            _ => Ok(numbers),
+        }
+    }
+
+    /// Where the numbers are, of as many as [`numbers`](Self::numbers) has seen, and at least one.
+    fn places(&self) -> Places {
+        let last = if self.transposed { self.depth } else { self.width };
+        let positions = self.channels.and_then(|c| last.checked_div(c));
+        let channels = self.channels.filter(|&c| c > 0).unwrap_or(last.max(1));
+        let inner = (0..last).map(|i| i % channels * positions.unwrap_or(1) + i / channels).collect();
+        Places { inner, outer: last, transposed: self.transposed }
+    }
+}
+
+/// Where the numbers of weights are.
+struct Places {
+    /// Of the axis that lies last.
+    inner: Vec<usize>,
+    /// From one of the other axis to the next.
+    outer: usize,
+    transposed: bool,
+}
+
+impl Places {
+    /// The index of a number.
+    #[inline(always)]
+    fn of(&self, row: usize, column: usize) -> usize {
+        let (inner, outer) = if self.transposed { (row, column) } else { (column, row) };
+        outer * self.outer + self.inner[inner]
+    }
+}
+
+/// The number that these are the bytes of.
+#[inline(always)]
+fn number(bytes: &Number) -> f32 {
+    f32::from_ne_bytes(*bytes)
+}
+
+/// One of several products of the same rows `x`: `x . weights + bias`, written to `out`.
+pub struct Branch<'a, W> {
+    weights: &'a W,
     bias: Option<&'a [f32]>,
     out: *mut f32,
-    rows: usize,
-    /// From one row of `x` to the next.
-    apart: usize,
+    len: usize,
+    life: PhantomData<&'a mut [f32]>,
 }
 
 // SAFETY: `out` is a slice that lives while the threads run; pieces write elements of their own.
-unsafe impl Sync for Operands<'_> {}
+unsafe impl<W: Sync> Sync for Branch<'_, W> {}
 
-impl<'a> Operands<'a> {
-    /// `out` decides the number of rows; those of `x` start `apart` from each other.
-    fn new(
-        (x, apart): (&'a [f32], usize),
-        bias: Option<&'a [f32]>,
-        out: &mut [f32],
-        [depth, width]: [usize; 2],
-    ) -> Result<Self, LinearError> {
-        let rows = out.len().checked_div(width).unwrap_or(0);
-        length("out", out.len(), rows.checked_mul(width))?;
-        if width > 0 {
-            let last = rows.checked_sub(1).map_or(Some(0), |n| n.checked_mul(apart)?.checked_add(depth));
-            length("x", x.len(), last)?;
-        }
-        if let Some(bias) = bias {
-            length("bias", bias.len(), Some(width))?;
-        }
-        Ok(Self { x, bias, out: out.as_mut_ptr(), rows, apart })
+// SAFETY: it is a slice that nobody else has, and references.
+unsafe impl<W: Sync> Send for Branch<'_, W> {}
+
+impl<'a, W> Branch<'a, W> {
+    /// `bias` is `[width]`, `out` `[rows, width]`.
+    pub fn new(weights: &'a W, bias: Option<&'a [f32]>, out: &'a mut [f32]) -> Self {
+        Self { weights, bias, out: out.as_mut_ptr(), len: out.len(), life: PhantomData }
+    }
+
+    /// Weights, bias and result, for whoever multiplies by other means.
+    pub fn parts(&mut self) -> (&'a W, Option<&'a [f32]>, &mut [f32]) {
+        // SAFETY: the slice that it was made of, which nobody else has.
+        (self.weights, self.bias, unsafe { std::slice::from_raw_parts_mut(self.out, self.len) })
     }
 
     /// The bias from a column on; null if there is none.
@@ -89,6 +205,73 @@ impl<'a> Operands<'a> {
     unsafe fn bias(&self, column: usize) -> *const f32 {
         // SAFETY: the caller's promise.
         self.bias.map_or(std::ptr::null(), |b| unsafe { b.as_ptr().add(column) })
+    }
+}
+
+/// Weights in panels.
+trait Panels {
+    /// Numbers of a row of `x`.
+    fn depth(&self) -> usize;
+    /// Numbers of a row of the result.
+    fn width(&self) -> usize;
+    /// Columns of a panel.
+    fn panel(&self) -> usize;
+
+    fn panels(&self) -> usize {
+        self.width().div_ceil(self.panel())
+    }
+}
+
+/// What products of the same rows are made of, seen to fit.
+struct Operands<'a, W> {
+    x: &'a [f32],
+    rows: usize,
+    /// From one row of `x` to the next.
+    apart: usize,
+    branches: &'a [Branch<'a, W>],
+}
+
+impl<'a, W: Panels> Operands<'a, W> {
+    /// The results decide the number of rows; those of `x` start `apart` from each other.
+    fn new((x, apart): (&'a [f32], usize), branches: &'a [Branch<'a, W>]) -> Result<Self, LinearError> {
+        let rows = branches.iter().find_map(|b| b.len.checked_div(b.weights.width())).unwrap_or(0);
+        for Branch { weights, bias, len, .. } in branches {
+            let width = weights.width();
+            length("out", *len, rows.checked_mul(width))?;
+            if width > 0 {
+                let last = rows.checked_sub(1).map_or(Some(0), |n| n.checked_mul(apart)?.checked_add(weights.depth()));
+                length("x", x.len(), last)?;
+            }
+            if let Some(bias) = bias {
+                length("bias", bias.len(), Some(width))?;
+            }
+        }
+        Ok(Self { x, rows, apart, branches })
+    }
+
+    /// Panels of all weights.
+    fn panels(&self) -> usize {
+        self.branches.iter().map(|b| b.weights.panels()).sum()
+    }
+
+    /// Multiply-adds of a vector of 16.
+    fn work(&self) -> usize {
+        let columns: usize = self.branches.iter().map(|b| b.weights.width().div_ceil(16)).sum();
+        self.rows.saturating_mul(self.branches.first().map_or(0, |b| b.weights.depth())).saturating_mul(columns)
+    }
+
+    /// Some of all panels as those of each branch; the branch behind it is given, too.
+    #[inline(always)]
+    fn split(&self, panels: Range<usize>) -> impl Iterator<Item = (&'a Branch<'a, W>, Option<&'a W>, Range<usize>)> {
+        let branches = self.branches;
+        let mut before = 0;
+        branches.iter().enumerate().filter_map(move |(i, branch)| {
+            let own = branch.weights.panels();
+            let [start, end] = [panels.start, panels.end].map(|p| p.saturating_sub(before).min(own));
+            before += own;
+            let next = branches.get(i + 1).map(|b| b.weights);
+            (start < end).then_some((branch, next, start..end))
+        })
     }
 }
 

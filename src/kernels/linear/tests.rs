@@ -35,7 +35,7 @@ fn check(shape @ [rows, depth, width]: [usize; 3], with_bias: bool, transposed: 
     let given = if transposed { transpose(&w, depth, width) } else { w };
     forced::on_each(|| {
         for float in [Float::F32, Float::Bf16] {
-            let packed = Packed::new(&given, depth, width, transposed, float).unwrap();
+            let packed = Packed::new(Weights::new(&given, depth, width).transposed(transposed), float).unwrap();
             for (way, out) in in_every_way(&packed, (&x, depth), bias, rows) {
                 assert_eq!(out, want, "{shape:?} {float:?} {way}");
             }
@@ -55,7 +55,8 @@ fn in_every_way(packed: &Packed, x: (&[f32], usize), bias: Option<&[f32]>, rows:
         let mut way = |name: &str, run: fn(Piece<'_, Bf16>) -> Option<()>| {
             out.fill(f32::NAN);
             let lacks = AtomicBool::new(false);
-            let done = packed.apply_by(x, bias, &mut out, &|job, start, end| {
+            let branches = &mut [Branch::new(packed, bias, &mut out)];
+            let done = Packed::branches_by(x, branches, &|job, start, end| {
                 lacks.fetch_or(run(Piece::new(job, start, end)).is_none(), Ordering::Relaxed);
             });
             done.unwrap();
@@ -80,14 +81,14 @@ fn numbers_are_rounded_to_bf16_and_nothing_else_is() {
     let unrounded = naive(&x, &w, Some(&bias), [rows, depth, width]);
     let off = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     forced::on_each(|| {
-        let packed = Packed::new(&w, depth, width, false, Float::Bf16).unwrap();
+        let packed = Packed::new(Weights::new(&w, depth, width), Float::Bf16).unwrap();
         for (way, out) in in_every_way(&packed, (&x, depth), Some(&bias), rows) {
             assert!(off(&out, &want) < 1e-5, "{way}: {}", off(&out, &want));
             assert!((1e-3..0.1).contains(&off(&out, &unrounded)), "{way}: {}", off(&out, &unrounded));
         }
     });
-    let halves = Packed::new(&w, depth, width, false, Float::Bf16).unwrap().bytes();
-    let whole = Packed::new(&w, depth, width, false, Float::F32).unwrap().bytes();
+    let halves = Packed::new(Weights::new(&w, depth, width), Float::Bf16).unwrap().bytes();
+    let whole = Packed::new(Weights::new(&w, depth, width), Float::F32).unwrap().bytes();
     assert!((0.5..0.52).contains(&(halves as f64 / whole as f64)), "{halves} of {whole}");
 }
 
@@ -122,14 +123,14 @@ fn rows_that_overlap_or_lie_apart() {
         let want = naive(&cut, &w, None, [rows, depth, width]);
         forced::on_each(|| {
             for float in [Float::F32, Float::Bf16] {
-                let packed = Packed::new(&w, depth, width, false, float).unwrap();
+                let packed = Packed::new(Weights::new(&w, depth, width), float).unwrap();
                 for (way, out) in in_every_way(&packed, (&x, apart), None, rows) {
                     assert_eq!(out, want, "{apart} apart, {float:?} {way}");
                 }
             }
         });
     }
-    let packed = Packed::new(&[1.0; 6], 2, 3, false, Float::F32).unwrap();
+    let packed = Packed::new(Weights::new(&[1.0; 6], 2, 3), Float::F32).unwrap();
     let error = packed.apply_apart((&[0.0; 5], 4), None, &mut [0.0; 6]).unwrap_err();
     assert_eq!(error, LinearError::Length { name: "x", got: 5, want: 6 });
 }
@@ -145,7 +146,7 @@ fn a_product_is_the_same_bits_whatever_is_beside_it_and_however_it_is_cut() {
     let (x, w, bias) = (noise(rows * depth, 1), noise(depth * width, 2), noise(width, 3));
     let pool = |threads: usize| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     for float in [Float::F32, Float::Bf16] {
-        let packed = Packed::new(&w, depth, width, false, float).unwrap();
+        let packed = Packed::new(Weights::new(&w, depth, width), float).unwrap();
         let run = |threads: usize| {
             let mut out = vec![0.0; rows * width];
             pool(threads).install(|| packed.apply(&x, Some(&bias), &mut out)).unwrap();
@@ -165,7 +166,7 @@ fn what_is_not_a_number_stays_in_its_row_and_column() {
         let (mut x, mut w) = (whole(3 * 5, 1), whole(5 * 3, 2));
         (x[5], w[1]) = (f32::INFINITY, f32::NAN);
         for float in [Float::F32, Float::Bf16] {
-            let packed = Packed::new(&w, 5, 3, false, float).unwrap();
+            let packed = Packed::new(Weights::new(&w, 5, 3), float).unwrap();
             for (way, out) in in_every_way(&packed, (&x, 5), None, 3) {
                 let finite: Vec<bool> = out.iter().map(|v| v.is_finite()).collect();
                 assert_eq!(finite, [true, false, true, false, false, false, true, false, true], "{float:?} {way}");
@@ -177,13 +178,13 @@ fn what_is_not_a_number_stays_in_its_row_and_column() {
 #[test]
 fn what_does_not_fit_is_refused() {
     let long = |name, got, want| Err(LinearError::Length { name, got, want });
-    assert_eq!(Packed::new(&[0.0; 5], 2, 3, false, Float::Bf16).map(|_| ()), long("weights", 5, 6));
-    let packed = Packed::new(&[0.0; 6], 2, 3, false, Float::F32).unwrap();
+    assert_eq!(Packed::new(Weights::new(&[0.0; 5], 2, 3), Float::Bf16).map(|_| ()), long("weights", 5, 6));
+    let packed = Packed::new(Weights::new(&[0.0; 6], 2, 3), Float::F32).unwrap();
     let mut out = [0.0; 6];
     assert_eq!(packed.apply(&[0.0; 4], None, &mut out[..5]), long("out", 5, 3));
     assert_eq!(packed.apply(&[0.0; 5], None, &mut out), long("x", 5, 4));
     assert_eq!(packed.apply(&[0.0; 4], Some(&[0.0; 2]), &mut out), long("bias", 2, 3));
-    let huge = Packed::new(&[], 0, usize::MAX, false, Float::F32).map(|_| ());
+    let huge = Packed::new(Weights::new(&[], 0, usize::MAX), Float::F32).map(|_| ());
     assert_eq!(huge, Err(LinearError::TooLarge { depth: 0, width: usize::MAX }));
 }
 
@@ -212,7 +213,7 @@ fn check_int8([rows, depth, width]: [usize; 3], with_bias: bool, transposed: boo
     }
     let given = if transposed { transpose(&w, depth, width) } else { w };
     forced::on_each_level(|level| {
-        let packed = PackedInt8::new(&given, depth, width, transposed).unwrap();
+        let packed = PackedInt8::new(Weights::new(&given, depth, width).transposed(transposed)).unwrap();
         let mut out = vec![f32::NAN; rows * width];
         packed.apply(&x, bias, &mut out).unwrap();
         assert_eq!(out, want, "{:?} {level}", [rows, depth, width]);
@@ -236,7 +237,7 @@ fn int8_products_are_near_those_of_f32() {
     let (x, w) = (noise(rows * depth, 1), noise(depth * width, 2));
     let want = naive(&x, &w, None, [rows, depth, width]);
     let mut out = vec![0.0; rows * width];
-    PackedInt8::new(&w, depth, width, false).unwrap().apply(&x, None, &mut out).unwrap();
+    PackedInt8::new(Weights::new(&w, depth, width)).unwrap().apply(&x, None, &mut out).unwrap();
     let norm = |v: &mut dyn Iterator<Item = f32>| v.map(|x| x * x).sum::<f32>().sqrt();
     let error = norm(&mut out.iter().zip(&want).map(|(a, b)| a - b)) / norm(&mut want.iter().copied());
     assert!(error < 0.02, "{error}");
@@ -245,13 +246,13 @@ fn int8_products_are_near_those_of_f32() {
 #[test]
 fn int8_products_of_no_depth_no_rows_and_what_is_not_a_number() {
     forced::on_each_level(|_| {
-        let none = PackedInt8::new(&[], 0, 3, false).unwrap();
+        let none = PackedInt8::new(Weights::new(&[], 0, 3)).unwrap();
         let mut out = [9.0; 6];
         none.apply(&[], Some(&[1.0, 2.0, 3.0]), &mut out).unwrap();
         assert_eq!(out, [1.0, 2.0, 3.0, 1.0, 2.0, 3.0]);
         none.apply(&[], None, &mut []).unwrap();
 
-        let packed = PackedInt8::new(&[1.0, f32::NAN, 3.0, 4.0, 5.0, 6.0], 2, 3, false).unwrap();
+        let packed = PackedInt8::new(Weights::new(&[1.0, f32::NAN, 3.0, 4.0, 5.0, 6.0], 2, 3)).unwrap();
         let mut out = [0.0; 9];
         packed.apply(&[1.0, 1.0, 1.0, f32::INFINITY, 1.0, 1.0], None, &mut out).unwrap();
         let finite: Vec<bool> = out.iter().map(|v| v.is_finite()).collect();
@@ -261,13 +262,137 @@ fn int8_products_of_no_depth_no_rows_and_what_is_not_a_number() {
 
 #[test]
 fn int8_weights_that_do_not_fit_are_refused() {
-    let refused = |depth, width, n| PackedInt8::new(&vec![0.0; n], depth, width, false).err().unwrap();
+    let refused = |depth, width, n| PackedInt8::new(Weights::new(&vec![0.0; n], depth, width)).err().unwrap();
     assert_eq!(refused(2, 3, 5), LinearError::Length { name: "weights", got: 5, want: 6 });
     assert_eq!(refused(70_000, 1, 70_000), LinearError::TooLarge { depth: 70_000, width: 1 });
     assert_eq!(refused(0, usize::MAX, 0), LinearError::TooLarge { depth: 0, width: usize::MAX });
-    let packed = PackedInt8::new(&[0.0; 6], 2, 3, true).unwrap();
+    let packed = PackedInt8::new(Weights::new(&[0.0; 6], 2, 3).transposed(true)).unwrap();
     let error = packed.apply(&[0.0; 4], None, &mut [0.0; 5]).unwrap_err();
     assert_eq!(error, LinearError::Length { name: "out", got: 5, want: 3 });
+}
+
+/// What weights make of the same rows as one product, and each alone, by `alone` and `all`.
+fn together<W>(
+    x: &[f32],
+    rows: usize,
+    weights: &[(W, Vec<f32>)],
+    alone: impl Fn(&W, &[f32], &mut [f32]),
+    all: impl Fn(&mut [Branch<'_, W>]),
+) where
+    W: Panels,
+{
+    let room = || weights.iter().map(|(w, _)| vec![f32::NAN; rows * w.width()]).collect::<Vec<_>>();
+    let (mut want, mut got) = (room(), room());
+    for ((w, bias), out) in weights.iter().zip(&mut want) {
+        alone(w, bias, out);
+    }
+    let mut branches: Vec<_> = weights.iter().zip(&mut got).map(|((w, b), out)| Branch::new(w, Some(b), out)).collect();
+    all(&mut branches);
+    assert_eq!(got, want, "{} numbers, {rows} rows", x.len());
+}
+
+#[test]
+fn several_weights_are_one_product_with_the_bits_of_each() {
+    // The last is cut for threads, in panels and in groups of rows; 512 floats a row are copied.
+    for (rows, depth, widths) in [(1, 9, [33, 1, 64]), (13, 20, [0, 70, 5]), (300, 512, [96, 40, 200])] {
+        let x = noise(rows * depth, 1);
+        let weights = widths.map(|width| (noise(depth * width, width), noise(width, 3)));
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        forced::on_each(|| {
+            for float in [Float::F32, Float::Bf16] {
+                let packed = weights.clone().map(|(w, b)| {
+                    let packed = Packed::new(Weights::new(&w, depth, b.len()), float).unwrap();
+                    (packed, b)
+                });
+                let alone = |w: &Packed, b: &[f32], out: &mut [f32]| w.apply(&x, Some(b), out).unwrap();
+                together(&x, rows, &packed, alone, |all| pool.install(|| Packed::apply_all(&x, all)).unwrap());
+            }
+        });
+        forced::on_each_level(|_| {
+            let packed = weights.clone().map(|(w, b)| {
+                let packed = PackedInt8::new(Weights::new(&w, depth, b.len())).unwrap();
+                (packed, b)
+            });
+            let alone = |w: &PackedInt8, b: &[f32], out: &mut [f32]| w.apply(&x, Some(b), out).unwrap();
+            together(&x, rows, &packed, alone, |all| pool.install(|| PackedInt8::apply_all(&x, all)).unwrap());
+        });
+    }
+    Packed::apply_all(&[1.0], &mut []).unwrap();
+    PackedInt8::apply_all(&[1.0], &mut []).unwrap();
+}
+
+#[test]
+fn weights_that_do_not_go_together_are_refused() {
+    let packed = |depth, float| Packed::new(Weights::new(&vec![0.5; depth * 2], depth, 2), float).unwrap();
+    let (whole, half, deep) = (packed(3, Float::F32), packed(3, Float::Bf16), packed(4, Float::F32));
+    let both = |other: &Packed, rows: usize| {
+        let (mut a, mut b) = ([0.0; 4], vec![0.0; 2 * rows]);
+        let mut branches = [Branch::new(&whole, None, &mut a), Branch::new(other, None, &mut b)];
+        Packed::apply_all(&[1.0; 6], &mut branches)
+    };
+    assert_eq!(both(&whole, 2), Ok(()));
+    assert_eq!(both(&half, 2), Err(LinearError::Mixed));
+    assert_eq!(both(&deep, 2), Err(LinearError::Length { name: "x", got: 6, want: 7 }));
+    assert_eq!(both(&whole, 1), Err(LinearError::Length { name: "out", got: 2, want: 4 }));
+    let (mut a, mut b) = ([0.0; 4], [0.0; 4]);
+    let coded = |depth| PackedInt8::new(Weights::new(&vec![0.5; depth * 2], depth, 2)).unwrap();
+    let (shallow, deep) = (coded(3), coded(4));
+    let branches = &mut [Branch::new(&shallow, None, &mut a), Branch::new(&deep, None, &mut b)];
+    assert!(PackedInt8::apply_all(&[1.0; 6], branches).is_err());
+}
+
+#[test]
+fn weights_are_packed_from_any_address() {
+    let (x, w) = (noise(3 * 7, 1), noise(7 * 40, 2));
+    let bytes: Vec<u8> = w.iter().flat_map(|v| v.to_ne_bytes()).collect();
+    for offset in 0..5 {
+        let moved = [&vec![0; offset], &bytes[..]].concat();
+        for transposed in [false, true] {
+            let there = Weights::from_bytes(&moved[offset..], 7, 40).transposed(transposed);
+            let here = Weights::new(&w, 7, 40).transposed(transposed);
+            let [mut got, mut want] = [[f32::NAN; 120]; 2];
+            for float in [Float::F32, Float::Bf16] {
+                Packed::new(there, float).unwrap().apply(&x, None, &mut got).unwrap();
+                Packed::new(here, float).unwrap().apply(&x, None, &mut want).unwrap();
+                assert_eq!(got, want);
+            }
+            PackedInt8::new(there).unwrap().apply(&x, None, &mut got).unwrap();
+            PackedInt8::new(here).unwrap().apply(&x, None, &mut want).unwrap();
+            assert_eq!(got, want);
+        }
+        let cut = Weights::from_bytes(&bytes[..bytes.len() - 1], 7, 40);
+        assert_eq!(cut.numbers().err(), Some(LinearError::Length { name: "weights", got: 279, want: 280 }));
+    }
+}
+
+#[test]
+fn weights_of_convolutions_are_packed_channels_last() {
+    let [outer, channels, positions] = [40, 3, 4];
+    let last = channels * positions;
+    let w = noise(outer * last, 1);
+    let turned: Vec<f32> =
+        (0..w.len()).map(|i| w[i / last * last + i % channels * positions + i % last / channels]).collect();
+    for transposed in [false, true] {
+        let [depth, width] = if transposed { [last, outer] } else { [outer, last] };
+        let x = noise(3 * depth, 2);
+        let given = Weights::new(&w, depth, width).transposed(transposed).channels_last(channels);
+        let want = Weights::new(&turned, depth, width).transposed(transposed);
+        assert_eq!(given.values(), want.values());
+        let [mut a, mut b] = [[f32::NAN; 120]; 2];
+        let (a, b) = (&mut a[..3 * width], &mut b[..3 * width]);
+        for float in [Float::F32, Float::Bf16] {
+            Packed::new(given, float).unwrap().apply(&x, None, a).unwrap();
+            Packed::new(want, float).unwrap().apply(&x, None, b).unwrap();
+            assert_eq!(a, b);
+        }
+        PackedInt8::new(given).unwrap().apply(&x, None, a).unwrap();
+        PackedInt8::new(want).unwrap().apply(&x, None, b).unwrap();
+        assert_eq!(a, b);
+    }
+    let uneven = |channels| Packed::new(Weights::new(&[0.0; 8], 2, 4).channels_last(channels), Float::F32).err();
+    assert_eq!(uneven(3), Some(LinearError::Length { name: "channels", got: 3, want: 4 }));
+    assert_eq!(uneven(0), Some(LinearError::Length { name: "channels", got: 0, want: 4 }));
+    assert_eq!(uneven(2), None);
 }
 
 proptest! {
