@@ -10,7 +10,7 @@ mod softmax;
 mod tests;
 
 pub use norm::{add_layer_norm, layer_norm, rms_norm};
-pub use reduce::{Reduction, reduce};
+pub use reduce::{Reduction, reduce, reduce_columns};
 pub(super) use softmax::{exp_row, max_row};
 pub use softmax::{log_softmax, log_softmax_in_place, softmax, softmax_in_place, softmax_masked};
 
@@ -75,7 +75,7 @@ impl<F: RowFn> Kernel for Rows<F> {
 /// The pointers in `f` are valid for all those rows, and rows do not share
 /// anything that is written.
 unsafe fn each_row<F: RowFn>(isa: Isa, rows: usize, cols: usize, cost: usize, f: F) {
-    let pieces = parallel::pieces((rows * cols / 16).saturating_mul(cost));
+    let pieces = parallel::pieces((rows.saturating_mul(cols) / 16).saturating_mul(cost));
     parallel::split(0, rows, pieces, &|start, end| simd::run(isa, Rows { f, start, end }));
 }
 

@@ -1,4 +1,4 @@
-//! One number for each row.
+//! One number for each row, or for each column of a stack of rows.
 
 use super::{Isa, RowError, RowFn, check, each_row, rows_of};
 use crate::math;
@@ -102,5 +102,98 @@ pub fn reduce(kind: Reduction, x: &[f32], out: &mut [f32], cols: usize) -> Resul
     let f = Reduce { kind, x: x.as_ptr(), out: out.as_mut_ptr(), cols };
     // SAFETY: the slices have the rows checked above.
     unsafe { each_row(Isa::current(), rows, cols, 2, f) };
+    Ok(())
+}
+
+/// Columns that are taken through all rows together: four vectors of AVX-512, which are neighbours in the cache.
+const STRIP: usize = 64;
+
+/// Rows that are added up before they are added to the sum of those before: of n rows, the error of a sum is that of
+/// 64 + n / 64 additions, not of n.
+const BLOCK: usize = 64;
+
+#[derive(Clone, Copy)]
+struct Columns {
+    kind: Reduction,
+    x: *const f32,
+    out: *mut f32,
+    rows: usize,
+    cols: usize,
+}
+
+// SAFETY: made of slices that live while the threads run; each strip is touched by one thread.
+unsafe impl Sync for Columns {}
+
+impl RowFn for Columns {
+    #[inline(always)]
+    unsafe fn row<S: Simd>(self, s: S, strip: usize) {
+        const { assert!(STRIP.is_multiple_of(4 * S::LANES)) }
+        let strips = self.cols.div_ceil(STRIP);
+        let (stack, first) = (strip / strips, strip % strips * STRIP);
+        let width = STRIP.min(self.cols - first);
+        // SAFETY: a checked stack of rows, and its columns from `first` on.
+        let (x, out) =
+            unsafe { (self.x.add(stack * self.rows * self.cols + first), self.out.add(stack * self.cols + first)) };
+        let mut at = 0;
+        while at < width {
+            // SAFETY: so many columns there are in the strip.
+            unsafe {
+                let (x, out) = (x.add(at), out.add(at));
+                if at + 4 * S::LANES <= width {
+                    self.vectors::<S, 4>(s, x, out, S::LANES);
+                    at += 4 * S::LANES;
+                } else {
+                    self.vectors::<S, 1>(s, x, out, S::LANES.min(width - at));
+                    at += S::LANES;
+                }
+            }
+        }
+    }
+}
+
+impl Columns {
+    /// V vectors of columns, of each of which `lanes` are wanted.
+    ///
+    /// # Safety
+    /// There are so many columns from `x` and `out` on.
+    #[inline(always)]
+    unsafe fn vectors<S: Simd, const V: usize>(self, s: S, x: *const f32, out: *mut f32, lanes: usize) {
+        let Self { kind, rows, cols, .. } = self;
+        let start = s.splat(kind.identity());
+        let mut all = [start; V];
+        for block in (0..rows).step_by(BLOCK) {
+            let mut some = [start; V];
+            for row in block..(block + BLOCK).min(rows) {
+                for (v, some) in some.iter_mut().enumerate() {
+                    // SAFETY: columns of a row, as promised; several vectors are whole.
+                    let x = unsafe {
+                        let x = x.add(row * cols + v * S::LANES);
+                        if V > 1 { s.load(x) } else { s.load_upto(x, lanes) }
+                    };
+                    *some = kind.combine(s, *some, x);
+                }
+            }
+            for (all, some) in all.iter_mut().zip(some) {
+                *all = kind.combine(s, *all, some);
+            }
+        }
+        for (v, all) in all.into_iter().enumerate() {
+            let y = if kind == Reduction::Mean { s.div(all, s.splat(rows as f32)) } else { all };
+            // SAFETY: as promised.
+            unsafe { s.store_upto(out.add(v * S::LANES), y, lanes) };
+        }
+    }
+}
+
+/// Reduces each column of each stack of rows: `x` is `[stacks, rows, cols]`, `out` `[stacks, cols]`, whose length gives the
+/// number of stacks. A sum of many rows is one of sums of 64.
+pub fn reduce_columns(kind: Reduction, x: &[f32], out: &mut [f32], [rows, cols]: [usize; 2]) -> Result<(), RowError> {
+    let stacks = rows_of("out", out.len(), cols)?;
+    let want = rows.checked_mul(cols).and_then(|n| n.checked_mul(stacks)).unwrap_or(usize::MAX);
+    check("x", x.len(), want, cols)?;
+    let f = Columns { kind, x: x.as_ptr(), out: out.as_mut_ptr(), rows, cols };
+    let strips = cols.div_ceil(STRIP);
+    // SAFETY: the slices have the stacks checked above, each of so many strips.
+    unsafe { each_row(Isa::current(), stacks * strips, rows.saturating_mul(STRIP), 2, f) };
     Ok(())
 }

@@ -159,6 +159,67 @@ fn reductions_of_rows() {
 }
 
 #[test]
+fn reductions_of_columns() {
+    on_each(|| {
+        for (rows, cols) in [(1, 1), (3, 5), (64, 64), (65, 70), (200, 130), (2, 1000)] {
+            let x: Vec<f32> = data(3 * rows * cols).iter().map(|x| 1.0 + x / 100.0).collect();
+            type Case = (Reduction, f64, fn(f64, f64) -> f64);
+            let cases: [Case; 5] = [
+                (Reduction::Sum, 0.0, |a, b| a + b),
+                (Reduction::Mean, 0.0, |a, b| a + b),
+                (Reduction::Max, f64::NEG_INFINITY, f64::max),
+                (Reduction::Min, f64::INFINITY, f64::min),
+                (Reduction::Prod, 1.0, |a, b| a * b),
+            ];
+            for (kind, start, f) in cases {
+                let mut out = vec![f32::NAN; 3 * cols];
+                reduce_columns(kind, &x, &mut out, [rows, cols]).unwrap();
+                let mut want = vec![start; 3 * cols];
+                for (i, &x) in x.iter().enumerate() {
+                    let want = &mut want[i / (rows * cols) * cols + i % cols];
+                    *want = f(*want, x.into());
+                }
+                if kind == Reduction::Mean {
+                    want.iter_mut().for_each(|w| *w /= rows as f64);
+                }
+                close(&out, &want, 1e-5);
+            }
+            // One that is not a number has its own column only.
+            let mut x = x;
+            x[rows * cols] = f32::NAN;
+            for kind in [Reduction::Max, Reduction::Min, Reduction::Sum, Reduction::Prod] {
+                let mut out = vec![0.0; 3 * cols];
+                reduce_columns(kind, &x, &mut out, [rows, cols]).unwrap();
+                let lost: Vec<usize> = (0..out.len()).filter(|&i| out[i].is_nan()).collect();
+                assert_eq!(lost, [cols], "{kind:?} of {rows} x {cols}");
+            }
+        }
+    });
+}
+
+#[test]
+fn columns_have_the_same_bits_whoever_adds_them() {
+    let (rows, cols) = (700, 1300);
+    let x = data(2 * rows * cols);
+    let run = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let mut out = vec![0.0; 2 * cols];
+        pool.install(|| reduce_columns(Reduction::Sum, &x, &mut out, [rows, cols])).unwrap();
+        out
+    };
+    assert_eq!(run(1), run(3));
+}
+
+#[test]
+fn many_rows_are_added_in_parts() {
+    // One by one the sum would stay at 2^24.
+    let x = vec![1.0f32; (1 << 24) + (1 << 20)];
+    let mut out = [0.0; 1];
+    reduce_columns(Reduction::Sum, &x, &mut out, [x.len(), 1]).unwrap();
+    assert_eq!(out[0], x.len() as f32);
+}
+
+#[test]
 fn nothing_is_fine() {
     on_each(|| {
         let mut out = [7.0; 2];
@@ -166,6 +227,11 @@ fn nothing_is_fine() {
         assert_eq!(out, [0.0, 0.0]);
         reduce(Reduction::Max, &[], &mut out, 0).unwrap();
         assert_eq!(out, [f32::NEG_INFINITY; 2]);
+        reduce_columns(Reduction::Sum, &[], &mut out, [0, 2]).unwrap();
+        assert_eq!(out, [0.0, 0.0]);
+        reduce_columns(Reduction::Mean, &[], &mut out, [0, 1]).unwrap();
+        assert!(out.iter().all(|v| v.is_nan()));
+        reduce_columns(Reduction::Mean, &[], &mut [], [3, 0]).unwrap();
         softmax(&[], &mut [], 4, 1.0).unwrap();
         softmax(&[], &mut [], 0, 1.0).unwrap();
         layer_norm(&[], None, None, 1e-5, &mut [], 4).unwrap();
@@ -183,6 +249,9 @@ fn lengths_that_do_not_fit_are_refused() {
     assert!(layer_norm(&x, None, Some(&x[1..]), 1e-5, &mut out, 7).is_err());
     assert!(add_layer_norm(&x, &x[1..], None, None, 1e-5, &mut out, 7).is_err());
     assert!(reduce(Reduction::Sum, &x, &mut out, 7).is_err());
+    assert!(reduce_columns(Reduction::Sum, &x, &mut out, [2, 7]).is_err());
+    assert!(reduce_columns(Reduction::Sum, &x, &mut out, [usize::MAX, 7]).is_err());
+    assert!(reduce_columns(Reduction::Sum, &x, &mut out, [1, 2]).is_err());
     assert!(softmax(&x, &mut out, 0, 1.0).is_err());
 }
 
