@@ -3,7 +3,7 @@
 
 use bgz_fusion::backends::{Flex, Inner, NdArray};
 use bgz_fusion::exec::{ExecError, PackedWeights, Plan};
-use bgz_fusion::{Error, Graph, OnnxModel, Pipeline, Tensor, Type};
+use bgz_fusion::{DType, Error, Graph, OnnxModel, Pipeline, Tensor, Type};
 use bgz_passes::eval;
 use bgz_passes::eval::testing::Check;
 use bgz_passes::ir::{Constant, Op, Precision, parse};
@@ -211,9 +211,7 @@ graphs! {
 #[test]
 fn packed_weights_either_way_round() {
     let mut graph = Graph::new("g");
-    let x = graph
-        .add_input("x", Type::new(bgz_fusion::DType::F32, ["b".into(), bgz_fusion::ir::Dim::from(3usize)]))
-        .unwrap();
+    let x = graph.add_input("x", Type::new(DType::F32, ["b".into(), bgz_fusion::ir::Dim::from(3usize)])).unwrap();
     let values: Vec<f32> = (0..12).map(|i| i as f32 - 5.0).collect();
     let w = graph.add_const("w", Constant::f32s([3, 4], &values).unwrap());
     let wt = graph.add_const("wt", Constant::f32s([4, 3], &values).unwrap());
@@ -229,14 +227,8 @@ fn packed_weights_either_way_round() {
         check_on::<Flex>(&graph, &Check::new(), seed, "flex");
     }
     // A packed product is what a constant weight is lowered to.
-    let plan = Plan::new(
-        &graph,
-        &[Type::new(bgz_fusion::DType::F32, [2usize, 3])],
-        &PackedWeights::default(),
-        Flex::inner(),
-        None,
-    )
-    .unwrap();
+    let plan = Plan::new(&graph, &[Type::new(DType::F32, [2usize, 3])], &PackedWeights::default(), Flex::inner(), None)
+        .unwrap();
     assert_eq!(plan.steps().map(|s| s.kernel).collect::<Vec<_>>(), ["gemm packed"; 3]);
 }
 
@@ -259,7 +251,7 @@ fn activations_softmax_and_norms_of_f32_have_kernels() {
     )
     .unwrap();
     let model: OnnxModel = OnnxModel::from_graph(graph);
-    let f32s = |shape: &[usize]| Type::new(bgz_fusion::DType::F32, shape.iter().copied());
+    let f32s = |shape: &[usize]| Type::new(DType::F32, shape.iter().copied());
     let plan = model.plan(&[f32s(&[2, 3, 10]), f32s(&[10])]).unwrap();
     let inner: Vec<_> = plan.steps().filter(|s| s.kernel == "inner").collect();
     assert!(inner.is_empty(), "{inner:?}");
@@ -270,7 +262,7 @@ fn feed_forward() -> Graph {
     use bgz_fusion::ir::{Binary, Dim, Reduce, ReduceKind, Unary};
     let values = |n: usize, scale: f32| (0..n).map(|i| ((i * 37 % 101) as f32 - 50.0) * scale).collect::<Vec<_>>();
     let mut g = Graph::new("feed_forward");
-    let ty = Type::new(bgz_fusion::DType::F32, [Dim::from(2usize), "n".into(), Dim::from(16usize)]);
+    let ty = Type::new(DType::F32, [Dim::from(2usize), "n".into(), Dim::from(16usize)]);
     let x = g.add_input("x", ty.clone()).unwrap();
     let residual = g.add_input("residual", ty).unwrap();
     let mut constant = |name: &str, shape: &[usize], scale| {
@@ -297,7 +289,7 @@ fn feed_forward() -> Graph {
 #[test]
 fn what_treats_rows_alike_runs_by_blocks_of_rows() {
     let graph = feed_forward();
-    let types = |n: usize| [0; 2].map(|_| Type::new(bgz_fusion::DType::F32, [2, n, 16]));
+    let types = |n: usize| [0; 2].map(|_| Type::new(DType::F32, [2, n, 16]));
     let kernels = |n: usize, threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let plan = || Plan::new(&graph, &types(n), &PackedWeights::default(), Flex::inner(), None).unwrap();
@@ -317,6 +309,96 @@ fn what_treats_rows_alike_runs_by_blocks_of_rows() {
             pool.install(|| check_on::<Flex>(&graph, &check, 5, "flex"));
         }
     }
+}
+
+/// Embeddings with their norm, three products of the same rows, and a masked mean over the sequence: over `[2, n]`.
+fn embeddings() -> Graph {
+    use bgz_fusion::ir::{Binary, Dim, Expr, Float, IntArg, Reduce, ReduceKind};
+    let values =
+        |n: usize, seed: usize| (0..n).map(|i| ((i + seed) * 37 % 101) as f32 * 0.02 - 1.0).collect::<Vec<_>>();
+    let mut g = Graph::new("embeddings");
+    let rows: [Dim; 2] = [2.into(), "n".into()];
+    let [ids, mask] = ["ids", "mask"].map(|name| g.add_input(name, Type::new(DType::I64, rows.clone())).unwrap());
+    let floats = |shape: [Dim; 3]| Type::new(DType::F32, shape);
+    let places = g.add_input("places", floats([1.into(), "n".into(), 16.into()])).unwrap();
+    let scene = g.add_input("scene", floats([2.into(), 1.into(), 16.into()])).unwrap();
+    let mut constant = |name: &str, shape: &[usize]| {
+        g.add_const(name, Constant::f32s(shape, &values(shape.iter().product(), name.len())).unwrap())
+    };
+    let words = constant("words", &[7, 16]);
+    let [a, b, c] = [20, 40, 16].map(|width| constant(&format!("to_{width}"), &[16, width]));
+    let bias = constant("bias", &[16]);
+    let linear = Op::Linear { trans_w: false, precision: Precision::Exact };
+    let word = g.add("word", Op::Gather { axis: 0 }, &[words, ids]).unwrap();
+    let keep = g.add("keep", Op::Cast(DType::F32), &[mask]).unwrap();
+    let shape = IntArg::Known(vec![2.into(), "n".into(), 1.into()]);
+    let column = g.add("column", Op::Reshape { shape, zero_copies: false }, &[keep]).unwrap();
+    let sum: Expr = "a + b + c".parse().unwrap();
+    let x = g.add("x", Op::Fused(sum), &[word, places, scene]).unwrap();
+    let y = g.add("y", Op::LayerNorm { eps: Float(1e-5) }, &[x]).unwrap();
+    let p = g.add("p", linear.clone(), &[y, a]).unwrap();
+    let q = g.add("q", linear.clone(), &[y, b]).unwrap();
+    let r = g.add("r", linear, &[y, c, bias]).unwrap();
+    let s = g.add("s", Op::Binary(Binary::Mul), &[r, column]).unwrap();
+    let mean = Reduce { kind: ReduceKind::Mean, axes: vec![1], keep_dims: false };
+    let mean = g.add("mean", Op::Reduce(mean), &[s]).unwrap();
+    for (name, v) in [("p", p), ("q", q), ("mean", mean)] {
+        g.add_output(name, v).unwrap();
+    }
+    g
+}
+
+#[test]
+fn embeddings_and_what_is_repeated_are_read_by_blocks_of_rows() {
+    let graph = embeddings();
+    let steps = |n: usize| {
+        let given = |shape: &[usize], dtype| Type::new(dtype, shape.to_vec());
+        let ids = given(&[2, n], DType::I64);
+        let types = [ids.clone(), ids, given(&[1, n, 16], DType::F32), given(&[2, 1, 16], DType::F32)];
+        let plan = Plan::new(&graph, &types, &PackedWeights::default(), Flex::inner(), None).unwrap();
+        plan.steps().map(|s| (s.kernel, s.op)).collect::<Vec<_>>()
+    };
+    for (n, threads) in [(30, 1), (48, 1), (97, 2), (100, 3)] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let steps = steps(n);
+            let steps: Vec<_> = steps.iter().map(|(kernel, op)| (*kernel, op.as_str())).collect();
+            if n < 48 {
+                // The products are one.
+                assert_eq!(steps[4], ("gemm packed", "linear + linear + linear"));
+            } else {
+                let all = "gather + fused + layer_norm + linear + linear + linear + mul";
+                assert_eq!(steps, [("elementwise", "cast"), ("rows", all), ("rows", "reduce_mean")]);
+            }
+            let check = Check::new().bind("n", n).ints_of("ids", -7..=6).ints_of("mask", 0..=1);
+            check_on::<Flex>(&graph, &check, 5, "flex");
+        });
+    }
+}
+
+/// Products of the same rows are one step unless there is another product between them, and memory is not kept for them.
+#[test]
+fn products_of_the_same_rows_are_one_step() {
+    let linear = Op::Linear { trans_w: false, precision: Precision::Exact };
+    let mut g = Graph::new("same_rows");
+    let x = g.add_input("x", Type::new(DType::F32, [3usize, 4])).unwrap();
+    let w = |g: &mut Graph, name: &str, width: usize| {
+        let values: Vec<f32> = (0..4 * width).map(|i| (i * 7 % 5) as f32 - 2.0).collect();
+        g.add_const(name, Constant::f32s([4, width], &values).unwrap())
+    };
+    let [a, b, c, d] = [("a", 4), ("b", 40), ("c", 1), ("d", 33)].map(|(name, width)| w(&mut g, name, width));
+    let gate = g.add("gate", linear.clone(), &[x, a]).unwrap();
+    let tanh = g.add("tanh", Op::Unary(bgz_fusion::ir::Unary::Tanh), &[gate]).unwrap();
+    let up = g.add("up", Op::MatMul, &[x, b]).unwrap();
+    let next = g.add("next", linear.clone(), &[tanh, c]).unwrap();
+    let late = g.add("late", linear, &[x, d]).unwrap();
+    for (name, v) in [("up", up), ("next", next), ("late", late)] {
+        g.add_output(name, v).unwrap();
+    }
+    let plan = Plan::new(&g, &[Type::new(DType::F32, [3usize, 4])], &PackedWeights::default(), Flex::inner(), None);
+    let steps: Vec<_> = plan.unwrap().steps().map(|s| s.op).collect();
+    assert_eq!(steps, ["linear + matmul", "tanh", "linear", "linear"]);
+    check_on::<Flex>(&g, &Check::new(), 3, "flex");
 }
 
 #[test]
@@ -339,7 +421,7 @@ fn an_index_out_of_range_is_an_error_naming_the_node() {
 fn plans_are_kept_by_shape_and_bounded() {
     let graph = parse("graph @g {\nin %x : f32[n]\n%y = exp(%x) : f32[n]\nout %y\n}").unwrap();
     let model: OnnxModel = OnnxModel::from_graph(graph);
-    let ty = |n: usize| [Type::new(bgz_fusion::DType::F32, [n])];
+    let ty = |n: usize| [Type::new(DType::F32, [n])];
     let first = model.plan(&ty(3)).unwrap();
     assert!(std::sync::Arc::ptr_eq(&first, &model.plan(&ty(3)).unwrap()));
     for n in 4..100 {
@@ -374,7 +456,7 @@ fn threads_share_a_plan() {
 fn products_in_fewer_bits() {
     let exact = feed_forward();
     let n = 60;
-    let ty = Type::new(bgz_fusion::DType::F32, [2, n, 16]);
+    let ty = Type::new(DType::F32, [2, n, 16]);
     let values =
         |seed: usize| (0..2 * n * 16).map(|i| ((i + seed) * 7919 % 2017) as f32 / 1000.0 - 1.0).collect::<Vec<_>>();
     let inputs = [1, 2].map(|seed| Tensor::new(&[2, n, 16], &values(seed)).unwrap());
@@ -418,7 +500,7 @@ impl Convolution {
         use bgz_fusion::ir::{Attr, Dim, Opaque, Unary};
         let values = |n: usize| (0..n).map(|i| ((i * 37 % 101) as f32 - 50.0) * 0.01).collect::<Vec<_>>();
         let mut g = Graph::new("convolution");
-        let x = g.add_input("x", Type::new(bgz_fusion::DType::F32, self.image.to_vec())).unwrap();
+        let x = g.add_input("x", Type::new(DType::F32, self.image.to_vec())).unwrap();
         let mut constant = |name: &str, shape: &[usize]| {
             g.add_const(name, Constant::f32s(shape, &values(shape.iter().product())).unwrap())
         };

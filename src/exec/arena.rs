@@ -5,7 +5,6 @@ use super::packed::ConstantBytes;
 use super::plan::Span;
 use super::ports::Ports;
 use super::view::Slot;
-use crate::tensor::Line;
 
 /// How long a buffer is needed, and how large it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -106,20 +105,20 @@ impl Layout {
 }
 
 /// The memory of one run.
-pub(crate) struct Arena {
-    lines: Vec<Line>,
-}
+pub(crate) struct Arena(bgz_kernels::Memory);
 
 impl Arena {
     pub fn new(bytes: usize) -> Result<Self, ExecError> {
-        let mut lines = Vec::new();
-        lines.try_reserve_exact(bytes.div_ceil(ALIGN)).map_err(|_| ExecError::TooLarge)?;
-        lines.resize(bytes.div_ceil(ALIGN), Line::ZERO);
-        Ok(Self { lines })
+        bgz_kernels::Memory::new(bytes).map(Self).ok_or(ExecError::TooLarge)
+    }
+
+    /// Bytes it has.
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     pub fn base(&mut self) -> *mut u8 {
-        self.lines.as_mut_ptr().cast()
+        self.0.as_mut_ptr()
     }
 }
 
@@ -182,7 +181,7 @@ impl Memory<'_> {
                     let bytes = self.ports.output(o).filter(|b| b.len() == *size).ok_or_else(lost)?;
                     return Ok(bytes.as_mut_ptr().wrapping_add(start));
                 }
-                // Within the allocation: a buffer ends before `layout.bytes`, which the arena was made for.
+                // Within the allocation: a buffer ends before `layout.bytes`, and so much the arena of a run has.
                 return Ok(self.arena.base().wrapping_add(self.layout.offsets[i] + start));
             }
         };
@@ -292,12 +291,12 @@ impl Writes<'_> {
         bytemuck::cast_slice_mut(self.bytes(i))
     }
 
-    /// Elements of the first two results.
-    pub fn pair<T: bytemuck::Pod>(&mut self) -> (&mut [T], &mut [T]) {
-        let [a, b] = [0, 1].map(|i| self.spans[i]);
-        // SAFETY: as for one, and the results of a step are distinct buffers, which `lifetimes` checks.
-        let (a, b) = unsafe { (std::slice::from_raw_parts_mut(a.0, a.1), std::slice::from_raw_parts_mut(b.0, b.1)) };
-        (bytemuck::cast_slice_mut(a), bytemuck::cast_slice_mut(b))
+    /// Elements of every result, in order.
+    pub fn each<T: bytemuck::Pod>(&mut self) -> impl Iterator<Item = &mut [T]> {
+        self.spans.iter().map(|&(p, n)| {
+            // SAFETY: as for one, and the results of a step are distinct buffers, which `lifetimes` checks.
+            bytemuck::cast_slice_mut(unsafe { std::slice::from_raw_parts_mut(p, n) })
+        })
     }
 }
 

@@ -23,6 +23,20 @@ pub(crate) enum PackedMatrix {
     Library(PackedBMatrix<f32>),
 }
 
+impl PackedMatrix {
+    pub fn kernel(&self) -> Option<&linear::Packed> {
+        if let Self::Kernel(packed) = self { Some(packed) } else { None }
+    }
+
+    pub fn int8(&self) -> Option<&linear::PackedInt8> {
+        if let Self::Int8(packed) = self { Some(packed) } else { None }
+    }
+
+    pub fn library(&self) -> Option<&PackedBMatrix<f32>> {
+        if let Self::Library(packed) = self { Some(packed) } else { None }
+    }
+}
+
 /// How a weight is a matrix.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Arrangement {

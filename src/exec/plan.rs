@@ -13,7 +13,7 @@ use crate::tensor::Tensor;
 use bgz_passes::ir::{Bindings, DType, Graph, Type};
 use bgz_passes::passes::attention_to_table::Approximation;
 use bgz_passes::pipeline::{Pipeline, Report};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What a step does once its memory is resolved.
@@ -85,7 +85,7 @@ pub struct Plan {
     layout: Layout,
     /// Whether there is enough to do for more than one thread.
     shared: bool,
-    states: Mutex<Vec<State>>,
+    states: Arc<States>,
 }
 
 /// Bytes that the steps of a plan read and write, from which on other threads are kept awake while it runs. Below, it is
@@ -96,6 +96,58 @@ const SHARED_BYTES: usize = 128 << 10;
 struct State {
     arena: Arena,
     pointers: Pointers,
+}
+
+/// The memory of runs of a plan, or of several of which a thread runs one at a time: then it is as much as the greatest
+/// needs, and still in the cache for the next.
+#[derive(Default)]
+pub(super) struct States {
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    free: Vec<State>,
+    /// What a state has to have: bytes of the arena, and operands of a step.
+    bytes: usize,
+    operands: usize,
+}
+
+impl States {
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        // What is kept is changed in whole, so a panic elsewhere leaves it sound.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says what a plan needs that is run with these.
+    fn need(&self, bytes: usize, operands: usize) {
+        let mut kept = self.lock();
+        kept.bytes = kept.bytes.max(bytes);
+        kept.operands = kept.operands.max(operands);
+    }
+
+    /// Makes some for runs to come.
+    fn fill(&self, count: usize) -> Result<(), ExecError> {
+        let made = (0..count).map(|_| self.make()).collect::<Result<Vec<_>, _>>()?;
+        self.lock().free = made;
+        Ok(())
+    }
+
+    fn make(&self) -> Result<State, ExecError> {
+        let Kept { bytes, operands, .. } = *self.lock();
+        let mut pointers = Pointers::default();
+        pointers.reserve(operands);
+        Ok(State { arena: Arena::new(bytes)?, pointers })
+    }
+
+    /// Runs `run` with one whose arena has so many bytes.
+    fn with<R>(&self, bytes: usize, run: impl FnOnce(&mut State) -> R) -> Result<R, ExecError> {
+        let kept = self.lock().free.pop();
+        let mut state = kept.filter(|s| s.arena.len() >= bytes).map_or_else(|| self.make(), Ok)?;
+        let result = run(&mut state);
+        self.lock().free.push(state);
+        Ok(result)
+    }
 }
 
 impl Plan {
@@ -117,31 +169,35 @@ impl Plan {
         let mut bound = graph.bind(&bindings)?;
         let report = Pipeline::bound(approximation).run(&mut bound)?;
         let regions = rowwise::regions(&bound);
-        Self::of_bound(bound, report, &regions, packed, inner, approximation)
+        // Blocks are run by all threads, with memory from the start.
+        let blocks = Arc::new(States::default());
+        let plan = Self::of_bound((bound, report), (&regions, &blocks), packed, inner, approximation, Arc::default())?;
+        if !regions.is_empty() {
+            blocks.fill(rayon::current_num_threads())?;
+        }
+        Ok(plan)
     }
 
-    /// A plan of a bound graph, some of whose nodes are run by blocks of rows.
+    /// A plan of a bound graph, some of whose nodes are run by blocks of rows, with the memory for these.
     fn of_bound(
-        bound: Graph,
-        report: Report,
-        regions: &[Region],
+        (bound, report): (Graph, Report),
+        (regions, blocks): (&[Region], &Arc<States>),
         packed: &PackedWeights,
         inner: InnerBackend,
         approximation: Option<&Approximation>,
+        states: Arc<States>,
     ) -> Result<Self, ExecError> {
-        let mut lowering = Lowering::new(&bound, packed, inner, approximation)?;
+        let mut lowering = Lowering::new(&bound, regions, packed, inner, approximation)?;
         let mut regions = regions.iter().peekable();
-        let mut left = 0;
         for (id, _) in bound.nodes() {
             if let Some(region) = regions.next_if(|r| r.nodes.first() == Some(&id)) {
-                let plan = |graph: &Graph| Self::of_rows(graph.clone(), packed, inner);
+                let plan = |graph: Graph| {
+                    let parts = (graph, Report::default());
+                    Self::of_bound(parts, (&[], blocks), packed, inner, None, blocks.clone())
+                };
                 lowering.by_rows(region, region.kernel(&bound, plan)?)?;
-                left = region.nodes.len();
             }
-            match left.checked_sub(1) {
-                Some(less) => left = less,
-                None => lowering.node(id)?,
-            }
+            lowering.node(id)?;
         }
         let outputs: Vec<(String, View)> = bound
             .outputs()
@@ -161,31 +217,13 @@ impl Plan {
             .collect::<Result<_, ExecError>>()?;
         let spans = steps.iter().flat_map(|s| s.reads.iter().chain(&s.writes));
         let shared = spans.fold(0usize, |sum, &(.., bytes)| sum.saturating_add(bytes)) >= SHARED_BYTES;
-        let states = Mutex::default();
+        states.need(layout.bytes, steps.iter().map(|s| s.reads.len().max(s.writes.len())).max().unwrap_or(0));
         Ok(Self { graph: bound, report, inputs, outputs, steps, constants, foreign, layout, shared, states })
-    }
-
-    /// The plan of a block of rows, run by several threads at once, each with memory of its own from the start.
-    fn of_rows(graph: Graph, packed: &PackedWeights, inner: InnerBackend) -> Result<Self, ExecError> {
-        let mut plan = Self::of_bound(graph, Report::default(), &[], packed, inner, None)?;
-        let states = (0..rayon::current_num_threads()).map(|_| plan.state()).collect::<Result<_, _>>()?;
-        plan.states = Mutex::new(states);
-        Ok(plan)
-    }
-
-    fn state(&self) -> Result<State, ExecError> {
-        let mut pointers = Pointers::default();
-        pointers.reserve(self.steps.iter().map(|s| s.reads.len().max(s.writes.len())).max().unwrap_or(0));
-        Ok(State { arena: Arena::new(self.layout.bytes)?, pointers })
     }
 
     /// Runs on this thread alone.
     pub(crate) fn run_block(&self, ports: &mut dyn Ports) -> Result<(), ExecError> {
-        let state = self.states.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut state = state.map_or_else(|| self.state(), Ok)?;
-        let result = self.run_steps(ports, &mut state, None);
-        self.states.lock().unwrap_or_else(PoisonError::into_inner).push(state);
-        result
+        self.states.with(self.layout.bytes, |state| self.run_steps(ports, state, None))?
     }
 
     /// What was done to the graph once its extents were numbers: how scores are computed, and why.
@@ -253,17 +291,15 @@ impl Plan {
 
     /// Runs on whatever memory `ports` has for inputs and outputs.
     pub(crate) fn run_on(&self, ports: &mut dyn Ports, times: Option<&mut Vec<Duration>>) -> Result<(), ExecError> {
-        let state = self.states.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut state = state.map_or_else(|| self.state(), Ok)?;
-        // From inside the pool, parallel steps start without a hand-over between threads.
-        let steps = || self.run_steps(ports, &mut state, times);
-        let result = if rayon::current_thread_index().is_some() {
-            if self.shared { awake(steps) } else { steps() }
-        } else {
-            rayon::scope(|_| if self.shared { awake(steps) } else { steps() })
-        };
-        self.states.lock().unwrap_or_else(PoisonError::into_inner).push(state);
-        result
+        self.states.with(self.layout.bytes, |state| {
+            // From inside the pool, parallel steps start without a hand-over between threads.
+            let steps = || self.run_steps(ports, state, times);
+            if rayon::current_thread_index().is_some() {
+                if self.shared { awake(steps) } else { steps() }
+            } else {
+                rayon::scope(|_| if self.shared { awake(steps) } else { steps() })
+            }
+        })?
     }
 
     fn run_steps(

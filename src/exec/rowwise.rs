@@ -3,7 +3,8 @@
 //! Between two attentions of a transformer nothing looks at more than one row: products with weights, their biases,
 //! activations, residuals and norms. A run of such ops becomes one step. Each of its tasks takes a block of rows through all of
 //! them, so that what a product makes is still in the cache for the ops behind it, only what others read is
-//! written to memory as a whole, and threads meet once instead of after every op.
+//! written to memory as a whole, and threads meet once instead of after every op. Embeddings are looked up for the block
+//! alone, and what is repeated for many rows, as positions are for all sequences of a batch, is read through its indices.
 //!
 //! A block is run by a plan of its own, made of the same ops with fewer rows.
 
@@ -30,65 +31,133 @@ const MAX_OUTPUTS: usize = 8;
 pub(super) struct Region {
     /// In order.
     pub nodes: Vec<NodeId>,
-    /// What comes in from outside, other than constants, in the order of the block's inputs.
-    pub inputs: Vec<ValueId>,
+    /// Nodes between those that are done before, for they need none of them.
+    pub before: Vec<NodeId>,
+    /// What comes in from outside, other than what is taken [whole](Part::Whole), in the order of the step's operands.
+    inputs: Vec<(ValueId, Part)>,
     /// What others read.
     pub outputs: Vec<ValueId>,
+    /// The extents before the last one.
+    leading: Vec<usize>,
     rows: usize,
 }
 
 /// How an operand takes part.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Part {
     /// A row for each.
     Rows,
-    /// All of it for each row.
+    /// Of fewer rows, each of which serves several.
+    Repeated,
+    /// A number for each row, of a row of a table.
+    Indices,
+    /// A constant, all of which each row meets.
     Whole,
 }
 
-/// The leading extents as one, and the last one.
+/// The leading extents, and the last one.
 fn rows_and_width(graph: &Graph, v: ValueId) -> Option<(Vec<usize>, usize)> {
     let mut shape = graph.ty(v).known_shape()?;
     let width = shape.pop()?;
     (!shape.is_empty()).then_some((shape, width))
 }
 
+/// How an operand takes part in what is computed element by element.
+fn part_of_elements(graph: &Graph, v: ValueId, (leading, width): (&[usize], usize)) -> Option<Part> {
+    let shape = graph.ty(v).known_shape()?;
+    let (&last, before) = shape.split_last().unwrap_or((&1, &[]));
+    if ![1, width].contains(&last) {
+        return None;
+    }
+    if is_const(graph, v) && before.iter().all(|&n| n == 1) {
+        return Some(Part::Whole);
+    }
+    if before == leading {
+        return Some(Part::Rows);
+    }
+    repeats(before, leading).then_some(Part::Repeated)
+}
+
+/// Whether rows of these extents are broadcast to rows of those.
+fn repeats(extents: &[usize], leading: &[usize]) -> bool {
+    let fits = |(own, n): (&usize, &usize)| own == n || *own == 1;
+    extents.len() <= leading.len() && extents.iter().rev().zip(leading.iter().rev()).all(fits)
+}
+
+/// The row of those extents that each row meets, if there are so few that they have an index.
+fn repeated_rows(extents: &[usize], leading: &[usize]) -> Option<Vec<i32>> {
+    let missing = leading.len().checked_sub(extents.len())?;
+    let all = extents.iter().try_fold(1usize, |n, &d| n.checked_mul(d))?;
+    i32::try_from(all).ok()?;
+    let mut rows = vec![0];
+    for (i, &n) in leading.iter().enumerate() {
+        let own = i.checked_sub(missing).map_or(1, |i| extents[i]);
+        // At most `all`, which is an i32.
+        let inner = move |row: i32| (0..n).map(move |k| row * own as i32 + k.min(own - 1) as i32);
+        rows = rows.into_iter().flat_map(inner).collect();
+    }
+    Some(rows)
+}
+
+fn is_const(graph: &Graph, v: ValueId) -> bool {
+    matches!(graph.value(v).def, Def::Const(_))
+}
+
 /// How the operands of a node take part, if it treats every row of its one result alike.
 fn parts(graph: &Graph, node: &Node) -> Option<Vec<Part>> {
     let [out] = node.outputs[..] else { return None };
-    let f32s = node.inputs.iter().chain([&out]).all(|&v| graph.ty(v).dtype == DType::F32);
-    if !f32s {
-        return None;
-    }
     let (leading, width) = rows_and_width(graph, out)?;
     let shape = |v: ValueId| graph.ty(v).known_shape();
-    let is_rows = |v: ValueId| rows_and_width(graph, v).is_some_and(|(l, _)| l == leading);
-    let is_const = |v: ValueId| matches!(graph.value(v).def, Def::Const(_));
+    let indices = |i: usize| matches!(node.op, Op::Gather { .. }) && i == 1;
+    let f32s = node.inputs.iter().enumerate().all(|(i, &v)| indices(i) || graph.ty(v).dtype == DType::F32);
+    if !f32s || graph.ty(out).dtype != DType::F32 {
+        return None;
+    }
+    let (&x, rest) = node.inputs.split_first()?;
+    let first_by_rows = || [Part::Rows].into_iter().chain(rest.iter().map(|_| Part::Whole)).collect();
     match &node.op {
         Op::MatMul | Op::Linear { .. } => {
-            let (&x, rest) = node.inputs.split_first()?;
-            let weights = rest.first().is_some_and(|&w| is_const(w) && shape(w).is_some_and(|s| s.len() == 2));
-            let fits = weights && is_rows(x) && rest.iter().all(|&v| is_const(v));
-            fits.then(|| [Part::Rows].into_iter().chain(rest.iter().map(|_| Part::Whole)).collect())
+            let weights = rest.first().is_some_and(|&w| shape(w).is_some_and(|s| s.len() == 2));
+            let rows = rows_and_width(graph, x).is_some_and(|(l, _)| l == leading);
+            (weights && rows && rest.iter().all(|&v| is_const(graph, v))).then(first_by_rows)
         }
         Op::LayerNorm { .. } | Op::RmsNorm { .. } => {
-            let (&x, rest) = node.inputs.split_first()?;
-            let fits = shape(x) == shape(out) && rest.iter().all(|&v| is_const(v));
-            fits.then(|| [Part::Rows].into_iter().chain(rest.iter().map(|_| Part::Whole)).collect())
+            (shape(x) == shape(out) && rest.iter().all(|&v| is_const(graph, v))).then(first_by_rows)
         }
-        Op::Unary(_) | Op::Binary(_) | Op::Fused(_) => node
-            .inputs
-            .iter()
-            .map(|&v| {
-                let s = shape(v)?;
-                if is_rows(v) && s.len() == leading.len() + 1 && !is_const(v) {
-                    return [1, width].contains(s.last()?).then_some(Part::Rows);
-                }
-                let alike = s.iter().rev().skip(1).all(|&n| n == 1);
-                (is_const(v) && alike).then_some(Part::Whole)
-            })
-            .collect(),
+        Op::Gather { axis: 0 } => {
+            let [indices] = rest else { return None };
+            let fits = is_const(graph, x) && shape(x)?.len() == 2 && shape(*indices)? == leading;
+            fits.then(|| vec![Part::Whole, Part::Indices])
+        }
+        Op::Unary(_) | Op::Binary(_) | Op::Fused(_) => {
+            node.inputs.iter().map(|&v| part_of_elements(graph, v, (&leading, width))).collect()
+        }
         _ => None,
+    }
+}
+
+/// Whether a node may be done earlier than where it is without much being kept for long.
+fn is_light(op: &Op) -> bool {
+    let elements = matches!(op, Op::Unary(_) | Op::Binary(_) | Op::Fused(_) | Op::Where | Op::Cast(_));
+    let views = matches!(op, Op::Reshape { .. } | Op::Transpose { .. } | Op::Expand { .. } | Op::Slice(_));
+    elements || views || matches!(op, Op::Gather { .. })
+}
+
+/// A region as it is found.
+#[derive(Default)]
+struct Run {
+    nodes: Vec<NodeId>,
+    before: Vec<NodeId>,
+    /// Nodes behind the last that could be done before.
+    passed: Vec<NodeId>,
+    leading: Vec<usize>,
+}
+
+impl Run {
+    /// Whether it has nothing to do with the node.
+    fn may_pass(&self, graph: &Graph, node: &Node) -> bool {
+        let made = |v: &ValueId| self.nodes.iter().any(|&n| graph.node(n).outputs.contains(v));
+        !self.nodes.is_empty() && is_light(&node.op) && !node.inputs.iter().any(made)
     }
 }
 
@@ -96,67 +165,92 @@ fn parts(graph: &Graph, node: &Node) -> Option<Vec<Part>> {
 /// products, for enough rows.
 pub(super) fn regions(graph: &Graph) -> Vec<Region> {
     let least = MIN_ROWS.max(MIN_ROWS_A_THREAD.saturating_mul(rayon::current_num_threads()));
-    let region = |nodes| region(graph, nodes).filter(|r| r.rows >= least);
     let mut regions = Vec::new();
-    let mut run: Vec<NodeId> = Vec::new();
-    let mut leading: Option<Vec<usize>> = None;
+    let mut end = |run: &mut Run| {
+        let region = region(graph, std::mem::take(run)).filter(|r| r.rows >= least);
+        regions.extend(region);
+    };
+    let mut run = Run::default();
     for (id, node) in graph.nodes() {
         let own = parts(graph, node).and_then(|_| rows_and_width(graph, node.outputs[0])).map(|(l, _)| l);
-        if own.is_none() || own != leading {
-            regions.extend(region(std::mem::take(&mut run)));
-            leading = own;
-        }
-        if leading.is_some() {
-            run.push(id);
+        match own {
+            Some(leading) if run.nodes.is_empty() || leading == run.leading => {
+                run.leading = leading;
+                run.before.append(&mut run.passed);
+                run.nodes.push(id);
+            }
+            _ if run.may_pass(graph, node) => run.passed.push(id),
+            _ => {
+                end(&mut run);
+                if let Some(leading) = own {
+                    run = Run { nodes: vec![id], leading, ..Run::default() };
+                }
+            }
         }
     }
-    regions.extend(region(run));
+    end(&mut run);
     regions
 }
 
-fn region(graph: &Graph, nodes: Vec<NodeId>) -> Option<Region> {
+fn region(graph: &Graph, run: Run) -> Option<Region> {
+    let Run { nodes, before, leading, .. } = run;
     let products = nodes.iter().filter(|&&n| matches!(graph.node(n).op, Op::MatMul | Op::Linear { .. })).count();
     if products == 0 || nodes.len() < 2 {
         return None;
     }
-    let (leading, _) = rows_and_width(graph, graph.node(nodes[0]).outputs[0])?;
     let rows = leading.iter().try_fold(1usize, |n, &d| n.checked_mul(d))?;
     let made: Vec<ValueId> = nodes.iter().map(|&n| graph.node(n).outputs[0]).collect();
     let mut inputs = Vec::new();
-    for &v in nodes.iter().flat_map(|&n| &graph.node(n).inputs) {
-        let constant = matches!(graph.value(v).def, Def::Const(_));
-        if !constant && !made.contains(&v) && !inputs.contains(&v) {
-            inputs.push(v);
+    for &n in &nodes {
+        let node = graph.node(n);
+        for input in node.inputs.iter().copied().zip(parts(graph, node)?) {
+            if input.1 != Part::Whole && !made.contains(&input.0) && !inputs.contains(&input) {
+                inputs.push(input);
+            }
         }
     }
     let read = |v: ValueId| graph.is_output(v) || graph.users(v).iter().any(|u| !nodes.contains(u));
     let outputs: Vec<ValueId> = made.into_iter().filter(|&v| read(v)).collect();
     let fits = (1..=MAX_OUTPUTS).contains(&outputs.len()) && !inputs.is_empty();
-    fits.then_some(Region { nodes, inputs, outputs, rows })
+    fits.then_some(Region { nodes, before, inputs, outputs, leading, rows })
 }
 
 impl Region {
+    /// What the step reads, in order.
+    pub fn operands(&self) -> impl Iterator<Item = ValueId> + '_ {
+        self.inputs.iter().map(|&(v, _)| v)
+    }
+
     /// The ops for some rows: the rows of every operand as a matrix.
     fn graph(&self, graph: &Graph, rows: usize) -> Result<Graph, ExecError> {
         let lost = || ExecError::Internal("a region of rows has an operand without rows".into());
-        let matrix = |v: ValueId| {
-            let (_, width) = rows_and_width(graph, v).ok_or_else(lost)?;
-            Ok::<_, ExecError>(Type::new(DType::F32, [rows, width]))
-        };
         let mut block = Graph::new("rows");
-        let mut values: HashMap<ValueId, ValueId> = HashMap::new();
-        for &v in &self.inputs {
-            values.insert(v, block.add_input(graph.name(v), matrix(v)?)?);
+        let mut values: HashMap<(ValueId, Part), ValueId> = HashMap::new();
+        for &(v, part) in &self.inputs {
+            let (dtype, name) = (graph.ty(v).dtype, graph.name(v));
+            let shape = graph.ty(v).known_shape().ok_or_else(lost)?;
+            let (width, before) = shape.split_last().unwrap_or((&1, &[]));
+            let value = match part {
+                Part::Rows => block.add_input(name, Type::new(dtype, [rows, *width]))?,
+                Part::Indices => block.add_input(name, Type::new(dtype, [rows]))?,
+                Part::Repeated => {
+                    let all = block.add_input(name, Type::new(dtype, [before.iter().product(), *width]))?;
+                    let index = block.add_input(&format!("{name}.index"), Type::new(DType::I32, [rows]))?;
+                    block.add(&format!("{name}.rows"), Op::Gather { axis: 0 }, &[all, index])?
+                }
+                Part::Whole => return Err(lost()),
+            };
+            values.insert((v, part), value);
         }
         for &n in &self.nodes {
             let node = graph.node(n);
             let mut operands = Vec::new();
-            for &v in &node.inputs {
-                let operand = match (&graph.value(v).def, values.get(&v)) {
-                    (_, Some(&known)) => known,
-                    (Def::Const(c), None) => {
+            for (&v, part) in node.inputs.iter().zip(parts(graph, node).ok_or_else(lost)?) {
+                let operand = match (values.get(&(v, part)), &graph.value(v).def) {
+                    (Some(&known), _) => known,
+                    (None, Def::Const(c)) => {
                         let constant = block.add_const(graph.name(v), flat(c).ok_or_else(lost)?);
-                        values.insert(v, constant);
+                        values.insert((v, part), constant);
                         constant
                     }
                     _ => return Err(lost()),
@@ -164,36 +258,42 @@ impl Region {
                 operands.push(operand);
             }
             let made = block.add(graph.name(node.outputs[0]), node.op.clone(), &operands)?;
-            values.insert(node.outputs[0], made);
+            values.insert((node.outputs[0], Part::Rows), made);
         }
         for &v in &self.outputs {
-            block.add_output(graph.name(v), values[&v])?;
+            block.add_output(graph.name(v), values[&(v, Part::Rows)])?;
         }
         Ok(block)
     }
 
     /// The step, with a plan for whole blocks and one for the rest; `plan` makes one of a graph.
-    pub fn kernel(
-        &self,
-        graph: &Graph,
-        plan: impl Fn(&Graph) -> Result<Plan, ExecError>,
-    ) -> Result<Rowwise, ExecError> {
+    pub fn kernel(&self, graph: &Graph, plan: impl Fn(Graph) -> Result<Plan, ExecError>) -> Result<Rowwise, ExecError> {
         let block = block_rows(self.rows, rayon::current_num_threads());
         let rest = self.rows % block;
-        let row_bytes = |v: &ValueId| rows_and_width(graph, *v).map_or(0, |(_, width)| width * size_of::<f32>());
+        let lost = || ExecError::Internal("a region of rows has an operand without rows".into());
+        let row_bytes = |v: ValueId| rows_and_width(graph, v).map_or(0, |(_, width)| width * graph.ty(v).dtype.size());
+        let mut inputs = Vec::new();
+        for (read, &(v, part)) in self.inputs.iter().enumerate() {
+            match part {
+                Part::Rows => inputs.push(Feed::Rows { read, bytes: row_bytes(v) }),
+                Part::Indices => inputs.push(Feed::Rows { read, bytes: graph.ty(v).dtype.size() }),
+                Part::Repeated => {
+                    let shape = graph.ty(v).known_shape().ok_or_else(lost)?;
+                    let before = shape.split_last().map_or(&[][..], |(_, before)| before);
+                    let rows = repeated_rows(before, &self.leading).ok_or_else(lost)?;
+                    inputs.extend([Feed::All { read }, Feed::Indices(rows)]);
+                }
+                Part::Whole => return Err(lost()),
+            }
+        }
         Ok(Rowwise {
             rows: self.rows,
             block,
-            whole: plan(&self.graph(graph, block)?)?,
-            rest: if rest > 0 { Some(plan(&self.graph(graph, rest)?)?) } else { None },
-            inputs: self.inputs.iter().map(row_bytes).collect(),
-            outputs: self.outputs.iter().map(row_bytes).collect(),
+            whole: plan(self.graph(graph, block)?)?,
+            rest: if rest > 0 { Some(plan(self.graph(graph, rest)?)?) } else { None },
+            inputs,
+            outputs: self.outputs.iter().copied().map(row_bytes).collect(),
         })
-    }
-
-    /// What the step is called: its ops in order.
-    pub fn name(&self, graph: &Graph) -> String {
-        self.nodes.iter().map(|&n| graph.node(n).op.mnemonic()).collect::<Vec<_>>().join(" + ")
     }
 }
 
@@ -220,9 +320,19 @@ pub(super) struct Rowwise {
     block: usize,
     whole: Plan,
     rest: Option<Plan>,
+    inputs: Vec<Feed>,
     /// Bytes of a row of each.
-    inputs: Vec<usize>,
     outputs: Vec<usize>,
+}
+
+/// What an input of a block is.
+enum Feed {
+    /// The block's rows of an operand, of so many bytes.
+    Rows { read: usize, bytes: usize },
+    /// All of an operand.
+    All { read: usize },
+    /// The block's part of a number for each row.
+    Indices(Vec<i32>),
 }
 
 /// Addresses of what a step writes.
@@ -273,8 +383,11 @@ unsafe impl Send for Block<'_> {}
 
 impl Ports for Block<'_> {
     fn input(&self, input: usize) -> Option<&[u8]> {
-        let row = *self.step.inputs.get(input)?;
-        self.reads.bytes(input).get(self.from * row..self.to * row)
+        match self.step.inputs.get(input)? {
+            Feed::Rows { read, bytes } => self.reads.bytes(*read).get(self.from * bytes..self.to * bytes),
+            Feed::All { read } => Some(self.reads.bytes(*read)),
+            Feed::Indices(rows) => rows.get(self.from..self.to).map(bytemuck::cast_slice),
+        }
     }
 
     fn output(&mut self, output: usize) -> Option<&mut [u8]> {

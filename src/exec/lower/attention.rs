@@ -111,7 +111,7 @@ impl Lowering<'_> {
             }
         };
         let out = self.output(node.outputs[0])?;
-        self.step_of(node, name, Box::new(Heads { attention, from }), &views.iter().collect::<Vec<_>>(), &[&out]);
+        self.step_of(&[node], name, Box::new(Heads { attention, from }), &views.iter().collect::<Vec<_>>(), &[&out]);
         Ok(true)
     }
 

@@ -141,7 +141,10 @@ struct Spread {
 impl Kernel for Spread {
     fn run(&self, reads: &Reads, writes: &mut Writes) -> Result<(), String> {
         let (x, bias) = (reads.slice::<f32>(0), self.bias.then(|| reads.slice::<f32>(1)));
-        let (out, spread) = writes.pair::<f32>();
+        let mut results = writes.each::<f32>();
+        let (Some(out), Some(spread)) = (results.next(), results.next()) else {
+            return Err("there is no room for windows".into());
+        };
         let size = self.windows.output.iter().product::<usize>() * self.windows.channels;
         for (i, out) in out.chunks_exact_mut(size).enumerate() {
             self.product.image(i, x, None, spread)?;
@@ -216,7 +219,7 @@ impl Lowering<'_> {
         }
         let out = self.buffer(DType::F32, &[n, oh, ow, o])?;
         let reads: Vec<&View> = [&x].into_iter().chain(bias).collect();
-        self.step_of(node, "gemm packed", Box::new(product), &reads, &[&out]);
+        self.step_of(&[node], "gemm packed", Box::new(product), &reads, &[&out]);
         Ok(Some(out))
     }
 
@@ -258,7 +261,7 @@ impl Lowering<'_> {
         };
         let kernel = Spread { product, windows, bias: bias.is_some() };
         let reads: Vec<&View> = [&x].into_iter().chain(bias).collect();
-        self.step_of(node, "gemm packed", Box::new(kernel), &reads, &[&out, &spread]);
+        self.step_of(&[node], "gemm packed", Box::new(kernel), &reads, &[&out, &spread]);
         Ok(Some(out))
     }
 

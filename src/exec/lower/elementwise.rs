@@ -77,7 +77,13 @@ impl Lowering<'_> {
         let elementwise = Elementwise::new(program, &shape, &strides).map_err(|e| self.fail(node, e.to_string()))?;
         let out = self.buffer(self.dtype(node.outputs[0]), &shape)?;
         self.alias(node.outputs[0], if channels_last { out.transposed(&CHANNELS_FIRST) } else { out.clone() });
-        self.step_of(node, "elementwise", Box::new(Chain { elementwise }), &views.iter().collect::<Vec<_>>(), &[&out]);
+        self.step_of(
+            &[node],
+            "elementwise",
+            Box::new(Chain { elementwise }),
+            &views.iter().collect::<Vec<_>>(),
+            &[&out],
+        );
         Ok(true)
     }
 }

@@ -59,7 +59,7 @@ impl Lowering<'_> {
             bytes: data.shape[axis + 1..].iter().product::<usize>() * data.dtype.size(),
             wide: index.dtype == DType::I64,
         };
-        self.step_of(node, "gather", Box::new(kernel), &[&data, &index], &[&to]);
+        self.step_of(&[node], "gather", Box::new(kernel), &[&data, &index], &[&to]);
         Ok(true)
     }
 }

@@ -51,7 +51,7 @@ impl Lowering<'_> {
         let writes = node.outputs.iter().map(|&v| self.output(v)).collect::<Result<Vec<_>, _>>()?;
         let op = InnerOp { op: node.op.clone(), inputs, types, outputs };
         let kernel = Box::new(Inner(self.inner.single(op).map_err(|e| self.fail(node, e.to_string()))?));
-        self.step_of(node, "inner", kernel, &views.iter().collect::<Vec<_>>(), &writes.iter().collect::<Vec<_>>());
+        self.step_of(&[node], "inner", kernel, &views.iter().collect::<Vec<_>>(), &writes.iter().collect::<Vec<_>>());
         Ok(())
     }
 }

@@ -1,16 +1,20 @@
-//! Matrix products: constant weights packed ahead, everything else as it lies.
+//! Matrix products: constant weights packed ahead, everything else as it lies. Weights that the same rows meet, as those of
+//! queries, keys and values do, are one product.
 
 use super::super::ExecError;
 use super::super::arena::{Reads, Writes};
 use super::super::packed::{Arrangement, PackedMatrix};
 use super::super::plan::Kernel;
 use super::super::view::{View, row_major};
+use super::super::work;
 use super::Lowering;
-use bgz_kernels::linear::Float;
-use bgz_passes::ir::{Node, Op, Precision, ValueId};
+use arrayvec::ArrayVec;
+use bgz_kernels::linear::{self, Branch, Float};
+use bgz_passes::ir::{Constant, DType, Def, Graph, Node, NodeId, Op, Precision, ValueId};
 use rayon::prelude::*;
 use rten_gemm::{BiasVector, GemmExecutor, GemmInputA, GemmInputB, GemmOptions};
 use rten_tensor::Matrix;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 thread_local! {
@@ -24,24 +28,58 @@ fn gemm(out: &mut [f32], a: Matrix, b: GemmInputB<f32>, bias: Option<&[f32]>) ->
     GEMM.with(|g| g.gemm(out, GemmInputA::Unpacked(a), b, options)).map_err(|e| e.to_string())
 }
 
-/// `x [rows, k] . packed [k, n] + bias`.
+/// Weights that the same rows meet in one product, at the most.
+const MOST: usize = 8;
+
+/// `x [rows, k] . packed [k, n] + bias`, a result for each of the weights.
 struct Linear {
-    packed: Arc<PackedMatrix>,
+    /// Packed alike, and whether there is a bias.
+    weights: Vec<(Arc<PackedMatrix>, bool)>,
     rows: usize,
     k: usize,
-    bias: bool,
+}
+
+impl Linear {
+    /// All weights that `pick` knows, with their biases and results.
+    fn branches<'a, W>(
+        &'a self,
+        reads: &'a Reads,
+        writes: &'a mut Writes,
+        pick: impl Fn(&PackedMatrix) -> Option<&W>,
+    ) -> Result<ArrayVec<Branch<'a, W>, MOST>, String> {
+        let mut branches = ArrayVec::new();
+        let mut read = 1;
+        for ((packed, bias), out) in self.weights.iter().zip(writes.each()) {
+            let weights = pick(packed).ok_or("weights of one product are packed differently")?;
+            let bias = bias.then(|| reads.slice::<f32>(read));
+            read += usize::from(bias.is_some());
+            branches.try_push(Branch::new(weights, bias, out)).map_err(|e| e.to_string())?;
+        }
+        Ok(branches)
+    }
 }
 
 impl Kernel for Linear {
     fn run(&self, reads: &Reads, writes: &mut Writes) -> Result<(), String> {
-        let (x, bias) = (reads.slice::<f32>(0), self.bias.then(|| reads.slice::<f32>(1)));
-        let out = writes.slice::<f32>(0);
-        match &*self.packed {
-            PackedMatrix::Kernel(packed) => packed.apply(x, bias, out).map_err(|e| e.to_string()),
-            PackedMatrix::Int8(packed) => packed.apply(x, bias, out).map_err(|e| e.to_string()),
-            PackedMatrix::Library(packed) => {
-                gemm(out, Matrix::from_data([self.rows, self.k], x), GemmInputB::Packed(packed), bias)
+        let x = reads.slice::<f32>(0);
+        match self.weights.first().map(|(packed, _)| &**packed) {
+            Some(PackedMatrix::Kernel(_)) => {
+                let mut all = self.branches(reads, writes, PackedMatrix::kernel)?;
+                linear::Packed::apply_all(x, &mut all).map_err(|e| e.to_string())
             }
+            Some(PackedMatrix::Int8(_)) => {
+                let mut all = self.branches(reads, writes, PackedMatrix::int8)?;
+                linear::PackedInt8::apply_all(x, &mut all).map_err(|e| e.to_string())
+            }
+            Some(PackedMatrix::Library(_)) => {
+                let rows = Matrix::from_data([self.rows, self.k], x);
+                let mut all = self.branches(reads, writes, PackedMatrix::library)?;
+                all.iter_mut().try_for_each(|b| {
+                    let (weights, bias, out) = b.parts();
+                    gemm(out, rows, GemmInputB::Packed(weights), bias)
+                })
+            }
+            None => Ok(()),
         }
     }
 }
@@ -101,49 +139,119 @@ impl Kernel for BatchMatMul {
     }
 }
 
+/// Rows times constant weights, which are packed.
+struct Product<'a> {
+    x: ValueId,
+    weights: &'a Constant,
+    arrangement: Arrangement,
+    precision: Precision,
+    bias: Option<ValueId>,
+}
+
+impl<'a> Product<'a> {
+    fn of(graph: &'a Graph, node: &Node) -> Option<Self> {
+        let (arrangement, precision) = match node.op {
+            Op::MatMul => (Arrangement::Plain, Precision::Exact),
+            Op::Linear { trans_w: false, precision } => (Arrangement::Plain, precision),
+            Op::Linear { trans_w: true, precision } => (Arrangement::Transposed, precision),
+            _ => return None,
+        };
+        let (&[x, w], bias) = node.inputs.split_first_chunk()?;
+        let Def::Const(weights) = &graph.value(w).def else { return None };
+        let f32s = node.inputs.iter().chain(&node.outputs).all(|&v| graph.ty(v).dtype == DType::F32);
+        let matrix = weights.shape().len() == 2 && !graph.ty(x).shape.is_empty();
+        (f32s && matrix).then_some(Self { x, weights, arrangement, precision, bias: bias.first().copied() })
+    }
+
+    /// Whether it may be one product with another.
+    fn goes_with(&self, other: &Self) -> bool {
+        (self.x, self.arrangement, self.precision) == (other.x, other.arrangement, other.precision)
+    }
+}
+
+/// The products of the same rows with several weights, each with those that follow before there is another product: what
+/// they make need not be kept for long.
+pub(super) fn together(graph: &Graph, apart: &HashSet<NodeId>) -> HashMap<NodeId, Vec<NodeId>> {
+    let mut all = HashMap::new();
+    let mut open: Vec<NodeId> = Vec::new();
+    for (id, node) in graph.nodes() {
+        let product = Product::of(graph, node).filter(|_| !apart.contains(&id));
+        let first = open.first().and_then(|&first| Product::of(graph, graph.node(first)));
+        match (&product, &first) {
+            (Some(product), Some(first)) if product.goes_with(first) && open.len() < MOST => open.push(id),
+            _ if product.is_some() || work::flops(graph, node) > 0 => {
+                let group = std::mem::replace(&mut open, product.map(|_| id).into_iter().collect());
+                all.extend(group.first().copied().map(|first| (first, group)));
+            }
+            _ => {}
+        }
+    }
+    all.extend(open.first().copied().map(|first| (first, open)));
+    all
+}
+
 impl Lowering<'_> {
-    pub(super) fn linear(&mut self, node: &Node) -> Result<bool, ExecError> {
-        let (trans_w, precision) = match node.op {
-            Op::MatMul => (false, Precision::Exact),
-            Op::Linear { trans_w, precision } => (trans_w, precision),
+    pub(super) fn linear(&mut self, id: NodeId) -> Result<bool, ExecError> {
+        let graph = self.graph;
+        let node = graph.node(id);
+        let trans_w = match node.op {
+            Op::MatMul => false,
+            Op::Linear { trans_w, .. } => trans_w,
             _ => return Ok(false),
         };
         if !self.all_f32(node) {
             return Ok(false);
         }
-        let (x, w, bias) = (node.inputs[0], node.inputs[1], node.inputs.get(2).copied());
-        match self.constant(w) {
-            Some(c) if c.shape().len() == 2 && !self.graph.ty(x).shape.is_empty() => {
-                self.packed_linear(node, x, c, (trans_w, precision), bias)?;
+        match Product::of(graph, node) {
+            Some(_) => {
+                let group = self.together.remove(&id).unwrap_or_else(|| vec![id]);
+                self.packed_linear(&group)?;
             }
-            _ => self.batch_matmul(node, trans_w, bias)?,
+            None => self.batch_matmul(node, trans_w, node.inputs.get(2).copied())?,
         }
         Ok(true)
     }
 
-    fn packed_linear(
-        &mut self,
-        node: &Node,
-        x: ValueId,
-        w: &bgz_passes::ir::Constant,
-        (trans_w, precision): (bool, Precision),
-        bias: Option<ValueId>,
-    ) -> Result<(), ExecError> {
-        let arrangement = if trans_w { Arrangement::Transposed } else { Arrangement::Plain };
-        let packed = self.packed.get(w, arrangement, precision)?;
-        let x = self.contiguous(x)?;
-        let k = *x.shape.last().unwrap_or(&1);
-        let rows = x.shape[..x.shape.len() - 1].iter().product();
-        let bias = bias.map(|b| self.contiguous(b)).transpose()?;
-        let out = self.output(node.outputs[0])?;
-        let name = match &*packed {
+    /// The products of the same rows.
+    fn packed_linear(&mut self, group: &[NodeId]) -> Result<(), ExecError> {
+        let graph = self.graph;
+        let products: Vec<Product> = group.iter().filter_map(|&id| Product::of(graph, graph.node(id))).collect();
+        let packed: Vec<Arc<PackedMatrix>> = products
+            .iter()
+            .map(|p| self.packed.get(p.weights, p.arrangement, p.precision))
+            .collect::<Result<_, ExecError>>()?;
+        let Some(first) = products.first() else { return Ok(()) };
+        if packed.iter().any(|p| std::mem::discriminant(&**p) != std::mem::discriminant(&packed[0])) {
+            return group.iter().try_for_each(|&id| self.packed_linear(&[id]));
+        }
+        let mut reads = vec![self.contiguous(first.x)?];
+        let (mut weights, mut writes) = (Vec::new(), Vec::new());
+        let (rows, k) = match reads[0].shape.split_last() {
+            Some((&k, leading)) => (leading.iter().product(), k),
+            None => (1, 1),
+        };
+        let name = match &*packed[0] {
             PackedMatrix::Int8(_) => "int8 packed",
             PackedMatrix::Kernel(p) if p.float() == Float::Bf16 => "bf16 packed",
             PackedMatrix::Kernel(_) | PackedMatrix::Library(_) => "gemm packed",
         };
-        let kernel = Linear { packed, rows, k, bias: bias.is_some() };
-        let reads: Vec<&View> = [&x].into_iter().chain(&bias).collect();
-        self.step_of(node, name, Box::new(kernel), &reads, &[&out]);
+        for ((product, packed), &id) in products.iter().zip(packed).zip(group) {
+            weights.push((packed, product.bias.is_some()));
+            if let Some(bias) = product.bias {
+                reads.push(self.contiguous(bias)?);
+            }
+            writes.push(self.output(graph.node(id).outputs[0])?);
+            self.done.insert(id);
+        }
+        let kernel = Linear { weights, rows, k };
+        let nodes: Vec<&Node> = group.iter().map(|&id| graph.node(id)).collect();
+        self.step_of(
+            &nodes,
+            name,
+            Box::new(kernel),
+            &reads.iter().collect::<Vec<_>>(),
+            &writes.iter().collect::<Vec<_>>(),
+        );
         Ok(())
     }
 
@@ -180,7 +288,7 @@ impl Lowering<'_> {
         let out = self.output(node.outputs[0])?;
         let kernel = BatchMatMul { a: Operand::new(&a), b: Operand::new(&b), bias: bias.is_some() };
         let reads: Vec<&View> = [&a, &b].into_iter().chain(&bias).collect();
-        self.step_of(node, "gemm", Box::new(kernel), &reads, &[&out]);
+        self.step_of(&[node], "gemm", Box::new(kernel), &reads, &[&out]);
         Ok(())
     }
 

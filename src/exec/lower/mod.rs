@@ -24,7 +24,7 @@ use crate::table::Tables;
 use bgz_passes::ir::{Constant, DType, Def, Graph, Node, NodeId, ValueId};
 use bgz_passes::passes::attention_to_table::Approximation;
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What is built up while nodes are lowered in order.
 pub(crate) struct Lowering<'a> {
@@ -35,6 +35,10 @@ pub(crate) struct Lowering<'a> {
     buffers: Vec<usize>,
     constants: Vec<ConstantBytes>,
     constant_slots: HashMap<(ValueId, bool), usize>,
+    /// Nodes that have their steps.
+    done: HashSet<NodeId>,
+    /// Products that are one step, by the first of them.
+    together: HashMap<NodeId, Vec<NodeId>>,
     foreign: Vec<ForeignResult>,
     inner: InnerBackend,
     tables: Option<&'a Tables>,
@@ -59,12 +63,15 @@ pub(crate) struct Lowered {
 }
 
 impl<'a> Lowering<'a> {
+    /// For a graph some of whose nodes are run by blocks of rows.
     pub fn new(
         graph: &'a Graph,
+        regions: &[Region],
         packed: &'a PackedWeights,
         inner: InnerBackend,
         approximation: Option<&'a Approximation>,
     ) -> Result<Self, ExecError> {
+        let by_rows = regions.iter().flat_map(|r| &r.nodes).copied().collect();
         // Whoever chose a table by other means has no tables that a kernel could read.
         let source = approximation.map(|a| &*a.source as &dyn Any);
         let mut lowering = Self {
@@ -75,6 +82,8 @@ impl<'a> Lowering<'a> {
             buffers: Vec::new(),
             constants: Vec::new(),
             constant_slots: HashMap::new(),
+            done: HashSet::new(),
+            together: linear::together(graph, &by_rows),
             foreign: Vec::new(),
             inner,
             tables: source.and_then(|s| s.downcast_ref::<Tables>()),
@@ -90,13 +99,16 @@ impl<'a> Lowering<'a> {
         Lowered { steps: self.steps, buffers: self.buffers, constants: self.constants, foreign: self.foreign }
     }
 
-    /// Lowers one node; its operands have been lowered before.
+    /// Lowers one node, if it was not done with others; its operands have been lowered before.
     pub fn node(&mut self, id: NodeId) -> Result<(), ExecError> {
+        if !self.done.insert(id) {
+            return Ok(());
+        }
         let graph = self.graph;
         let node = graph.node(id);
         let done = self.movement(node)?
             || self.index(node)?
-            || self.linear(node)?
+            || self.linear(id)?
             || self.attention(node)?
             || self.convolution(node)?
             || self.rows(node)?
@@ -108,19 +120,20 @@ impl<'a> Lowering<'a> {
         Ok(())
     }
 
-    /// Adds the step of nodes that are run by blocks of rows.
+    /// Adds the step of nodes that are run by blocks of rows, before all of which others come.
     pub fn by_rows(&mut self, region: &Region, kernel: Rowwise) -> Result<(), ExecError> {
-        let reads = region.inputs.iter().map(|&v| self.contiguous(v)).collect::<Result<Vec<_>, _>>()?;
+        region.before.iter().try_for_each(|&id| self.node(id))?;
+        let reads = region.operands().map(|v| self.contiguous(v)).collect::<Result<Vec<_>, _>>()?;
         let writes = region.outputs.iter().map(|&v| self.output(v)).collect::<Result<Vec<_>, _>>()?;
-        let graph = self.graph;
-        let name = region.outputs.last().map_or("", |&v| graph.name(v));
-        let (reads, writes) = (reads.iter().collect::<Vec<_>>(), writes.iter().collect::<Vec<_>>());
-        self.step(name, &region.name(graph), "rows", Box::new(kernel), &reads, &writes);
-        if let Some(step) = self.steps.last_mut() {
-            let nodes = || region.nodes.iter().map(|&n| graph.node(n));
-            step.flops = nodes().map(|n| work::flops(graph, n)).sum();
-            step.bytes = nodes().map(|n| work::bytes(graph, n)).sum();
-        }
+        let nodes: Vec<&Node> = region.nodes.iter().map(|&id| self.graph.node(id)).collect();
+        self.done.extend(&region.nodes);
+        self.step_of(
+            &nodes,
+            "rows",
+            Box::new(kernel),
+            &reads.iter().collect::<Vec<_>>(),
+            &writes.iter().collect::<Vec<_>>(),
+        );
         Ok(())
     }
 
@@ -237,21 +250,22 @@ impl<'a> Lowering<'a> {
         self.steps.push(Step { node, op, kernel_name, work: Work::Kernel(kernel), flops: 0, bytes, reads, writes });
     }
 
-    /// Adds the step that makes the first result of `node`.
+    /// Adds the step that does some nodes, named after the last of them.
     fn step_of(
         &mut self,
-        node: &Node,
+        nodes: &[&Node],
         kernel_name: &'static str,
         kernel: Box<dyn Kernel>,
         reads: &[&View],
         writes: &[&View],
     ) {
         let graph = self.graph;
-        let name = node.outputs.first().map_or("", |&v| graph.name(v));
-        self.step(name, &node.op.mnemonic(), kernel_name, kernel, reads, writes);
+        let name = nodes.last().and_then(|n| n.outputs.first()).map_or("", |&v| graph.name(v));
+        let op = nodes.iter().map(|n| n.op.mnemonic()).collect::<Vec<_>>().join(" + ");
+        self.step(name, &op, kernel_name, kernel, reads, writes);
         if let Some(step) = self.steps.last_mut() {
-            step.flops = work::flops(graph, node);
-            step.bytes = work::bytes(graph, node);
+            step.flops = nodes.iter().map(|n| work::flops(graph, n)).sum();
+            step.bytes = nodes.iter().map(|n| work::bytes(graph, n)).sum();
         }
     }
 

@@ -108,12 +108,12 @@ impl Lowering<'_> {
                 let bytes = views.iter().map(|v| v.shape[*axis..].iter().product::<usize>() * v.dtype.size()).collect();
                 let kernel = Concat { outer: shape[..*axis].iter().product(), bytes };
                 let to = self.output(out)?;
-                self.step_of(node, "concat", Box::new(kernel), &views.iter().collect::<Vec<_>>(), &[&to]);
+                self.step_of(&[node], "concat", Box::new(kernel), &views.iter().collect::<Vec<_>>(), &[&to]);
             }
             Op::Full { .. } => {
                 let value = self.view(node.inputs[0])?;
                 let to = self.output(out)?;
-                self.step_of(node, "fill", Box::new(Fill { size: to.dtype.size() }), &[&value], &[&to]);
+                self.step_of(&[node], "fill", Box::new(Fill { size: to.dtype.size() }), &[&value], &[&to]);
             }
             _ => return Ok(false),
         }

@@ -94,7 +94,7 @@ impl Lowering<'_> {
         let cols = views[0].shape.last().copied().unwrap_or(1);
         let kernel = Rows { op, cols, scale: views.len() > 1, bias: views.len() > 2 };
         let out = self.output(node.outputs[0])?;
-        self.step_of(node, "rows", Box::new(kernel), &views.iter().collect::<Vec<_>>(), &[&out]);
+        self.step_of(&[node], "rows", Box::new(kernel), &views.iter().collect::<Vec<_>>(), &[&out]);
         Ok(true)
     }
 
@@ -105,7 +105,7 @@ impl Lowering<'_> {
         let turned = self.rowwise(node, x.transposed(&perm))?;
         let out = self.buffer(turned.dtype, &turned.shape)?;
         let kernel = Rows { op, cols: x.shape[axis], scale: false, bias: false };
-        self.step_of(node, "rows", Box::new(kernel), &[&turned], &[&out]);
+        self.step_of(&[node], "rows", Box::new(kernel), &[&turned], &[&out]);
         let mut back = vec![0; perm.len()];
         for (to, &from) in perm.iter().enumerate() {
             back[from] = to;
@@ -133,7 +133,7 @@ impl Lowering<'_> {
         if let Some(columns) = columns_behind(&x, axes).filter(|&n| n >= MIN_COLUMNS) {
             let kernel = Columns { kind, extents: [count, columns] };
             let out = self.output(node.outputs[0])?;
-            self.step_of(node, "rows", Box::new(kernel), &[&x], &[&out]);
+            self.step_of(&[node], "rows", Box::new(kernel), &[&x], &[&out]);
             return Ok(true);
         }
         let kept = (0..x.shape.len()).filter(|a| !axes.contains(a));
@@ -141,7 +141,7 @@ impl Lowering<'_> {
         let rows = self.rowwise(node, x.transposed(&perm))?;
         let out = self.output(node.outputs[0])?;
         let kernel = Rows { op: RowOp::Reduce(kind), cols: count, scale: false, bias: false };
-        self.step_of(node, "rows", Box::new(kernel), &[&rows], &[&out]);
+        self.step_of(&[node], "rows", Box::new(kernel), &[&rows], &[&out]);
         Ok(true)
     }
 }
