@@ -545,6 +545,8 @@ fn convolutions_are_those_of_the_inner_backend() {
             &[("strides", &[3, 1]), ("dilations", &[1, 2]), ("output_padding", &[2, 0])],
         ),
         transposed(&[2, 4, 9], &[4, 3, 3], &[("strides", &[2])]),
+        // In two bands of lines.
+        transposed(&[2, 3, 36, 31], &[3, 16, 5, 4], &[("strides", &[2, 3]), ("pads", &[1, 0, 2, 1])]),
     ];
     let has_vectors = bgz_fusion::kernels::Isa::current() != bgz_fusion::kernels::Isa::Scalar;
     for case in cases {
@@ -552,15 +554,22 @@ fn convolutions_are_those_of_the_inner_backend() {
         let n = case.image.iter().product::<usize>();
         let x: Vec<f32> = (0..n).map(|i| (i * 7919 % 2017) as f32 / 1000.0 - 1.0).collect();
         let x = [Tensor::new(case.image, &x).unwrap()];
-        let plan = model.plan(&[x[0].ty()]).unwrap();
-        let inner = plan.steps().filter(|s| s.kernel == "inner").count();
-        assert_eq!(inner, if has_vectors { 0 } else { 2 }, "{:?}", case.weights);
-        let (got, want) = (plan.run(&x).unwrap(), model.op_by_op(&[x[0].ty()]).unwrap().run(&x).unwrap());
-        for (got, want) in got.iter().zip(&want) {
-            assert_eq!(got.shape(), want.shape());
-            for (got, want) in got.scalars().zip(want.scalars()) {
-                let (got, want) = (got.to_f64(), want.to_f64());
-                assert!((got - want).abs() < 1e-4, "{:?} by {:?}: {got}, {want}", case.image, case.weights);
+        let want = model.op_by_op(&[x[0].ty()]).unwrap().run(&x).unwrap();
+        for threads in [1, 3] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let got = pool.install(|| {
+                let graph = model.graph();
+                let plan = Plan::new(graph, &[x[0].ty()], &PackedWeights::default(), Flex::inner(), None).unwrap();
+                let inner = plan.steps().filter(|s| s.kernel == "inner").count();
+                assert_eq!(inner, if has_vectors { 0 } else { 2 }, "{:?}", case.weights);
+                plan.run(&x).unwrap()
+            });
+            for (got, want) in got.iter().zip(&want) {
+                assert_eq!(got.shape(), want.shape());
+                for (got, want) in got.scalars().zip(want.scalars()) {
+                    let (got, want) = (got.to_f64(), want.to_f64());
+                    assert!((got - want).abs() < 1e-4, "{:?} by {:?}: {got}, {want}", case.image, case.weights);
+                }
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::simd::{Kernel, Simd, run};
 use super::{Isa, parallel};
+use std::ops::Range;
 
 /// How windows of `[kernel]` lie in an output of two spatial axes, `before` positions of which are cut off at the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,28 +43,62 @@ impl Windows {
     /// # Errors
     /// A slice has another length.
     pub fn sum(&self, windows: &[f32], bias: Option<&[f32]>, out: &mut [f32]) -> Result<(), OverlapError> {
+        self.sum_lines(windows, 0..self.input[0], bias, out, 0..self.output[0])
+    }
+
+    /// [`sum`](Self::sum) of some lines of the output, from the windows of some lines of the input: all that fall there.
+    ///
+    /// # Errors
+    /// A slice has another length, or there are not so many lines.
+    pub fn sum_lines(
+        &self,
+        windows: &[f32],
+        input: Range<usize>,
+        bias: Option<&[f32]>,
+        out: &mut [f32],
+        output: Range<usize>,
+    ) -> Result<(), OverlapError> {
         let product = |n: &[usize]| n.iter().try_fold(self.channels, |a, &b| a.checked_mul(b)).unwrap_or(usize::MAX);
         let [[h, w], [kh, kw], [oh, ow]] = [self.input, self.kernel, self.output];
         let check = |name, got, want| if got == want { Ok(()) } else { Err(OverlapError { name, got, want }) };
-        check("windows", windows.len(), product(&[h, w, kh, kw]))?;
-        check("out", out.len(), product(&[oh, ow]))?;
+        check("input", input.end.max(h), h)?;
+        check("output", output.end.max(oh), oh)?;
+        check("windows", windows.len(), product(&[input.len(), w, kh, kw]))?;
+        check("out", out.len(), product(&[output.len(), ow]))?;
         check("bias", bias.map_or(self.channels, <[f32]>::len), self.channels)?;
         if out.is_empty() {
             return Ok(());
         }
         let isa = Isa::current();
-        let job = Job { shape: self, windows, bias, out: out.as_mut_ptr() };
+        let job = Job { shape: self, windows, input, bias, out: out.as_mut_ptr(), first: output.start };
         let pieces = parallel::pieces(windows.len().max(out.len()) / 16 * 4);
-        parallel::split(0, oh, pieces, &|start, end| run(isa, Lines { job: &job, start, end }));
+        parallel::split(output.start, output.end, pieces, &|start, end| run(isa, Lines { job: &job, start, end }));
         Ok(())
+    }
+
+    /// Lines of the output that windows of later lines of the input than the first so many do not reach.
+    pub fn complete(&self, input: usize) -> usize {
+        if input >= self.input[0] {
+            return self.output[0];
+        }
+        input.saturating_mul(self.strides[0]).saturating_sub(self.before[0]).min(self.output[0])
+    }
+
+    /// How many lines of the input before a line reach as far as it.
+    pub fn reach(&self) -> usize {
+        self.kernel[0].saturating_sub(1).saturating_mul(self.dilations[0]) / self.strides[0]
     }
 }
 
 struct Job<'a> {
     shape: &'a Windows,
     windows: &'a [f32],
+    /// Lines whose windows these are.
+    input: Range<usize>,
     bias: Option<&'a [f32]>,
     out: *mut f32,
+    /// The line that `out` starts with.
+    first: usize,
 }
 
 // SAFETY: `out` is a slice that lives while the threads run; each writes lines of its own.
@@ -81,6 +116,7 @@ impl Kernel for Lines<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Windows { kernel, output, channels, .. } = *self.job.shape;
+        let input = &self.job.input;
         for y in self.start..self.end {
             for x in 0..output[1] {
                 for c in (0..channels).step_by(S::LANES) {
@@ -92,7 +128,8 @@ impl Kernel for Lines<'_> {
                             None => s.splat(0.0),
                         };
                         for ky in 0..kernel[0] {
-                            let Some(row) = self.job.shape.window(0, y, ky) else { continue };
+                            let row = self.job.shape.window(0, y, ky).filter(|row| input.contains(row));
+                            let Some(row) = row.map(|row| row - input.start) else { continue };
                             for kx in 0..kernel[1] {
                                 let Some(column) = self.job.shape.window(1, x, kx) else { continue };
                                 let window = row * self.job.shape.input[1] + column;
@@ -100,7 +137,8 @@ impl Kernel for Lines<'_> {
                                 sum = s.add(sum, s.load_upto(self.job.windows.as_ptr().add(at * channels + c), n));
                             }
                         }
-                        s.store_upto(self.job.out.add((y * output[1] + x) * channels + c), sum, n);
+                        let to = ((y - self.job.first) * output[1] + x) * channels + c;
+                        s.store_upto(self.job.out.add(to), sum, n);
                     }
                 }
             }
@@ -162,6 +200,8 @@ mod tests {
             shape([4, 5], [4, 4], [2, 2], [1, 1], [1, 1], [8, 10], 20),
             shape([3, 2], [3, 2], [1, 3], [2, 1], [0, 1], [7, 5], 3),
             shape([1, 1], [1, 1], [1, 1], [1, 1], [0, 0], [1, 1], 33),
+            shape([6, 2], [7, 2], [2, 1], [1, 1], [3, 0], [11, 3], 5),
+            shape([3, 1], [2, 1], [4, 1], [3, 1], [1, 0], [14, 1], 4),
             shape([2, 2], [1, 1], [3, 3], [1, 1], [0, 0], [5, 6], 16),
         ] {
             let n = [shape.input, shape.kernel].concat().iter().product::<usize>() * shape.channels;
@@ -174,6 +214,19 @@ mod tests {
                     let mut out = vec![f32::NAN; want.len()];
                     shape.sum(&windows, bias, &mut out).unwrap();
                     assert_eq!(out, want, "{shape:?} {:?}", Isa::current());
+                    // Line by line of the input, each with those before that reach as far.
+                    out.fill(f32::NAN);
+                    let line = n / shape.input[0];
+                    for at in 0..shape.input[0] {
+                        let from = at.saturating_sub(shape.reach());
+                        let lines = shape.complete(at)..shape.complete(at + 1);
+                        let width = out.len() / shape.output[0];
+                        let out = &mut out[lines.start * width..lines.end * width];
+                        shape
+                            .sum_lines(&windows[from * line..(at + 1) * line], from..at + 1, bias, out, lines)
+                            .unwrap();
+                    }
+                    assert_eq!(out, want, "{shape:?} {:?}, by lines", Isa::current());
                 });
             }
         }
@@ -194,5 +247,9 @@ mod tests {
         assert_eq!(shape.sum(&[0.0; 47], None, &mut [0.0; 48]), refused("windows", 47, 48));
         assert_eq!(shape.sum(&[0.0; 48], None, &mut [0.0; 49]), refused("out", 49, 48));
         assert_eq!(shape.sum(&[0.0; 48], Some(&[0.0; 2]), &mut [0.0; 48]), refused("bias", 2, 3));
+        let lines = |input, output| shape.sum_lines(&[0.0; 24], input, None, &mut [0.0; 12], output);
+        assert_eq!(lines(1..2, 3..4), Ok(()));
+        assert_eq!(lines(2..3, 3..4), refused("input", 3, 2));
+        assert_eq!(lines(1..2, 4..5), refused("output", 5, 4));
     }
 }

@@ -10,8 +10,10 @@ use super::Lowering;
 use super::elementwise::{CHANNELS_FIRST, CHANNELS_LAST};
 use crate::kernels::Isa;
 use crate::kernels::overlap::Windows;
+use bgz_kernels::alone;
 use bgz_passes::ir::{Attr, Attrs, DType, Dim, Node, Op, Precision, ValueId};
 use rayon::prelude::*;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Bytes of copied windows, or of windows to be summed, at the most: what is larger is left to the inner backend.
@@ -113,12 +115,19 @@ struct Product {
 }
 
 impl Product {
-    /// The product of one image.
-    fn image(&self, i: usize, x: &[f32], bias: Option<&[f32]>, out: &mut [f32]) -> Result<(), String> {
+    /// The product of some rows of one image.
+    fn image(
+        &self,
+        i: usize,
+        rows: Range<usize>,
+        x: &[f32],
+        bias: Option<&[f32]>,
+        out: &mut [f32],
+    ) -> Result<(), String> {
         let PackedMatrix::Kernel(packed) = &*self.packed else { return Err("weights for another kernel".into()) };
         let [image, row] = self.apart;
-        let span = (self.rows - 1) * row + self.depth;
-        packed.apply_apart((&x[i * image..][..span], row), bias, out).map_err(|e| e.to_string())
+        let span = rows.len().checked_sub(1).map_or(0, |n| n * row + self.depth);
+        packed.apply_apart((&x[i * image + rows.start * row..][..span], row), bias, out).map_err(|e| e.to_string())
     }
 }
 
@@ -126,31 +135,144 @@ impl Kernel for Product {
     fn run(&self, reads: &Reads, writes: &mut Writes) -> Result<(), String> {
         let (x, bias) = (reads.slice::<f32>(0), self.bias.then(|| reads.slice::<f32>(1)));
         let mut out = writes.slice::<f32>(0).chunks_exact_mut(self.rows * self.width).enumerate();
-        out.try_for_each(|(i, out)| self.image(i, x, bias, out))
+        out.try_for_each(|(i, out)| self.image(i, 0..self.rows, x, bias, out))
     }
 }
 
-/// A transposed convolution, image by image: a product, whose results are windows, and their sums where they fall. The
-/// second result is room for the windows of one image.
+/// Bytes of the windows of a band: in the second-level cache of a core.
+const BAND: usize = 1 << 20;
+
+/// Multiply-adds, and lines of the input for each line that is multiplied twice, from which on each thread takes lines of its own.
+const MIN_WORK: usize = 1 << 20;
+const MIN_LINES: usize = 8;
+
+/// How the lines of a transposed convolution are taken.
+#[derive(Clone, Copy)]
+struct Bands {
+    /// Lines of a band.
+    lines: usize,
+    /// Parts that the lines of all images are cut into, one for each thread.
+    parts: usize,
+    /// Lines of windows that a part has room for.
+    room: usize,
+}
+
+impl Bands {
+    /// For rows of `depth` and windows of `width` elements in each of so many images.
+    fn new(windows: &Windows, images: usize, [depth, width]: [usize; 2]) -> Self {
+        let [lines, columns] = windows.input;
+        // As many lines as fit into the cache, but so many rows that reading all weights again is worth it.
+        let rows = (BAND / width.saturating_mul(size_of::<f32>()).max(1)).max(depth);
+        let band = (rows / columns.max(1)).clamp(1, lines.max(1));
+        let all = images.saturating_mul(lines);
+        let work = [columns, depth, width].into_iter().fold(all, usize::saturating_mul);
+        let threads = rayon::current_num_threads();
+        let worth = work >= MIN_WORK && all / threads >= MIN_LINES.saturating_mul(windows.reach()).max(1);
+        Self {
+            lines: band,
+            parts: if worth { threads } else { 1 },
+            room: band.saturating_add(windows.reach()).min(lines),
+        }
+    }
+}
+
+/// A transposed convolution by bands of lines: a product, whose results are windows, and while they are in the cache their sums
+/// where they fall. A thread takes lines of its own, and multiplies once more those before that reach into them. The second result
+/// is room for the windows of a band of each thread, and of the lines that reach into it.
 struct Spread {
     product: Product,
     windows: Windows,
+    images: usize,
+    bands: Bands,
     bias: bool,
+}
+
+impl Spread {
+    /// Elements of a line of windows, and of the output.
+    fn line(&self) -> [usize; 2] {
+        [self.windows.input[1] * self.product.width, self.windows.output[1] * self.windows.channels]
+    }
+
+    /// Elements of the output before a line of the input, counted through all images, has its part in it.
+    fn out(&self, line: usize) -> usize {
+        let [image, line] = [line / self.windows.input[0], line % self.windows.input[0]];
+        (image * self.windows.output[0] + self.windows.complete(line)) * self.line()[1]
+    }
+
+    /// Lines of all images, in so many parts.
+    fn lines(
+        &self,
+        (x, bias): (&[f32], Option<&[f32]>),
+        lines: Range<usize>,
+        parts: usize,
+        out: &mut [f32],
+        spread: &mut [f32],
+    ) -> Result<(), String> {
+        if parts > 1 {
+            let left = parts / 2;
+            let mid = lines.start + lines.len() * left / parts;
+            let (out_left, out_right) = out.split_at_mut(self.out(mid) - self.out(lines.start));
+            let (spread_left, spread_right) = spread.split_at_mut(self.bands.room * self.line()[0] * left);
+            let (a, b) = rayon::join(
+                || self.lines((x, bias), lines.start..mid, left, out_left, spread_left),
+                || self.lines((x, bias), mid..lines.end, parts - left, out_right, spread_right),
+            );
+            return a.and(b);
+        }
+        let mut out = out;
+        let mut at = lines.start;
+        while at < lines.end {
+            let (image, first) = (at / self.windows.input[0], at % self.windows.input[0]);
+            let end = (first + lines.end - at).min(self.windows.input[0]);
+            let next = at + end - first;
+            let (own, rest) = out.split_at_mut(self.out(next) - self.out(at));
+            let mut run = || self.image(image, (x, bias), first..end, own, spread);
+            if self.bands.parts > 1 { alone(run) } else { run() }?;
+            (out, at) = (rest, next);
+        }
+        Ok(())
+    }
+
+    /// Lines of one image, band by band.
+    fn image(
+        &self,
+        image: usize,
+        (x, bias): (&[f32], Option<&[f32]>),
+        lines: Range<usize>,
+        out: &mut [f32],
+        spread: &mut [f32],
+    ) -> Result<(), String> {
+        let Self { windows, product, bands, .. } = self;
+        let ([line, out_line], columns) = (self.line(), windows.input[1]);
+        let before = windows.complete(lines.start);
+        // Lines whose windows are there.
+        let mut there = lines.start.saturating_sub(windows.reach())..lines.start.saturating_sub(windows.reach());
+        for first in lines.clone().step_by(bands.lines) {
+            let end = (first + bands.lines).min(lines.end);
+            let new = &mut spread[there.len() * line..(end - there.start) * line];
+            product.image(image, there.end * columns..end * columns, x, None, new)?;
+            there.end = end;
+            let done = windows.complete(first)..windows.complete(end);
+            let out = &mut out[(done.start - before) * out_line..(done.end - before) * out_line];
+            let sums = windows.sum_lines(&spread[..there.len() * line], there.clone(), bias, out, done);
+            sums.map_err(|e| e.to_string())?;
+            let left = there.len().saturating_sub(windows.reach());
+            spread.copy_within(left * line..there.len() * line, 0);
+            there.start += left;
+        }
+        Ok(())
+    }
 }
 
 impl Kernel for Spread {
     fn run(&self, reads: &Reads, writes: &mut Writes) -> Result<(), String> {
-        let (x, bias) = (reads.slice::<f32>(0), self.bias.then(|| reads.slice::<f32>(1)));
+        let operands = (reads.slice::<f32>(0), self.bias.then(|| reads.slice::<f32>(1)));
         let mut results = writes.each::<f32>();
         let (Some(out), Some(spread)) = (results.next(), results.next()) else {
             return Err("there is no room for windows".into());
         };
-        let size = self.windows.output.iter().product::<usize>() * self.windows.channels;
-        for (i, out) in out.chunks_exact_mut(size).enumerate() {
-            self.product.image(i, x, None, spread)?;
-            self.windows.sum(spread, bias, out).map_err(|e| e.to_string())?;
-        }
-        Ok(())
+        let lines = 0..self.images * self.windows.input[0];
+        self.lines(operands, lines, self.bands.parts, out, spread)
     }
 }
 
@@ -235,7 +357,17 @@ impl Lowering<'_> {
     ) -> Result<Option<View>, ExecError> {
         let Window { kernel: [kh, kw], strides, dilations, before, .. } = window;
         let [_, c, h, w] = planes(&x.shape);
-        let positions = [h, w, kh, kw, o];
+        let windows = Windows {
+            input: [h, w],
+            kernel: [kh, kw],
+            strides,
+            dilations,
+            before,
+            output: [height, width],
+            channels: o,
+        };
+        let bands = Bands::new(&windows, n, [c, kh * kw * o]);
+        let positions = [bands.parts, bands.room, w, kh, kw, o];
         let size = positions.iter().try_fold(size_of::<f32>(), |n, &d| n.checked_mul(d));
         if size.is_none_or(|n| n > MOST_BYTES) {
             return Ok(None);
@@ -250,16 +382,7 @@ impl Lowering<'_> {
         };
         let spread = self.buffer(DType::F32, &positions)?;
         let out = self.buffer(DType::F32, &[n, height, width, o])?;
-        let windows = Windows {
-            input: [h, w],
-            kernel: [kh, kw],
-            strides,
-            dilations,
-            before,
-            output: [height, width],
-            channels: o,
-        };
-        let kernel = Spread { product, windows, bias: bias.is_some() };
+        let kernel = Spread { product, windows, images: n, bands, bias: bias.is_some() };
         let reads: Vec<&View> = [&x].into_iter().chain(bias).collect();
         self.step_of(&[node], "gemm packed", Box::new(kernel), &reads, &[&out, &spread]);
         Ok(Some(out))
