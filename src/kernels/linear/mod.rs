@@ -222,6 +222,9 @@ trait Panels {
     }
 }
 
+/// Rows that are multiplied by a vector of weights while the next comes from the third-level cache: 64 bytes at some 20 GB/s.
+const WAITING: usize = 8;
+
 /// What products of the same rows are made of, seen to fit.
 struct Operands<'a, W> {
     x: &'a [f32],
@@ -254,10 +257,11 @@ impl<'a, W: Panels> Operands<'a, W> {
         self.branches.iter().map(|b| b.weights.panels()).sum()
     }
 
-    /// Multiply-adds of a vector of 16.
+    /// Multiply-adds of a vector of 16, or what takes as long: few rows wait for the weights.
     fn work(&self) -> usize {
         let columns: usize = self.branches.iter().map(|b| b.weights.width().div_ceil(16)).sum();
-        self.rows.saturating_mul(self.branches.first().map_or(0, |b| b.weights.depth())).saturating_mul(columns)
+        let depth = self.branches.first().map_or(0, |b| b.weights.depth());
+        self.rows.max(WAITING).saturating_mul(depth).saturating_mul(columns)
     }
 
     /// Some of all panels as those of each branch; the branch behind it is given, too.
