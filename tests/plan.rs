@@ -382,6 +382,7 @@ fn products_of_the_same_rows_are_one_step() {
     let linear = Op::Linear { trans_w: false, precision: Precision::Exact };
     let mut g = Graph::new("same_rows");
     let x = g.add_input("x", Type::new(DType::F32, [3usize, 4])).unwrap();
+    let row = g.add_input("row", Type::new(DType::F32, [4usize])).unwrap();
     let w = |g: &mut Graph, name: &str, width: usize| {
         let values: Vec<f32> = (0..4 * width).map(|i| (i * 7 % 5) as f32 - 2.0).collect();
         g.add_const(name, Constant::f32s([4, width], &values).unwrap())
@@ -391,13 +392,17 @@ fn products_of_the_same_rows_are_one_step() {
     let tanh = g.add("tanh", Op::Unary(bgz_fusion::ir::Unary::Tanh), &[gate]).unwrap();
     let up = g.add("up", Op::MatMul, &[x, b]).unwrap();
     let next = g.add("next", linear.clone(), &[tanh, c]).unwrap();
-    let late = g.add("late", linear, &[x, d]).unwrap();
-    for (name, v) in [("up", up), ("next", next), ("late", late)] {
+    let late = g.add("late", linear.clone(), &[x, d]).unwrap();
+    // Its bias is made behind the product that it could be one with.
+    let shift = g.add("shift", Op::Unary(bgz_fusion::ir::Unary::Tanh), &[row]).unwrap();
+    let shifted = g.add("shifted", linear, &[x, a, shift]).unwrap();
+    for (name, v) in [("up", up), ("next", next), ("late", late), ("shifted", shifted)] {
         g.add_output(name, v).unwrap();
     }
-    let plan = Plan::new(&g, &[Type::new(DType::F32, [3usize, 4])], &PackedWeights::default(), Flex::inner(), None);
-    let steps: Vec<_> = plan.unwrap().steps().map(|s| s.op).collect();
-    assert_eq!(steps, ["linear + matmul", "tanh", "linear", "linear"]);
+    let types = [Type::new(DType::F32, [3usize, 4]), Type::new(DType::F32, [4usize])];
+    let plan = Plan::new(&g, &types, &PackedWeights::default(), Flex::inner(), None).unwrap();
+    let steps: Vec<_> = plan.steps().map(|s| s.op).collect();
+    assert_eq!(steps, ["linear + matmul", "tanh", "linear", "linear", "tanh", "linear"]);
     check_on::<Flex>(&g, &Check::new(), 3, "flex");
 }
 

@@ -170,7 +170,7 @@ impl<'a> Product<'a> {
 }
 
 /// The products of the same rows with several weights, each with those that follow before there is another product: what
-/// they make need not be kept for long.
+/// they make need not be kept for long. A bias that is still to be made keeps a product by itself.
 pub(super) fn together(graph: &Graph, apart: &HashSet<NodeId>) -> HashMap<NodeId, Vec<NodeId>> {
     let mut all = HashMap::new();
     let mut open: Vec<NodeId> = Vec::new();
@@ -178,7 +178,13 @@ pub(super) fn together(graph: &Graph, apart: &HashSet<NodeId>) -> HashMap<NodeId
         let product = Product::of(graph, node).filter(|_| !apart.contains(&id));
         let first = open.first().and_then(|&first| Product::of(graph, graph.node(first)));
         match (&product, &first) {
-            (Some(product), Some(first)) if product.goes_with(first) && open.len() < MOST => open.push(id),
+            (Some(product), Some(first))
+                if product.goes_with(first)
+                    && product.bias.is_none_or(|b| graph.producer(b).is_none())
+                    && open.len() < MOST =>
+            {
+                open.push(id);
+            }
             _ if product.is_some() || work::flops(graph, node) > 0 => {
                 let group = std::mem::replace(&mut open, product.map(|_| id).into_iter().collect());
                 all.extend(group.first().copied().map(|first| (first, group)));
