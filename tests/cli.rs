@@ -274,6 +274,8 @@ fn a_profile_has_every_step_and_a_trace() {
     let events = trace["traceEvents"].as_array().expect("events");
     let out = ok(["profile", "@default", "--shape", "ids=1x8", "--repeat", "1", "--json"]);
     let out: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    let start = &out["thread_start_us"];
+    assert_eq!(start["asleep"].as_f64().is_some_and(|us| us > 0.0), out["threads"] != 1, "{out}");
     let steps = out["steps"].as_array().expect("steps");
     assert_eq!(steps.len(), events.len());
     // A product of 8 tokens with weights: twice 8 for each.

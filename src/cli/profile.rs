@@ -19,6 +19,8 @@ const WARM_UP: usize = 3;
 struct Peak {
     flops: f64,
     bytes: f64,
+    /// How long a thread takes to begin, where there are several.
+    start: Option<peak::Start>,
 }
 
 /// Steps and what each took, the median of all runs.
@@ -54,7 +56,7 @@ impl Sum {
 pub fn run(args: &ProfileArgs) -> Result<(), Failure> {
     let progress = Progress::new("measuring the machine");
     let isa = Isa::detect()?;
-    let peak = Peak { flops: peak::flops(isa), bytes: peak::bytes() };
+    let peak = Peak { flops: peak::flops(isa), bytes: peak::bytes(), start: peak::start() };
     let how = HowArgs {
         backend: args.backend,
         no_rewrite: false,
@@ -151,8 +153,16 @@ const RATES: [&str; 5] = ["ms", "share", "GFLOP/s", "of peak", "GB/s"];
 fn as_text(args: &ProfileArgs, ready: &Ready, profile: &Profile, peak: &Peak) -> String {
     let total = profile.total();
     let inputs = ready.inputs.iter().map(|(name, t)| format!("{name}: {}", t.ty())).collect::<Vec<_>>().join(", ");
+    let us = |time: Duration| format!("{:.1} us", time.as_secs_f64() * 1e6);
+    let started = peak.start.map_or(String::new(), |s| {
+        format!(
+            "\nthreads  one that sleeps begins after {}, one that is kept awake after {}",
+            us(s.asleep),
+            us(s.awake)
+        )
+    });
     let mut out = format!(
-        "model    {}: {} of {}\ninputs   {inputs}\nmachine  {} of {}: {:.0} GFLOP/s of f32, {:.1} GB/s copied\n\
+        "model    {}: {} of {}\ninputs   {inputs}\nmachine  {} of {}: {:.0} GFLOP/s of f32, {:.1} GB/s copied{started}\n\
          run      median {} ms of {}, {} ms of it in steps: {:.0} GFLOP/s, {:.0} % of what the machine can do\n\n",
         args.model.display(),
         format::count(ready.ops, "op"),
@@ -202,6 +212,7 @@ fn as_json(args: &ProfileArgs, ready: &Ready, profile: &Profile, peak: &Peak) ->
         "cpu": host::cpu(),
         "peak_flops": peak.flops,
         "peak_bytes_per_second": peak.bytes,
+        "thread_start_us": peak.start.map(|s| json!({ "asleep": 1e3 * ms(s.asleep), "awake": 1e3 * ms(s.awake) })),
         "runs": args.repeat,
         "median_ms": ms(profile.run),
         "steps": steps.collect::<Vec<Value>>(),
@@ -255,9 +266,9 @@ mod tests {
     fn rates_are_of_the_peak() {
         let mut sum = Sum::default();
         sum.add(&step("a", "linear", "gemm packed", 4000), Duration::from_micros(2));
-        let got = cells(&sum, Duration::from_micros(8), &Peak { flops: 8e9, bytes: 1e9 });
+        let got = cells(&sum, Duration::from_micros(8), &Peak { flops: 8e9, bytes: 1e9, start: None });
         assert_eq!(got, ["0.002", "25.0 %", "2", "25 %", "0.5"]);
-        let none = cells(&Sum::default(), Duration::ZERO, &Peak { flops: 8e9, bytes: 1e9 });
+        let none = cells(&Sum::default(), Duration::ZERO, &Peak { flops: 8e9, bytes: 1e9, start: None });
         assert_eq!(none[2..4], ["-", "-"]);
     }
 }

@@ -58,6 +58,36 @@ pub fn bytes() -> f64 {
     })
 }
 
+/// How long a thread of the current rayon pool takes to begin with what it is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// One that sleeps, having had nothing to do for two milliseconds.
+    pub asleep: Duration,
+    /// One that has just done something and looks for more.
+    pub awake: Duration,
+}
+
+/// Medians of the last thread to begin; `None` where a pool has one.
+pub fn start() -> Option<Start> {
+    const ROUNDS: usize = 31;
+    if rayon::current_num_threads() < 2 {
+        return None;
+    }
+    let last_to_begin = || {
+        let start = Instant::now();
+        rayon::broadcast(|_| start.elapsed()).into_iter().max().unwrap_or_default()
+    };
+    let mut rounds = [(); ROUNDS].map(|()| {
+        std::thread::sleep(Duration::from_millis(2));
+        [last_to_begin(), last_to_begin()]
+    });
+    let mut median = |i: usize| {
+        rounds.sort_by_key(|r| r[i]);
+        rounds[ROUNDS / 2][i]
+    };
+    Some(Start { asleep: median(0), awake: median(1) })
+}
+
 /// The best rate of what `run` says it did.
 fn best(mut run: impl FnMut() -> f64) -> f64 {
     let mut best = 0.0f64;
@@ -85,5 +115,13 @@ mod tests {
         }
         let rate = bytes();
         assert!((1e7..1e14).contains(&rate), "{rate}");
+    }
+
+    #[test]
+    fn a_thread_begins_where_there_is_another() {
+        let start = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(start);
+        assert_eq!(start(1), None);
+        let Start { asleep, awake } = start(2).expect("two threads");
+        assert!([asleep, awake].iter().all(|t| (1..1_000_000_000).contains(&t.as_nanos())), "{asleep:?} {awake:?}");
     }
 }
