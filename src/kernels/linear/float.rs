@@ -49,18 +49,8 @@ pub struct Packed {
 
 impl Panels for Packed {
     #[inline(always)]
-    fn depth(&self) -> usize {
-        self.depth
-    }
-
-    #[inline(always)]
-    fn width(&self) -> usize {
-        self.width
-    }
-
-    #[inline(always)]
-    fn panel(&self) -> usize {
-        self.panel
+    fn extents(&self) -> [usize; 3] {
+        [self.depth, self.width, self.panel]
     }
 }
 

@@ -37,18 +37,8 @@ pub struct PackedInt8 {
 
 impl Panels for PackedInt8 {
     #[inline(always)]
-    fn depth(&self) -> usize {
-        self.depth
-    }
-
-    #[inline(always)]
-    fn width(&self) -> usize {
-        self.width
-    }
-
-    #[inline(always)]
-    fn panel(&self) -> usize {
-        self.panel
+    fn extents(&self) -> [usize; 3] {
+        [self.depth, self.width, self.panel]
     }
 }
 

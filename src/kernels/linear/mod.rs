@@ -210,15 +210,23 @@ impl<'a, W> Branch<'a, W> {
 
 /// Weights in panels.
 trait Panels {
-    /// Numbers of a row of `x`.
-    fn depth(&self) -> usize;
-    /// Numbers of a row of the result.
-    fn width(&self) -> usize;
-    /// Columns of a panel.
-    fn panel(&self) -> usize;
+    /// Numbers of a row of `x`, numbers of a row of the result, and columns of a panel.
+    fn extents(&self) -> [usize; 3];
 
+    #[inline(always)]
+    fn depth(&self) -> usize {
+        self.extents()[0]
+    }
+
+    #[inline(always)]
+    fn width(&self) -> usize {
+        self.extents()[1]
+    }
+
+    #[inline(always)]
     fn panels(&self) -> usize {
-        self.width().div_ceil(self.panel())
+        let [_, width, panel] = self.extents();
+        width.div_ceil(panel)
     }
 }
 
