@@ -5,7 +5,8 @@ use npyz::WriterBuilder;
 use std::fs::File;
 use std::io::{BufReader, BufWriter};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 use zip::write::SimpleFileOptions;
 use zip::{ZipArchive, ZipWriter};
 
@@ -16,10 +17,15 @@ pub struct Run {
     pub err: String,
 }
 
+fn command<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bgz"));
+    command.args(args).env_remove("BGZ_ISA");
+    command
+}
+
 /// A run of `bgz`, which must not panic whatever else it does.
 pub fn bgz<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Run {
-    let Output { status, stdout, stderr } =
-        Command::new(env!("CARGO_BIN_EXE_bgz")).args(args).env_remove("BGZ_ISA").output().expect("bgz starts");
+    let Output { status, stdout, stderr } = command(args).output().expect("bgz starts");
     let run = Run {
         code: status.code(),
         out: String::from_utf8(stdout).expect("UTF-8"),
@@ -28,6 +34,27 @@ pub fn bgz<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Run 
     assert!(!run.err.contains("panicked"), "{}", run.err);
     assert!(run.code.is_some(), "killed by a signal: {status}");
     run
+}
+
+/// A run of `bgz` that may do anything, for as long as `limit`; nothing if it took longer and was ended. What it says on
+/// stderr goes through a file at the path `err`, which nobody has to empty while it runs; stdout is not kept.
+pub fn within<S: AsRef<std::ffi::OsStr>>(limit: Duration, err: &str, args: impl IntoIterator<Item = S>) -> Option<Run> {
+    let file = File::create(err).expect("a file");
+    let mut child = command(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().expect("bgz starts");
+    let end = Instant::now() + limit;
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("a child of this process") {
+            break status;
+        }
+        if Instant::now() > end {
+            child.kill().expect("a child of this process");
+            child.wait().expect("a child of this process");
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    let err = std::fs::read(err).expect("what it said");
+    Some(Run { code: status.code(), out: String::new(), err: String::from_utf8_lossy(&err).into_owned() })
 }
 
 /// The stdout of a run that has to succeed.
