@@ -40,26 +40,40 @@ enum Mode {
 struct Axis {
     from: usize,
     to: usize,
-    /// Entries of the result for one of the operand; `to / from` unless given as something else.
-    scale: Option<f64>,
+    /// Entries of the result for one of the operand, as given.
+    scale: Option<f32>,
 }
 
 impl Axis {
-    /// Where entry `i` of the result lies in the operand.
+    /// Entries of the result for one of the operand.
+    fn scale(&self) -> f32 {
+        self.scale.unwrap_or(self.to as f32 / self.from as f32)
+    }
+
+    /// Whether the result is all of the operand, no entry more or less.
+    fn is_whole(&self) -> bool {
+        self.scale.is_none_or(|s| self.from as f32 * s == self.to as f32)
+    }
+
+    fn is_changed(&self) -> bool {
+        self.from != self.to || !self.is_whole()
+    }
+
+    /// Where entry `i` of the result lies in the operand. In f32 and in this order, as the frameworks and ONNX Runtime have
+    /// it: halfway between entries, or on one, the nearest is decided by the rounding.
     fn place(&self, i: usize, coordinates: Coordinates) -> f64 {
-        let (from, to, i) = (self.from as f64, self.to as f64, i as f64);
-        // One rounding, so that what is a whole number comes out as one.
-        let unscaled = |v: f64| self.scale.map_or(v * from / to, |s| v / s);
-        match coordinates {
+        let (from, to, i, scale) = (self.from as f32, self.to as f32, i as f32, self.scale());
+        let place = match coordinates {
             Coordinates::PytorchHalfPixel | Coordinates::AlignCorners if self.to <= 1 => 0.0,
-            Coordinates::HalfPixel | Coordinates::PytorchHalfPixel => unscaled(i + 0.5) - 0.5,
+            Coordinates::HalfPixel | Coordinates::PytorchHalfPixel => (i + 0.5) / scale - 0.5,
             Coordinates::HalfPixelSymmetric => {
-                let adjust = self.scale.map_or(1.0, |s| to / (s * from));
-                from / 2.0 * (1.0 - adjust) + unscaled(i + 0.5) - 0.5
+                let offset = from / 2.0 * (1.0 - to / (scale * from));
+                (f64::from(offset) + (f64::from(i) + 0.5) / f64::from(scale) - 0.5) as f32
             }
             Coordinates::AlignCorners => i * (from - 1.0) / (to - 1.0),
-            Coordinates::Asymmetric => unscaled(i),
-        }
+            Coordinates::Asymmetric => i / scale,
+        };
+        place.into()
     }
 
     /// The entry a place stands for.
@@ -164,11 +178,10 @@ fn read<B: Backend>(attrs: &Attrs, cx: &Cx<'_, B>) -> Res<Resize> {
             }
             for (axis, s) in axes.iter_mut().zip(scales) {
                 // In f32, as inference computes it.
-                let exact = axis.from as f32 * s as f32;
-                if exact.floor() as usize != axis.to {
+                if (axis.from as f32 * s as f32).floor() as usize != axis.to {
                     return Err(bad("scales", format!("{s} of extent {} is not {}", axis.from, axis.to)));
                 }
-                axis.scale = (exact != axis.to as f32).then_some(s);
+                axis.scale = Some(s as f32);
             }
         }
         _ => return Err(bad("sizes", "or else scales must be given")),
@@ -190,15 +203,16 @@ pub(super) fn resize<B: Backend>(attrs: &Attrs, mut x: Operands<B>, cx: &Cx<'_, 
 /// The interpolation of Burn that is this one, if there is one.
 fn burn_mode(r: &Resize) -> Option<InterpolateOptions> {
     let [batch, channels, h, w] = r.axes[..] else { return None };
-    let image = [batch, channels].iter().all(|a| a.from == a.to && a.scale.is_none());
-    if !image || h.scale.is_some() || w.scale.is_some() {
+    if batch.is_changed() || channels.is_changed() || !h.is_whole() || !w.is_whole() {
         return None;
     }
+    // Else the nearest may be decided by the rounding.
+    let repeats = [h, w].iter().all(|a| a.to.is_multiple_of(a.from));
     let align = match r.coordinates {
         Coordinates::AlignCorners => true,
         Coordinates::HalfPixel | Coordinates::HalfPixelSymmetric => false,
         Coordinates::PytorchHalfPixel if h.to > 1 && w.to > 1 => false,
-        Coordinates::Asymmetric if r.mode == Mode::Nearest(Nearest::Floor) => false,
+        Coordinates::Asymmetric if r.mode == Mode::Nearest(Nearest::Floor) && repeats => false,
         _ => return None,
     };
     let mode = match r.mode {
@@ -212,10 +226,9 @@ fn burn_mode(r: &Resize) -> Option<InterpolateOptions> {
 
 /// Axis by axis, which is the same as all at once: the weights are products.
 fn by_axis<B: Backend>(r: &Resize, x: InnerTensor<B>, cx: &Cx<'_, B>) -> Res<InnerTensor<B>> {
-    let changed = |a: &Axis| a.from != a.to || a.scale.is_some();
     if let Mode::Nearest(nearest) = r.mode {
         let mut x = x;
-        for (i, axis) in r.axes.iter().enumerate().filter(|(_, a)| changed(a)) {
+        for (i, axis) in r.axes.iter().enumerate().filter(|(_, a)| a.is_changed()) {
             let entries = (0..axis.to).map(|i| axis.nearest(i, r.coordinates, nearest) as i64).collect();
             x = x.select(i, InnerTensor::<B>::from_i64s(entries, &[axis.to], cx.device).int()?);
         }
@@ -227,7 +240,7 @@ fn by_axis<B: Backend>(r: &Resize, x: InnerTensor<B>, cx: &Cx<'_, B>) -> Res<Inn
     }
     let mut shape = x.shape();
     let mut data = Host::new(x)?.to_f64s();
-    for (i, axis) in r.axes.iter().enumerate().filter(|(_, a)| changed(a)) {
+    for (i, axis) in r.axes.iter().enumerate().filter(|(_, a)| a.is_changed()) {
         let inner: usize = shape[i + 1..].iter().product();
         let taps: Vec<_> = (0..axis.to).map(|o| axis.taps(o, r.coordinates, r.mode)).collect();
         let mut out = Vec::with_capacity(data.len() / axis.from * axis.to);
@@ -240,4 +253,30 @@ fn by_axis<B: Backend>(r: &Resize, x: InnerTensor<B>, cx: &Cx<'_, B>) -> Res<Inn
         shape[i] = axis.to;
     }
     Host::from_f64s(dtype, &shape, &data).into_tensor(cx.device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Places that are halfway between entries or on one but for what rounding makes of them, with the entries that ONNX Runtime
+    /// takes.
+    #[test]
+    fn the_nearest_is_decided_by_places_in_f32() {
+        let entries = |from, to, scale, coordinates, nearest| {
+            let axis = Axis { from, to, scale };
+            (0..to).map(|i| axis.nearest(i, coordinates, nearest)).collect::<Vec<_>>()
+        };
+        let half = |nearest| entries(7, 11, Some(1.7), Coordinates::HalfPixel, nearest);
+        assert_eq!(half(Nearest::RoundPreferCeil), [0, 0, 1, 2, 2, 3, 3, 4, 5, 5, 6]);
+        assert_eq!(half(Nearest::RoundPreferFloor), [0, 0, 1, 2, 2, 3, 3, 4, 4, 5, 6]);
+        let down = |coordinates| entries(9, 5, Some(0.6), coordinates, Nearest::Floor);
+        assert_eq!(down(Coordinates::Asymmetric), [0, 1, 3, 5, 6]);
+        assert_eq!(down(Coordinates::HalfPixel), [0, 2, 3, 5, 6]);
+        // Given as a size, the scale is that quotient.
+        assert_eq!(
+            entries(6, 14, None, Coordinates::Asymmetric, Nearest::Floor),
+            [0, 0, 0, 1, 1, 2, 2, 3, 3, 3, 4, 4, 5, 5]
+        );
+    }
 }
