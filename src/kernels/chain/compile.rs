@@ -371,10 +371,12 @@ impl<'a> Emitter<'a> {
             }
             Kind::Where(..) => (integer::choose(isa, lane_out.size() == 8), 2),
             Kind::Cast(x) => {
-                let step = match dtype {
-                    DType::F16 => convert::round_f16(isa),
-                    DType::BF16 => convert::round_bf16(isa),
-                    _ => convert::cast(isa, lane(self.nodes[x].1)?, lane_out),
+                let from = lane(self.nodes[x].1)?;
+                let step = match (from, dtype) {
+                    (Lane::F32, DType::F16) => convert::round_f16(isa),
+                    (Lane::F32, DType::BF16) => convert::round_bf16(isa),
+                    // Of truth values, 0 and 1 are exact in every dtype.
+                    _ => convert::cast(isa, from, lane_out),
                 };
                 (step, 2)
             }

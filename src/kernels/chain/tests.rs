@@ -226,6 +226,41 @@ fn masks_and_casts() {
     }
 }
 
+/// As the first step of a chain, as the last, and between two.
+#[test]
+fn every_cast_between_two_dtypes() {
+    const LANES: [DType; 6] = [DType::F32, DType::F16, DType::BF16, DType::I32, DType::I64, DType::Bool];
+    let n = 203;
+    for from in LANES {
+        let x = || Operand::new(from, (0..n).map(|i| ((i * 5) % 11) as f64 - 4.0), 0, &[1]);
+        // An integer would be rounded to f32 first.
+        let twice = |from, to| matches!((from, to), (DType::I32 | DType::I64, DType::F16 | DType::BF16));
+        for to in LANES {
+            let cast = Expr::Cast(to, input(0));
+            if twice(from, to) {
+                assert!(Program::compile(&cast, &[from]).is_err());
+                continue;
+            }
+            check(&cast, &[n], &[x()], 0);
+            let mask = binary(Binary::Gt, input(0), Expr::Cast(from, number(0.0)).into());
+            if from != DType::Bool {
+                check(&Expr::Cast(to, mask.clone()), &[n], &[x()], 0);
+                check(&Expr::Cast(DType::F32, Expr::Cast(to, mask).into()), &[n], &[x()], 0);
+            }
+            check(&Expr::Cast(DType::I64, cast.clone().into()), &[n], &[x()], 0);
+            if !twice(to, from) {
+                check(&Expr::Cast(from, cast.clone().into()), &[n], &[x()], 0);
+            }
+            // A mask that closes: 0 where it is open, the lowest number elsewhere.
+            if from == DType::Bool && to.is_float() {
+                let number = |v| Box::new(Expr::Literal(Scalar::from_f64(to, v)));
+                let closed = binary(Binary::Sub, number(1.0), cast.into());
+                check(&binary(Binary::Mul, closed, number(-1024.0)), &[n], &[x()], 0);
+            }
+        }
+    }
+}
+
 #[test]
 fn random_chains() {
     use Binary::*;

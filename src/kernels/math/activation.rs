@@ -25,17 +25,18 @@ pub fn sigmoid<S: Simd>(s: S, x: S::F) -> S::F {
     s.mul(s.div(large, s.mul_add(large, small, p)), small)
 }
 
-/// `x * sigmoid(x)`. 3 ULP.
+/// `x * sigmoid(x)`, so NaN at -inf. 3 ULP.
 #[inline(always)]
 pub fn silu<S: Simd>(s: S, x: S::F) -> S::F {
-    // Below -120 the result is zero, and -inf * 0 would be NaN.
+    let lowest = s.eq(x, s.splat(f32::NEG_INFINITY));
+    // Below -120 the result is zero.
     let x = s.max(s.splat(-120.0), x);
     let (p, t) = parts(s, s.max(s.splat(-120.0), s.neg(s.abs(x))));
     let d = s.add(s.splat(1.0), s.scale2(p, t));
     // The power of two comes last: the exponential alone may be subnormal.
     let negative = s.lt(x, s.splat(0.0));
     let y = s.div(s.select(negative, s.mul(x, p), x), d);
-    s.select(negative, s.scale2(y, t), y)
+    s.select(lowest, s.splat(f32::NAN), s.select(negative, s.scale2(y, t), y))
 }
 
 /// `log(1 + exp(x))`. 2 ULP.
@@ -63,7 +64,7 @@ const ERFCX: [f32; 9] = [
     -7.978_846_4e-1,
 ];
 
-/// `x * (1 + erf(x / sqrt 2)) / 2`. 4 ULP, or 1e-7 absolute for negative `x`.
+/// `x * (1 + erf(x / sqrt 2)) / 2`, so NaN at -inf. 4 ULP, or 1e-7 absolute for negative `x`.
 ///
 /// It is `max(x, 0) - h(|x|)` with `h(a) = a erfc(a / sqrt 2) / 2`, and the
 /// logarithm of erfc is `a` times a polynomial: no branch and no division.
@@ -74,11 +75,13 @@ pub fn gelu_erf<S: Simd>(s: S, x: S::F) -> S::F {
     // -a^2/2 stays outside of the clamp, so that h vanishes; 20^2/2 is enough for that.
     let c = s.min(s.splat(20.0), a);
     let e = exp_not_positive_or_zero(s, s.mul(c, s.nmul_add(c, s.splat(0.5), q)));
-    let h = s.mul(s.mul(c, s.splat(0.5)), e);
+    // Only where x is negative is the factor of a zero exponential not clamped: -inf has no limit here, it is NaN.
+    let factor = s.max(s.neg(x), s.min(s.splat(20.0), x));
+    let h = s.mul(s.mul(factor, s.splat(0.5)), e);
     s.sub(s.max(s.splat(0.0), x), h)
 }
 
-/// `x * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3))) / 2`. 4 ULP, or 1e-7
+/// `x * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3))) / 2`, so NaN at -inf. 4 ULP, or 1e-7
 /// absolute for negative `x`.
 #[inline(always)]
 pub fn gelu_tanh<S: Simd>(s: S, x: S::F) -> S::F {
@@ -90,8 +93,6 @@ pub fn gelu_tanh<S: Simd>(s: S, x: S::F) -> S::F {
     let y = s.mul(a, s.mul_add(s.mul(a, a), s.splat(CUBIC), s.splat(LINEAR)));
     let e = exp_not_positive_or_zero(s, s.neg(y));
     let d = s.add(s.splat(1.0), e);
-    // Not |x|: at -inf it must stay finite beside a zero exponential.
-    let x = s.max(s.splat(-20.0), x);
     let n = s.select(s.lt(x, s.splat(0.0)), s.mul(x, e), x);
     s.div(n, d)
 }

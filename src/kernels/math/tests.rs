@@ -216,6 +216,34 @@ fn zeros_are_ordered_by_min_and_max() {
     }
 }
 
+/// Each is `x` times what vanishes there.
+#[test]
+fn activations_of_minus_infinity_are_what_their_formulas_give() {
+    use Unary::*;
+    for isa in isas() {
+        for (f, want) in [(GeluErf, f32::NAN), (GeluTanh, f32::NAN), (Silu, f32::NAN), (Relu, 0.0), (Softplus, 0.0)] {
+            let xs = [f32::NEG_INFINITY, f32::MIN, f32::INFINITY, f32::NAN];
+            // Whole vectors, and less than one.
+            for n in [1, 131] {
+                let xs: Vec<f32> = xs.iter().flat_map(|&x| vec![x; n]).collect();
+                let tile = unary_tile(isa, f).expect("a function of f32");
+                let y: Vec<f32> = in_pieces(tile, &xs, n).into_iter().map(f32::from_bits).collect();
+                for (x, y) in xs.into_iter().zip(y) {
+                    let want = match x {
+                        f32::NEG_INFINITY => want,
+                        f32::MIN => 0.0,
+                        _ => x,
+                    };
+                    let same = y == want || y.is_nan() && want.is_nan();
+                    assert!(same, "{}({x}) on {isa}: {y}, not {want}", f.name());
+                    let eval = f.eval(Scalar::f32(x)).map(Scalar::to_f64);
+                    assert!(eval.is_some_and(|e| e as f32 == want || e.is_nan() && want.is_nan()), "{}({x})", f.name());
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn odd_functions_keep_the_sign_of_zero() {
     use Unary::*;
