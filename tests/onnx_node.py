@@ -318,13 +318,13 @@ def report(tests, outcomes):
     lines = [
         "# Support of ONNX, by the tests of the standard",
         "",
-        f"Made by `{AGAIN}` from what `bgz run` did with the backend tests of the package",
-        f"`onnx` {onnx.__version__}, all but those of real models, which need a download. Dtypes and shapes have to be those",
-        "of the standard's data, integers and strings equal, and floats within the tolerance of the test, which is 1e-3 of",
-        "the value and 1e-7 unless it says otherwise.",
+        f"Made by `{AGAIN}` from what `bgz run` did with the backend tests of the package `onnx` {onnx.__version__}, "
+        "all but those of real models, which need a download. Dtypes and shapes have to be those of the standard's data, "
+        "integers and strings equal, and floats within the tolerance of the test, which is 1e-3 of the value and 1e-7 "
+        "unless it says otherwise.",
         "",
-        f"**{passes(counted)} tests pass.** The others are refused with an error{', or wrong' if wrong else ''}. {len(left)}",
-        f"more draw random numbers, which the standard leaves open, and are not counted: {', '.join(left)}.",
+        f"**{passes(counted)} tests pass.** The others are refused with an error{', or wrong' if wrong else ''}. "
+        f"{len(left)} more draw random numbers, which the standard leaves open, and are not counted: {', '.join(left)}.",
         "",
         *table(
             ["tests", "pass", "refused", "wrong", "all"],
@@ -333,7 +333,7 @@ def report(tests, outcomes):
         "",
         "## By op",
         "",
-        "The tests of a single node. Many ops are functions of simpler ones, and such a test is there again with the body",
+        "The tests of a single node. Many ops are functions of simpler ones, and such a test is there again with the body "
         "of the function in place of the op: those are counted as expanded.",
         "",
     ]
