@@ -14,6 +14,7 @@
 pub mod backend;
 mod error;
 pub mod exec;
+pub mod files;
 pub mod gguf;
 mod mapped;
 mod model;

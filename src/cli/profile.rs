@@ -6,9 +6,11 @@ use super::runner::{self, Ready, Times};
 use super::table::Table;
 use super::{HowArgs, ProfileArgs, format, host, inputs, print};
 use bgz_fusion::exec::StepInfo;
+use bgz_fusion::files;
 use bgz_fusion::kernels::{Isa, peak};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -233,7 +235,8 @@ fn write_trace(path: &Path, profile: &Profile) -> Result<(), Failure> {
         at += *time;
     }
     let text = format!("{}\n", json!({ "displayTimeUnit": "ms", "traceEvents": events }));
-    std::fs::write(path, text).map_err(|e| because(format!("cannot write {}", path.display()), e))
+    files::replace(path, |file| file.write_all(text.as_bytes()))
+        .map_err(|e: std::io::Error| because(format!("cannot write {}", path.display()), e))
 }
 
 #[cfg(test)]

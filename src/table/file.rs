@@ -10,12 +10,12 @@ use super::attention_table::AttentionTable;
 use super::error::TableError;
 use super::palette::{PALETTE, PaletteParts, PaletteTable};
 use super::product::{ProductParts, ProductTable};
+use crate::files;
 use crate::mapped::map;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -123,22 +123,7 @@ pub fn to_bytes(tables: &[AttentionTable]) -> Result<Vec<u8>, TableFileError> {
 /// If two tables are for the same attention, or the file cannot be written.
 pub fn save(path: &Path, tables: &[AttentionTable]) -> Result<(), TableFileError> {
     let bytes = to_bytes(tables)?;
-    let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no file name"))?;
-    let mut part = std::ffi::OsString::from(".");
-    part.push(name);
-    part.push(format!(".{}.part", std::process::id()));
-    let part = path.with_file_name(part);
-    let write = || {
-        let mut file = File::create(&part)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&part, path)
-    };
-    write().inspect_err(|_| {
-        // It may not exist; the first error is the one to report.
-        let _ = fs::remove_file(&part);
-    })?;
-    Ok(())
+    Ok(files::replace(path, |file| file.write_all(&bytes))?)
 }
 
 /// Reads the tables of a file, mapped while it is read.

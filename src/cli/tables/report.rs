@@ -4,8 +4,10 @@ use super::{ReportArgs, load, method, name};
 use crate::cli::chart::{Axis, Chart, Mark, Point, Scale, Series};
 use crate::cli::failure::{Failure, because};
 use crate::cli::{format, print};
+use bgz_fusion::files;
 use bgz_fusion::table::{AttentionTable, HeadErrors};
 use std::collections::BTreeMap;
+use std::io::Write;
 
 /// Writes the drawing.
 pub fn run(args: &ReportArgs) -> Result<(), Failure> {
@@ -17,8 +19,8 @@ pub fn run(args: &ReportArgs) -> Result<(), Failure> {
     if chart.is_empty() {
         return Err("none of these tables has errors head by head".into());
     }
-    let fail = |e| because(format!("cannot write {}", args.output.display()), e);
-    std::fs::write(&args.output, chart.svg()).map_err(fail)?;
+    let fail = |e: std::io::Error| because(format!("cannot write {}", args.output.display()), e);
+    files::replace(&args.output, |file| file.write_all(chart.svg().as_bytes())).map_err(fail)?;
     print(&format!("{}: {}\n", args.output.display(), format::count(tables.len(), "table")))
 }
 
