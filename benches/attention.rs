@@ -217,7 +217,8 @@ impl Rows {
         assert!(a.check().is_ok() && out.len() == a.seq_q * a.d_v && self.k.len() >= a.seq_k * a.d);
         let (q, k, v) = (self.q.as_ptr(), self.k.as_ptr(), self.v.as_ptr());
         // SAFETY: the layouts are of contiguous rows, of which there are enough; there is no mask.
-        unsafe { a.run(scoring, Operands { q, k, v, mask: std::ptr::null(), out: out.as_mut_ptr() }) }
+        let done = unsafe { a.run(scoring, Operands { q, k, v, mask: std::ptr::null(), out: out.as_mut_ptr() }) };
+        done.expect("memory");
     }
 
     /// Attention by products of whole matrices.

@@ -181,7 +181,7 @@ fn attention(c: &mut Criterion) {
         group.throughput(Throughput::Elements((batch * 12 * seq * seq * 64) as u64));
         group.bench_function(BenchmarkId::new("kernels", format!("{batch}x{seq}")), |b| {
             // SAFETY: every operand is as large as its layout reaches.
-            b.iter(|| unsafe { a.run(Scoring::Exact, operands) });
+            b.iter(|| unsafe { a.run(Scoring::Exact, operands) }.expect("memory"));
         });
     }
 }

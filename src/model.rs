@@ -2,10 +2,10 @@
 
 use crate::Error;
 use crate::exec::inner::{HostTensor, Inner, InnerBackend, RunOps};
-use crate::exec::{ExecError, PackedWeights, Plan, bind_inputs};
+use crate::exec::{self, ExecError, PackedWeights, Plan, bind_inputs};
 use crate::onnx;
 use crate::tensor::Tensor;
-use bgz_passes::ir::{Graph, Type};
+use bgz_passes::ir::{Graph, Output, Type};
 use bgz_passes::passes::attention_to_table::Approximation;
 use bgz_passes::pipeline::{Pipeline, Report};
 use burn_flex::Flex;
@@ -178,6 +178,7 @@ impl Model {
     /// The model made ready to run op by op on the inner backend, as Burn
     /// itself would: what plans are compared with.
     pub fn op_by_op(&self, inputs: &[Type]) -> Result<OpByOpModel, Error> {
+        exec::start_threads()?;
         let bindings = bind_inputs(&self.graph, inputs)?;
         let graph = self.graph.bind(&bindings).map_err(ExecError::from)?;
         let ops = self.inner.op_by_op(&graph)?;
@@ -221,13 +222,12 @@ impl OpByOpModel {
     pub fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Error> {
         let given: Vec<Type> = inputs.iter().map(Tensor::ty).collect();
         bind_inputs(&self.graph, &given)?;
-        let output = |ty: &Type| Tensor::zeros(ty.dtype, &ty.known_shape()?);
-        let mut outputs = self
-            .graph
-            .outputs()
-            .iter()
-            .map(|o| output(self.graph.ty(o.value)).ok_or(ExecError::TooLarge))
-            .collect::<Result<Vec<_>, _>>()?;
+        let output = |o: &Output| {
+            let ty = self.graph.ty(o.value);
+            let shape = ty.known_shape().ok_or_else(|| ExecError::Internal(format!("{ty} is not bound")))?;
+            exec::output(&o.name, ty.dtype, &shape)
+        };
+        let mut outputs = self.graph.outputs().iter().map(output).collect::<Result<Vec<_>, _>>()?;
         let given: Vec<HostTensor<'_>> =
             inputs.iter().map(|t| HostTensor { dtype: t.dtype(), shape: t.shape(), bytes: t.bytes() }).collect();
         let mut memory: Vec<&mut [u8]> = outputs.iter_mut().map(Tensor::bytes_mut).collect();

@@ -1,17 +1,19 @@
 //! A tensor in host memory: what goes into a run and what comes out.
 
 use bgz_passes::ir::{Constant, DType, Scalar, Type};
+use bgz_passes::memory::{collected, room};
 use bytemuck::{Pod, Zeroable};
 use half::{bf16, f16};
 use std::fmt;
+use std::sync::Arc;
 
-/// A dense tensor in row-major order, aligned to a cache line.
+/// A dense tensor in row-major order, aligned to a cache line. A clone shares its elements until either is written to.
 #[derive(Clone)]
 pub struct Tensor {
     dtype: DType,
     shape: Vec<usize>,
     len: usize,
-    lines: Vec<Line>,
+    lines: Arc<Vec<Line>>,
 }
 
 /// A cache line: the unit of allocation, for its alignment.
@@ -32,17 +34,15 @@ macro_rules! elements {
 elements! { f32 = F32, f16 = F16, bf16 = BF16, f64 = F64, i8 = I8, i16 = I16, i32 = I32, i64 = I64, u8 = U8 }
 
 impl Tensor {
-    /// Zeros (false, for bools); `None` if the size cannot be held.
+    /// Zeros (false, for bools); `None` if memory does not suffice.
     pub fn zeros(dtype: DType, shape: &[usize]) -> Option<Self> {
         let len = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))?;
         let bytes = len.checked_mul(dtype.size())?;
         if bytes > isize::MAX as usize - 64 {
             return None;
         }
-        let mut lines = Vec::new();
-        lines.try_reserve_exact(bytes.div_ceil(64)).ok()?;
-        lines.resize(bytes.div_ceil(64), Line([0; 64]));
-        Some(Self { dtype, shape: shape.to_vec(), len, lines })
+        let lines = collected(bytes.div_ceil(64), std::iter::repeat(Line([0; 64]))).ok()?;
+        Some(Self { dtype, shape: shape.to_vec(), len, lines: Arc::new(lines) })
     }
 
     /// From elements in row-major order; `None` if their number does not fit the shape.
@@ -58,10 +58,11 @@ impl Tensor {
 
     /// From the bytes of the elements in native order; `None` if their number does not fit.
     pub fn from_bytes(dtype: DType, shape: &[usize], bytes: &[u8]) -> Option<Self> {
-        let mut out = Self::zeros(dtype, shape)?;
-        if bytes.len() != out.bytes().len() {
+        let len = shape.iter().try_fold(dtype.size(), |n, &d| n.checked_mul(d))?;
+        if bytes.len() != len {
             return None;
         }
+        let mut out = Self::zeros(dtype, shape)?;
         out.bytes_mut().copy_from_slice(bytes);
         Some(out)
     }
@@ -98,12 +99,12 @@ impl Tensor {
 
     /// The bytes of the elements.
     pub fn bytes(&self) -> &[u8] {
-        &bytemuck::cast_slice(&self.lines)[..self.len * self.dtype.size()]
+        &bytemuck::cast_slice(self.lines.as_slice())[..self.len * self.dtype.size()]
     }
 
     /// The bytes of the elements.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len * self.dtype.size()]
+        &mut bytemuck::cast_slice_mut(Arc::make_mut(&mut self.lines).as_mut_slice())[..self.len * self.dtype.size()]
     }
 
     /// The elements, if they are `T`.
@@ -128,7 +129,7 @@ impl Tensor {
 
     /// The same elements as another dtype; `None` if the size cannot be held.
     pub fn cast(&self, dtype: DType) -> Option<Self> {
-        let mut bytes = Vec::with_capacity(self.len * dtype.size());
+        let mut bytes = room(self.len.checked_mul(dtype.size())?).ok()?;
         for s in self.scalars() {
             s.cast(dtype).write_le_bytes(&mut bytes);
         }

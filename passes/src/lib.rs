@@ -8,5 +8,6 @@
 pub mod eval;
 pub mod ir;
 pub mod passes;
+pub mod memory;
 pub mod pipeline;
 pub mod rewrite;

@@ -108,8 +108,9 @@ impl Layout {
 pub(crate) struct Arena(bgz_kernels::Memory);
 
 impl Arena {
-    pub fn new(bytes: usize) -> Result<Self, ExecError> {
-        bgz_kernels::Memory::new(bytes).map(Self).ok_or(ExecError::TooLarge)
+    /// `None` if memory does not suffice.
+    pub fn new(bytes: usize) -> Option<Self> {
+        bgz_kernels::Memory::new(bytes).map(Self)
     }
 
     /// Bytes it has.

@@ -10,6 +10,7 @@ mod packed;
 mod plan;
 mod ports;
 mod rowwise;
+mod threads;
 mod view;
 mod work;
 
@@ -18,9 +19,10 @@ pub use bgz_inner as inner;
 pub(crate) use lower::{FOREIGN, has_kernel};
 pub use packed::PackedWeights;
 pub(crate) use plan::Work;
-pub(crate) use plan::bind_inputs;
 pub use plan::{Plan, StepInfo};
+pub(crate) use plan::{bind_inputs, output};
 pub(crate) use ports::Ports;
+pub(crate) use threads::start as start_threads;
 pub(crate) use view::Slot;
 
 use bgz_passes::ir::GraphError;
@@ -109,4 +111,15 @@ pub enum ExecError {
     /// A bug of this crate.
     #[error("internal error: {0}")]
     Internal(String),
+    /// More memory than there is.
+    #[error("{what}: {bytes} bytes are needed, which memory does not suffice for")]
+    Memory {
+        /// What it is for: the value that a node makes, or all of them.
+        what: String,
+        /// So much, at once.
+        bytes: usize,
+    },
+    /// There are no threads to run on.
+    #[error("cannot start threads: {0}")]
+    Threads(String),
 }

@@ -5,8 +5,9 @@ use super::ExecError;
 use crate::mapped;
 use crate::tensor::Tensor;
 use bgz_kernels::Isa;
-use bgz_kernels::linear::{self, Float, Weights};
+use bgz_kernels::linear::{self, Float, LinearError, Weights};
 use bgz_passes::ir::{Constant, DType, Precision};
+use bgz_passes::memory::obtainable;
 use bytes::Bytes;
 use rten_gemm::{GemmExecutor, PackedBMatrix};
 use rten_tensor::NdTensorView;
@@ -34,6 +35,15 @@ impl PackedMatrix {
 
     pub fn library(&self) -> Option<&PackedBMatrix<f32>> {
         if let Self::Library(packed) = self { Some(packed) } else { None }
+    }
+}
+
+/// Packed in i8, unless there are too many for that.
+fn int8(weights: Weights<'_>) -> Result<Option<linear::PackedInt8>, LinearError> {
+    match linear::PackedInt8::new(weights) {
+        Ok(packed) => Ok(Some(packed)),
+        Err(e @ LinearError::Memory { .. }) => Err(e),
+        Err(_) => Ok(None),
     }
 }
 
@@ -70,14 +80,21 @@ pub struct PackedWeights {
 pub(crate) type ConstantBytes = Bytes;
 
 impl PackedWeights {
-    /// `weight`, f32 and of at least two axes, packed.
+    /// `weight`, f32 and of at least two axes, packed for the node that makes `node`.
     pub(crate) fn get(
         &self,
+        node: &str,
         weight: &Constant,
         arrangement: Arrangement,
         precision: Precision,
     ) -> Result<Arc<PackedMatrix>, ExecError> {
         let unfit = || ExecError::Internal(format!("{} cannot be packed", weight.ty()));
+        let failed = |e: LinearError| match e {
+            LinearError::Memory { bytes } => {
+                ExecError::Memory { what: format!("packed weights {} of %{node}", weight.ty()), bytes }
+            }
+            _ => unfit(),
+        };
         let (Some(bytes), [rows, rest @ ..], DType::F32) = (weight.bytes(), weight.shape(), weight.dtype()) else {
             return Err(unfit());
         };
@@ -93,16 +110,20 @@ impl PackedWeights {
             weights = weights.channels_last(*rest.first().ok_or_else(unfit)?);
         }
         let packed = if Isa::current() == Isa::Scalar {
-            let values = weights.values().map_err(|_| unfit())?;
+            let values = weights.values().map_err(failed)?;
+            // The library cannot fail.
+            if !obtainable(bytes.len()) {
+                return Err(failed(LinearError::Memory { bytes: bytes.len() }));
+            }
             let view = NdTensorView::from_data([depth, width], &*values);
             PackedMatrix::Library(GemmExecutor::<f32>::new().prepack_b(view))
         } else if precision == Precision::Int8
-            && let Ok(packed) = linear::PackedInt8::new(weights)
+            && let Some(packed) = int8(weights).map_err(failed)?
         {
             PackedMatrix::Int8(packed)
         } else {
             let float = if precision == Precision::Bf16 { Float::Bf16 } else { Float::F32 };
-            PackedMatrix::Kernel(linear::Packed::new(weights, float).map_err(|_| unfit())?)
+            PackedMatrix::Kernel(linear::Packed::new(weights, float).map_err(failed)?)
         };
         let packed = Arc::new(packed);
         // Kernels read what was packed.

@@ -8,7 +8,7 @@ use super::packed::ConstantBytes;
 use super::ports::{Ports, Tensors};
 use super::rowwise::{self, Region};
 use super::view::{Slot, View};
-use super::{ExecError, PackedWeights};
+use super::{ExecError, PackedWeights, threads};
 use crate::tensor::Tensor;
 use bgz_passes::ir::{Bindings, DType, Graph, Type};
 use bgz_passes::passes::attention_to_table::Approximation;
@@ -111,6 +111,8 @@ struct Kept {
     /// What a state has to have: bytes of the arena, and operands of a step.
     bytes: usize,
     operands: usize,
+    /// The value that takes most of the arena, and how much.
+    largest: (String, usize),
 }
 
 impl States {
@@ -119,11 +121,14 @@ impl States {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says what a plan needs that is run with these.
-    fn need(&self, bytes: usize, operands: usize) {
+    /// Says what a plan needs that is run with these, and which value takes most of it.
+    fn need(&self, bytes: usize, operands: usize, largest: (String, usize)) {
         let mut kept = self.lock();
         kept.bytes = kept.bytes.max(bytes);
         kept.operands = kept.operands.max(operands);
+        if largest.1 > kept.largest.1 {
+            kept.largest = largest;
+        }
     }
 
     /// Makes some for runs to come.
@@ -137,7 +142,11 @@ impl States {
         let Kept { bytes, operands, .. } = *self.lock();
         let mut pointers = Pointers::default();
         pointers.reserve(operands);
-        Ok(State { arena: Arena::new(bytes)?, pointers })
+        let arena = Arena::new(bytes).ok_or_else(|| {
+            let (name, most) = self.lock().largest.clone();
+            ExecError::Memory { what: format!("intermediate values, of which %{name} takes {most} bytes"), bytes }
+        })?;
+        Ok(State { arena, pointers })
     }
 
     /// Runs `run` with one whose arena has so many bytes.
@@ -165,6 +174,7 @@ impl Plan {
         inner: InnerBackend,
         approximation: Option<&Approximation>,
     ) -> Result<Self, ExecError> {
+        threads::start()?;
         let bindings = bind_inputs(graph, inputs)?;
         let mut bound = graph.bind(&bindings)?;
         let report = Pipeline::bound(approximation).run(&mut bound)?;
@@ -217,7 +227,8 @@ impl Plan {
             .collect::<Result<_, ExecError>>()?;
         let spans = steps.iter().flat_map(|s| s.reads.iter().chain(&s.writes));
         let shared = spans.fold(0usize, |sum, &(.., bytes)| sum.saturating_add(bytes)) >= SHARED_BYTES;
-        states.need(layout.bytes, steps.iter().map(|s| s.reads.len().max(s.writes.len())).max().unwrap_or(0));
+        let operands = steps.iter().map(|s| s.reads.len().max(s.writes.len())).max().unwrap_or(0);
+        states.need(layout.bytes, operands, largest(&steps, &layout));
         Ok(Self { graph: bound, report, inputs, outputs, steps, constants, foreign, layout, shared, states })
     }
 
@@ -260,7 +271,7 @@ impl Plan {
 
     /// Tensors for the results, for [`Plan::run_into`].
     pub fn make_outputs(&self) -> Result<Vec<Tensor>, ExecError> {
-        self.outputs.iter().map(|(_, v)| Tensor::zeros(v.dtype, &v.shape).ok_or(ExecError::TooLarge)).collect()
+        self.outputs.iter().map(|(name, v)| output(name, v.dtype, &v.shape)).collect()
     }
 
     /// Runs on inputs in the graph's order.
@@ -410,6 +421,22 @@ pub(crate) fn bind_inputs(graph: &Graph, given: &[Type]) -> Result<Bindings, Exe
         }
     }
     Ok(bindings)
+}
+
+/// The value whose buffer takes most of the arena, and how much.
+fn largest(steps: &[Step], layout: &Layout) -> (String, usize) {
+    let own = |slot: Slot| match slot {
+        Slot::Buffer(b) if layout.homes[b] == Home::Arena => layout.sizes[b],
+        _ => 0,
+    };
+    let writes = steps.iter().flat_map(|s| s.writes.iter().map(|w| (&s.node, own(w.0))));
+    writes.max_by_key(|w| w.1).map_or((String::new(), 0), |(node, bytes)| (node.clone(), bytes))
+}
+
+/// A tensor for a result.
+pub(crate) fn output(name: &str, dtype: DType, shape: &[usize]) -> Result<Tensor, ExecError> {
+    let bytes = || shape.iter().fold(dtype.size(), |n, &d| n.saturating_mul(d));
+    Tensor::zeros(dtype, shape).ok_or_else(|| ExecError::Memory { what: format!("output {name:?}"), bytes: bytes() })
 }
 
 /// Where buffers live: one that is an output as a whole is written where the output is wanted.

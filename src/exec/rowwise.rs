@@ -14,6 +14,7 @@ use super::plan::{Kernel, Plan};
 use super::ports::Ports;
 use bgz_kernels::alone;
 use bgz_passes::ir::{Constant, DType, Def, Graph, Node, NodeId, Op, Type, ValueId};
+use bgz_passes::memory::obtainable;
 use rayon::prelude::*;
 use std::collections::HashMap;
 
@@ -272,6 +273,11 @@ impl Region {
         let rest = self.rows % block;
         let lost = || ExecError::Internal("a region of rows has an operand without rows".into());
         let row_bytes = |v: ValueId| rows_and_width(graph, v).map_or(0, |(_, width)| width * graph.ty(v).dtype.size());
+        // Lists of rows, each made of another.
+        let bytes = self.rows.saturating_mul(2 * size_of::<i32>());
+        if !obtainable(bytes) {
+            return Err(ExecError::Memory { what: "indices of repeated rows".into(), bytes });
+        }
         let mut inputs = Vec::new();
         for (read, &(v, part)) in self.inputs.iter().enumerate() {
             match part {

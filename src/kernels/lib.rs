@@ -47,6 +47,7 @@ pub use list::{KernelInfo, list, unary_bound};
 pub use memory::Memory;
 pub use parallel::alone;
 pub use scan::{Shape, Units, quantise_row};
+pub use scratch::NoMemory;
 /// For kernels that lie with what they are for, as those of GGUF blocks do.
 #[doc(hidden)]
 pub use simd::{Kernel, Simd, f16_to_f32, run};

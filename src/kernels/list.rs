@@ -167,9 +167,12 @@ fn attention(x: &[f32], out: &mut [f32]) -> f64 {
     }
     let p = x.as_ptr();
     let operands = Operands { q: p, k: p, v: p, mask: std::ptr::null(), out: out.as_mut_ptr() };
-    // SAFETY: the shapes were checked; every operand is 128 x 32 floats of the
-    // 2^14 there are, and the result is memory of its own.
-    time(seq * seq, || unsafe { exact.run(Scoring::Exact, operands) })
+    time(seq * seq, || {
+        // SAFETY: the shapes were checked; every operand is 128 x 32 floats of the
+        // 2^14 there are, and the result is memory of its own.
+        let done = unsafe { exact.run(Scoring::Exact, operands) };
+        debug_assert!(done.is_ok(), "{done:?}");
+    })
 }
 
 /// The bound in ULP that the tests hold `f` to, and the absolute error that is

@@ -4,6 +4,7 @@
 //! a hole in the heap. It lies in huge pages (2 MB) where there are some: a product goes through more memory than the CPU
 //! keeps addresses of small pages for, and the first to touch a page waits for the system once in 2 MB and not in 4 KB.
 
+use bgz_passes::memory::obtainable;
 use memmap2::{MmapMut, MmapRaw};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -23,6 +24,9 @@ const SMALL: usize = 128 << 10;
 
 /// Bytes of a slab.
 const SLAB: usize = 16 * HUGE;
+
+/// So much is left after a mapping, or there is none: who comes next may not be able to do without.
+const REST: usize = 1 << 20;
 
 /// What is larger has no part in a slab, so that little of one is left over.
 const MEDIUM: usize = SLAB / 4;
@@ -53,7 +57,8 @@ impl Memory {
     pub fn shared(len: usize) -> Option<Self> {
         match len {
             ..SMALL => Self::heap(len),
-            SMALL..=MEDIUM => SLABS.take(len),
+            // Where there is no memory for a slab there may be some for less.
+            SMALL..=MEDIUM => SLABS.take(len).or_else(|| Self::own(len)),
             _ => Self::own(len),
         }
     }
@@ -67,7 +72,7 @@ impl Memory {
 
     fn own(len: usize) -> Option<Self> {
         let (map, start) = map(len)?;
-        Some(Self { home: Home::Mapped(Arc::new(map), start), len })
+        Some(Self { home: Home::Mapped(Arc::new(map), start), len }).filter(|_| obtainable(len.min(REST)))
     }
 
     /// The first byte.

@@ -3,6 +3,7 @@
 use super::error::ImportError;
 use super::external::External;
 use bgz_passes::ir::{Constant, DType, Scalar};
+use bgz_passes::memory::collected;
 use bytes::Bytes;
 use onnx_ir::TensorProto;
 
@@ -142,7 +143,8 @@ pub(super) fn sparse(
         [n, rank] if *n == values.len() && *rank == shape.len() && *rank > 0 => *rank,
         other => return Err(fail(format!("indices {other:?} for {} values", values.len()))),
     };
-    let mut out = vec![0u8; total];
+    let no_memory = |bytes| fail(format!("{bytes} bytes are needed, which memory does not suffice for"));
+    let mut out = collected(total, std::iter::repeat(0u8)).map_err(no_memory)?;
     for (index, value) in at.chunks_exact(width).zip(bytes.chunks_exact(size)) {
         let extents = if width == 1 { std::slice::from_ref(&len) } else { shape.as_slice() };
         let mut flat = 0usize;

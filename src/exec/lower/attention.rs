@@ -55,8 +55,7 @@ impl Kernel for Heads {
         // from the first element of its view to behind the last, the layouts
         // are the strides of those views, and the result is a buffer of the
         // output's size that overlaps no operand.
-        unsafe { self.attention.run(self.from.scoring(), Operands { q, k, v, mask, out }) };
-        Ok(())
+        unsafe { self.attention.run(self.from.scoring(), Operands { q, k, v, mask, out }) }.map_err(|e| e.to_string())
     }
 }
 

@@ -424,7 +424,7 @@ impl Lowering<'_> {
             }
             None => return Ok(None),
         };
-        let packed = self.packed.get(weights, arrangement, Precision::Exact)?;
+        let packed = self.packed.get(name, weights, arrangement, Precision::Exact)?;
         Ok(Some((x, Product { packed, apart, rows, depth, width, bias })))
     }
 }

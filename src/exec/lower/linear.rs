@@ -11,6 +11,7 @@ use super::Lowering;
 use arrayvec::ArrayVec;
 use bgz_kernels::linear::{self, Branch, Float};
 use bgz_passes::ir::{Constant, DType, Def, Graph, Node, NodeId, Op, Precision, ValueId};
+use bgz_passes::memory::obtainable;
 use rayon::prelude::*;
 use rten_gemm::{BiasVector, GemmExecutor, GemmInputA, GemmInputB, GemmOptions};
 use rten_tensor::Matrix;
@@ -93,17 +94,19 @@ struct Operand {
 
 impl Operand {
     /// The last two axes of `view` as matrices, one for every index of the others.
-    fn new(view: &View) -> Self {
+    fn new(view: &View) -> Result<Self, ExecError> {
         let n = view.shape.len();
+        // A list of them, and the one that it is made of.
+        let bytes = view.shape[..n - 2].iter().fold(2 * size_of::<usize>(), |n, &d| n.saturating_mul(d));
+        if !obtainable(bytes) {
+            return Err(ExecError::Memory { what: "places of matrices".into(), bytes });
+        }
         let mut offsets = vec![0];
         for (&extent, &stride) in view.shape[..n - 2].iter().zip(&view.strides) {
             offsets = offsets.iter().flat_map(|&o| (0..extent).map(move |i| o + i * stride)).collect();
         }
-        Self {
-            offsets,
-            strides: [view.strides[n - 2], view.strides[n - 1]],
-            shape: [view.shape[n - 2], view.shape[n - 1]],
-        }
+        let (strides, shape) = ([view.strides[n - 2], view.strides[n - 1]], [view.shape[n - 2], view.shape[n - 1]]);
+        Ok(Self { offsets, strides, shape })
     }
 
     fn matrix<'a>(&self, data: &'a [f32], batch: usize) -> Result<Matrix<'a>, String> {
@@ -141,6 +144,8 @@ impl Kernel for BatchMatMul {
 
 /// Rows times constant weights, which are packed.
 struct Product<'a> {
+    /// That of its result.
+    name: Arc<str>,
     x: ValueId,
     weights: &'a Constant,
     arrangement: Arrangement,
@@ -160,7 +165,8 @@ impl<'a> Product<'a> {
         let Def::Const(weights) = &graph.value(w).def else { return None };
         let f32s = node.inputs.iter().chain(&node.outputs).all(|&v| graph.ty(v).dtype == DType::F32);
         let matrix = weights.shape().len() == 2 && !graph.ty(x).shape.is_empty();
-        (f32s && matrix).then_some(Self { x, weights, arrangement, precision, bias: bias.first().copied() })
+        let name = node.outputs.first().map(|&v| graph.value(v).name.clone())?;
+        (f32s && matrix).then_some(Self { name, x, weights, arrangement, precision, bias: bias.first().copied() })
     }
 
     /// Whether it may be one product with another.
@@ -224,7 +230,7 @@ impl Lowering<'_> {
         let products: Vec<Product> = group.iter().filter_map(|&id| Product::of(graph, graph.node(id))).collect();
         let packed: Vec<Arc<PackedMatrix>> = products
             .iter()
-            .map(|p| self.packed.get(p.weights, p.arrangement, p.precision))
+            .map(|p| self.packed.get(&p.name, p.weights, p.arrangement, p.precision))
             .collect::<Result<_, ExecError>>()?;
         let Some(first) = products.first() else { return Ok(()) };
         if packed.iter().any(|p| std::mem::discriminant(&**p) != std::mem::discriminant(&packed[0])) {
@@ -292,7 +298,7 @@ impl Lowering<'_> {
         let (a, b) = (spread(&a), spread(&b));
         let bias = bias.map(|b| self.contiguous(b)).transpose()?;
         let out = self.output(node.outputs[0])?;
-        let kernel = BatchMatMul { a: Operand::new(&a), b: Operand::new(&b), bias: bias.is_some() };
+        let kernel = BatchMatMul { a: Operand::new(&a)?, b: Operand::new(&b)?, bias: bias.is_some() };
         let reads: Vec<&View> = [&a, &b].into_iter().chain(&bias).collect();
         self.step_of(&[node], "gemm", Box::new(kernel), &reads, &[&out]);
         Ok(())

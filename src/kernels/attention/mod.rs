@@ -27,9 +27,10 @@ mod refined;
 mod table;
 
 use super::simd::{self, run_bytes};
-use super::{ByteIsa, parallel, scratch};
+use super::{ByteIsa, NoMemory, parallel, scratch};
 use dense::{Dense, Room};
 use refined::{Choice, Refined};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub use codebook::{Codebook, KeyCodes, Palette};
 pub use refine::{BIN, BINS, Refine, Rest, SAMPLE};
@@ -188,9 +189,12 @@ impl Attention {
     ///
     /// # Safety
     /// - [`Attention::check`] returned `Ok`, and a table is for vectors of width [`Attention::d`].
+    /// # Errors
+    /// There is no memory to prepare keys and values in. The output is not all written then.
+    ///
     /// - The operands are valid as [`Operands`] says.
     /// - No other thread writes any of them meanwhile, or reads the output.
-    pub unsafe fn run(&self, scoring: Scoring<'_>, operands: Operands) {
+    pub unsafe fn run(&self, scoring: Scoring<'_>, operands: Operands) -> Result<(), NoMemory> {
         // SAFETY: the caller's promise.
         unsafe { self.run_on(ByteIsa::current(), scoring, operands) }
     }
@@ -199,7 +203,10 @@ impl Attention {
     ///
     /// # Safety
     /// That of [`Attention::run`].
-    pub unsafe fn run_on(&self, isa: ByteIsa, scoring: Scoring<'_>, operands: Operands) {
+    /// # Errors
+    /// Those of [`Attention::run`].
+    ///
+    pub unsafe fn run_on(&self, isa: ByteIsa, scoring: Scoring<'_>, operands: Operands) -> Result<(), NoMemory> {
         match scoring {
             // Packing keys and values takes as long as some queries.
             Scoring::Exact if self.seq_q <= FEW_QUERIES => self.refined(isa, Choice::All, operands),
@@ -207,47 +214,48 @@ impl Attention {
                 let room = Room::new(self, isa.lanes(), &exact::Exact);
                 self.tasks(room.prepared(), room.task(), |tasks| {
                     simd::run(isa.isa(), Dense { shape: self, operands, scorer: exact::Exact, room, tasks });
-                });
+                })
             }
             Scoring::Int8 => {
                 let room = Room::new(self, isa.lanes(), &int8::Int8);
                 self.tasks(room.prepared(), room.task(), |tasks| {
                     run_bytes(isa, Dense { shape: self, operands, scorer: int8::Int8, room, tasks });
-                });
+                })
             }
             Scoring::Table(book) => {
                 let scorer = table::Table(book);
                 let room = Room::new(self, isa.lanes(), &scorer);
                 self.tasks(room.prepared(), room.task(), |tasks| {
                     run_bytes(isa, Dense { shape: self, operands, scorer, room, tasks });
-                });
-            }
-            Scoring::Refined(book, refine) => {
-                self.refined(isa, Choice::Table { book, refine, codes: None }, operands);
+                })
             }
             Scoring::Cached(book, refine, codes) => {
                 let codes = Some(codes).filter(|c| c.fit(book, self.batch * self.kv_heads, self.seq_k));
-                self.refined(isa, Choice::Table { book, refine, codes }, operands);
+            Scoring::Refined(book, refine) => self.refined(isa, Choice::Table { book, refine, codes: None }, operands),
+                self.refined(isa, Choice::Table { book, refine, codes }, operands)
             }
         }
     }
 
-    fn refined(&self, isa: ByteIsa, choice: Choice<'_>, operands: Operands) {
+    fn refined(&self, isa: ByteIsa, choice: Choice<'_>, operands: Operands) -> Result<(), NoMemory> {
         let room = refined::Room::new(self, isa.lanes(), &choice);
         self.tasks(room.prepared(), room.task(), |tasks| {
             run_bytes(isa, Refined { shape: self, operands, choice, room, tasks });
-        });
+        })
     }
 
     /// Cuts the work into tasks and runs ranges of them. What is made of the keys and values of a head takes `prepared`
     /// bytes, what else a task needs takes `own`, whole cache lines.
-    fn tasks(&self, prepared: usize, own: usize, run: impl Fn(Tasks) + Sync) {
+    fn tasks(&self, prepared: usize, own: usize, run: impl Fn(Tasks) + Sync) -> Result<(), NoMemory> {
         let heads = self.batch * self.heads;
         if heads == 0 || self.seq_q == 0 || self.d_v == 0 {
-            return;
+            return Ok(());
         }
         let work = (heads * self.seq_q / 16).saturating_mul(self.seq_k).saturating_mul(self.d + self.d_v + 16);
         let pieces = parallel::pieces(work);
+        // What a task has not got, of any that has not; 0 is none.
+        let missing = AtomicUsize::new(0);
+        let miss = |NoMemory { bytes }: NoMemory| missing.store(bytes, Ordering::Relaxed);
         // Heads are cut only where there are too few of them.
         let cuts = if pieces <= heads { 1 } else { pieces.div_ceil(heads).min(self.seq_q.div_ceil(dense::MOST_ROWS)) };
         let kv_heads = self.batch * self.kv_heads;
@@ -260,22 +268,31 @@ impl Attention {
             // Else every part of a head would prepare the same keys and values for itself.
             Some(bytes) if cuts > 1 && bytes > 0 => scratch::shared(bytes, |memory| {
                 let shared = Shared { memory, head: prepared };
-                parallel::split(0, 2 * kv_heads, pieces, &|start, end| {
-                    scratch::with(own, |memory| run(tasks(Stage::Prepare, shared, memory, (start, end))));
-                });
-                parallel::split(0, heads * cuts, pieces, &|start, end| {
-                    scratch::with(own, |memory| run(tasks(Stage::Prepared, shared, memory, (start, end))));
-                });
-            }),
+                for (stage, n) in [(Stage::Prepare, 2 * kv_heads), (Stage::Prepared, heads * cuts)] {
+                    // What was not prepared must not be read.
+                    if missing.load(Ordering::Relaxed) == 0 {
+                        parallel::split(0, n, pieces, &|start, end| {
+                            scratch::try_with(own, |memory| run(tasks(stage, shared, memory, (start, end))))
+                                .unwrap_or_else(miss);
+                        });
+                    }
+                }
+            })
+            .unwrap_or_else(miss),
             _ => parallel::split(0, heads * cuts, pieces, &|start, end| {
-                scratch::with(prepared + own, |memory| {
+                let both = |memory: *mut u8| {
                     let shared = Shared { memory, head: 0 };
                     run(tasks(Stage::Both, shared, memory.wrapping_add(prepared), (start, end)));
-                });
+                };
+                scratch::try_with(prepared + own, both).unwrap_or_else(miss);
             }),
         }
     }
 }
+        match missing.into_inner() {
+            0 => Ok(()),
+            bytes => Err(NoMemory { bytes }),
+        }
 
 /// Memory for what is made of the keys and values of each head.
 #[derive(Clone, Copy)]

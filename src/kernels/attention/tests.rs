@@ -150,7 +150,7 @@ impl Case {
         let mut out = vec![f32::MAX; a.batch * a.heads * a.seq_q * a.d_v];
         let (q, k, v, mask) = (self.q.as_ptr(), self.k.as_ptr(), self.v.as_ptr(), self.mask.as_ptr());
         // SAFETY: the operands are as large as the layouts reach.
-        unsafe { a.run_on(isa, scoring, Operands { q, k, v, mask, out: out.as_mut_ptr() }) };
+        unsafe { a.run_on(isa, scoring, Operands { q, k, v, mask, out: out.as_mut_ptr() }) }.unwrap();
         out
     }
 

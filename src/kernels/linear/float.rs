@@ -58,7 +58,8 @@ impl Packed {
     /// Packs weights for [`Isa::current`].
     ///
     /// # Errors
-    /// There are more or fewer of them than their extents say, or they are too large to be padded to whole panels.
+    /// There are more or fewer of them than their extents say, they are too large to be padded to whole panels, or memory
+    /// does not suffice.
     pub fn new(weights: Weights<'_>, float: Float) -> Result<Self, LinearError> {
         match float {
             Float::F32 => Self::pack::<F32>(weights, float),
@@ -76,7 +77,7 @@ impl Packed {
         let size = width.checked_next_multiple_of(panel).and_then(|w| w.checked_mul(lanes)).ok_or_else(too_large)?;
         let bytes = size.checked_mul(size_of::<u32>()).ok_or_else(too_large)?;
         // Its pages are first written, and so placed, by the threads that pack.
-        let mut memory = Memory::shared(bytes).ok_or_else(too_large)?;
+        let mut memory = Memory::shared(bytes).ok_or(LinearError::Memory { bytes })?;
         // Of none there would be places without end.
         if size > 0 {
             let places = weights.places();

@@ -9,6 +9,7 @@ use crate::memory::Memory;
 use crate::simd::{ByteKernel, ByteSimd, run_bytes};
 use crate::strided::Rows;
 use crate::{ByteIsa, scratch};
+use bgz_passes::memory::collected;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -47,7 +48,7 @@ impl PackedInt8 {
     ///
     /// # Errors
     /// There are more or fewer of them than their extents say, they are too large to be padded to whole panels, or so deep
-    /// (66311 rows) that a sum could overflow.
+    /// (66311 rows) that a sum could overflow; or memory does not suffice.
     pub fn new(weights: Weights<'_>) -> Result<Self, LinearError> {
         let Weights { depth, width, .. } = weights;
         weights.numbers()?;
@@ -60,7 +61,8 @@ impl PackedInt8 {
         if depth > MAX_DEPTH || size > isize::MAX as usize || padded > isize::MAX as usize / size_of::<f32>() {
             return Err(too_large());
         }
-        let (mut codes, mut scales) = (Memory::shared(size).ok_or_else(too_large)?, vec![0.0; padded]);
+        let mut codes = Memory::shared(size).ok_or(LinearError::Memory { bytes: size })?;
+        let mut scales = collected(padded, std::iter::repeat(0.0)).map_err(|bytes| LinearError::Memory { bytes })?;
         let (values, transposed) = weights.aligned()?;
         if depth > 0 {
             let panels =

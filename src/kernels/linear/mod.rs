@@ -17,6 +17,7 @@ pub use float::{Float, Packed};
 pub use int8::PackedInt8;
 
 use super::parallel;
+use bgz_passes::memory::obtainable;
 use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -41,6 +42,12 @@ pub enum LinearError {
         depth: usize,
         /// Columns.
         width: usize,
+    },
+    /// More memory than there is.
+    #[error("{bytes} bytes are needed, which memory does not suffice for")]
+    Memory {
+        /// For packed weights.
+        bytes: usize,
     },
     /// Products of the same rows with weights that were not packed alike.
     #[error("weights packed for another instruction set, or of other numbers")]
@@ -114,7 +121,11 @@ impl<'a> Weights<'a> {
             return Ok(Cow::Borrowed(&[]));
         }
         let places = self.places();
-        let mut values = Vec::with_capacity(numbers.len());
+        let bytes = size_of_val(numbers);
+        let mut values = Vec::new();
+        if !obtainable(bytes) || values.try_reserve_exact(numbers.len()).is_err() {
+            return Err(LinearError::Memory { bytes });
+        }
         for row in 0..self.depth {
             values.extend((0..self.width).map(|column| number(&numbers[places.of(row, column)])));
         }
