@@ -32,11 +32,11 @@ mod tensor;
 
 pub use error::{ImportError, UnsupportedNode};
 
+use bgz_inner::caught;
 use bgz_passes::ir::Graph;
 use bytes::Bytes;
 use external::External;
 use onnx_ir::{Message, ModelProto};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 /// Reads an ONNX file, external data included. The graph is called what the file is called.
@@ -60,7 +60,7 @@ fn import(bytes: Bytes, name: Option<String>, external: External) -> Result<Grap
 /// The message in `bytes`. The parser is other people's: should it panic on
 /// damaged bytes, that is an error like any other.
 fn parse(bytes: &Bytes) -> Result<ModelProto, ImportError> {
-    match catch_unwind(AssertUnwindSafe(|| ModelProto::parse_from_tokio_bytes(bytes))) {
+    match caught(|| ModelProto::parse_from_tokio_bytes(bytes)) {
         Ok(Ok(model)) => Ok(model),
         Ok(Err(e)) => Err(ImportError::Format(e.to_string())),
         Err(_) => Err(ImportError::Format("the protobuf parser gave up".into())),

@@ -41,7 +41,7 @@ fn map(dtype: DType, operands: &[&Tensor], f: impl Fn(&[Scalar]) -> Option<Scala
         for (t, at) in operands.iter().zip(&mut places) {
             values.extend(at.next().and_then(|i| t.get(i)));
         }
-        out.push(f(&values).ok_or("an integer is divided by zero")?);
+        out.push(f(&values).ok_or("division by zero")?);
     }
     Tensor::new(dtype, shape, out).ok_or_else(|| "the number of elements does not fit".into())
 }

@@ -321,13 +321,23 @@ impl Binary {
             });
         }
         let (x, y) = (a.to_i64(), b.to_i64());
-        let r = match self {
-            Eq => return Some(Scalar::bool(x == y)),
-            Ne => return Some(Scalar::bool(x != y)),
-            Lt => return Some(Scalar::bool(x < y)),
-            Le => return Some(Scalar::bool(x <= y)),
-            Gt => return Some(Scalar::bool(x > y)),
-            Ge => return Some(Scalar::bool(x >= y)),
+        Some(match self {
+            Eq => Scalar::bool(x == y),
+            Ne => Scalar::bool(x != y),
+            Lt => Scalar::bool(x < y),
+            Le => Scalar::bool(x <= y),
+            Gt => Scalar::bool(x > y),
+            Ge => Scalar::bool(x >= y),
+            _ => Scalar::from_i64(dtype, self.eval_ints(x, y)?),
+        })
+    }
+
+    /// The value of a function of integers that makes an integer, in `i64` and wrapping: what a narrower dtype keeps
+    /// are its low bits. `None` for a division by zero, and for a comparison.
+    pub fn eval_ints(self, x: i64, y: i64) -> Option<i64> {
+        use Binary::*;
+        Some(match self {
+            Eq | Ne | Lt | Le | Gt | Ge => return None,
             Add => x.wrapping_add(y),
             Sub => x.wrapping_sub(y),
             Mul => x.wrapping_mul(y),
@@ -350,7 +360,6 @@ impl Binary {
             And => x & y,
             Or => x | y,
             Xor => x ^ y,
-        };
-        Some(Scalar::from_i64(dtype, r))
+        })
     }
 }

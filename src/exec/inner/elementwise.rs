@@ -1,9 +1,10 @@
-//! Functions of each element, with broadcasting.
+//! Functions of each element, with broadcasting, and casts.
 
-use super::host::Host;
-use super::tensor::{BOOL, burn_scalar, float_dtype, int_dtype};
+use super::dtype::{burn_scalar, float_dtype, int_dtype};
+use super::host::{Host, division_by_zero};
+use super::tensor::BOOL;
 use super::{Cx, Fault, InnerTensor, Res};
-use bgz_passes::ir::{Binary, DType, Expr, Scalar, Unary};
+use bgz_passes::ir::{Binary, DType, Scalar, Unary};
 use burn_backend::tensor::{BoolTensor, FloatTensor, IntTensor};
 use burn_backend::{Backend, Scalar as BurnScalar};
 
@@ -30,8 +31,11 @@ fn float_unary<B: Backend>(f: Unary, x: FloatTensor<B>) -> Res<FloatTensor<B>> {
     Ok(match f {
         Unary::Neg => B::float_neg(x),
         Unary::Abs => B::float_abs(x),
-        // Backends differ in the sign of NaN and of zeros; this is Burn's.
-        Unary::Sign => B::float_sign(x),
+        // Backends differ in the sign of NaN, which is NaN, and of zeros.
+        Unary::Sign => {
+            let nan = B::float_is_nan(x.clone(), BOOL);
+            B::float_mask_where(B::float_sign(x.clone()), nan, x)
+        }
         Unary::Floor => B::float_floor(x),
         Unary::Ceil => B::float_ceil(x),
         Unary::Round => B::float_round(x),
@@ -64,9 +68,9 @@ fn float_unary<B: Backend>(f: Unary, x: FloatTensor<B>) -> Res<FloatTensor<B>> {
         // max(x, 0) + log(1 + e^-|x|) does not overflow.
         Unary::Softplus => {
             let tail = B::float_log1p(B::float_exp(B::float_neg(B::float_abs(x.clone()))));
-            B::float_add(B::relu(x), tail)
+            B::float_add(relu::<B>(x), tail)
         }
-        Unary::Relu => B::relu(x),
+        Unary::Relu => relu::<B>(x),
         Unary::GeluErf => B::gelu(x),
         Unary::GeluTanh => {
             // (1 + tanh y) / 2 is sigmoid(2 y).
@@ -80,6 +84,13 @@ fn float_unary<B: Backend>(f: Unary, x: FloatTensor<B>) -> Res<FloatTensor<B>> {
             return Err(Fault::Invalid(format!("{} is not defined for floats", f.name())));
         }
     })
+}
+
+/// Not Burn's, which is a maximum with 0 in its backends, where NaN would become 0.
+fn relu<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    let zero = BurnScalar::Float(0.0);
+    let below = B::float_lower_elem(x.clone(), zero, BOOL);
+    B::float_mask_fill(x, below, zero)
 }
 
 fn int_unary<B: Backend>(f: Unary, x: IntTensor<B>) -> Res<IntTensor<B>> {
@@ -108,14 +119,14 @@ fn int_unary<B: Backend>(f: Unary, x: IntTensor<B>) -> Res<IntTensor<B>> {
 // ---- operands of broadcast functions ----
 
 /// A tensor, or one number that is broadcast.
-enum Arg<B: Backend> {
+pub(super) enum Arg<B: Backend> {
     Tensor(InnerTensor<B>),
     Number(Scalar),
 }
 
 impl<B: Backend> Arg<B> {
     /// A tensor of one element becomes a number: Burn has functions for those, and a user writes them.
-    fn new(t: InnerTensor<B>) -> Res<Self> {
+    pub(super) fn new(t: InnerTensor<B>) -> Res<Self> {
         if t.len() == 1 { Ok(Self::Number(t.to_scalar()?)) } else { Ok(Self::Tensor(t)) }
     }
 
@@ -134,8 +145,20 @@ impl<B: Backend> Arg<B> {
         }
     }
 
+    /// The elements of a tensor of `shape`, or the one number.
+    fn into_host(self, shape: &[usize]) -> Res<Host> {
+        match self {
+            Self::Tensor(t) => Host::new(t.expand(shape)?),
+            Self::Number(s) => {
+                let mut bytes = Vec::new();
+                s.write_le_bytes(&mut bytes);
+                Ok(Host { dtype: s.dtype(), shape: vec![1; shape.len()], bytes })
+            }
+        }
+    }
+
     /// A tensor of `shape`.
-    fn into_tensor(self, shape: &[usize], cx: &Cx<'_, B>) -> Res<InnerTensor<B>> {
+    pub(super) fn into_tensor(self, shape: &[usize], cx: &Cx<'_, B>) -> Res<InnerTensor<B>> {
         match self {
             Self::Tensor(t) => t.expand(shape),
             Self::Number(s) => InnerTensor::full(s, shape, cx.device),
@@ -167,15 +190,25 @@ pub(super) fn binary<B: Backend>(
     apply(f, Arg::new(a)?, Arg::new(b)?, cx)?.into_tensor(&cx.out()?, cx)
 }
 
-fn apply<B: Backend>(f: Binary, a: Arg<B>, b: Arg<B>, cx: &Cx<'_, B>) -> Res<Arg<B>> {
+/// A function that has no value for a number, or for numbers of this dtype.
+pub(super) fn undefined(f: &str, dtype: DType) -> Fault {
+    Fault::Invalid(format!("{f} is not defined for {dtype}"))
+}
+
+pub(super) fn apply<B: Backend>(f: Binary, a: Arg<B>, b: Arg<B>, cx: &Cx<'_, B>) -> Res<Arg<B>> {
     let dtype = a.dtype()?;
     if b.dtype()? != dtype || f.output(dtype).is_none() {
         return Err(Fault::Invalid(format!("{} of {dtype} and {}", f.name(), b.dtype()?)));
     }
     let (a, b) = match (a, b) {
         (Arg::Number(x), Arg::Number(y)) => {
-            let r = f.eval(x, y).ok_or_else(|| Fault::Invalid(format!("{}({x}, {y}) is not defined", f.name())))?;
-            return Ok(Arg::Number(r));
+            let divided = || if dtype.is_int() { division_by_zero() } else { undefined(f.name(), dtype) };
+            return Ok(Arg::Number(f.eval(x, y).ok_or_else(divided)?));
+        }
+        (a, b) if dtype.is_int() && matches!(f, Binary::Div | Binary::Rem | Binary::Mod | Binary::Pow) => {
+            let shape = broadcast(&a.shape(), &b.shape())?;
+            let [a, b] = [a, b].map(|x| x.into_host(&shape));
+            return Ok(Arg::Tensor(Host::zip(f, &a?, &b?, &shape)?.into_tensor(cx.device)?));
         }
         // The number goes to the right, where Burn's functions take it.
         (Arg::Number(x), b) if f.commutes() => (b, Arg::Number(x)),
@@ -198,9 +231,6 @@ fn apply<B: Backend>(f: Binary, a: Arg<B>, b: Arg<B>, cx: &Cx<'_, B>) -> Res<Arg
             };
             match (a, b) {
                 (InnerTensor::Float(a), InnerTensor::Float(b)) => float_binary::<B>(f, a, b),
-                (a @ InnerTensor::Int(_), b @ InnerTensor::Int(_)) if f == Binary::Pow => {
-                    Host::zip(f, &Host::new(a)?, &Host::new(b)?)?.into_tensor(cx.device)
-                }
                 (InnerTensor::Int(a), InnerTensor::Int(b)) => int_binary::<B>(f, a, b),
                 (InnerTensor::Bool(a), InnerTensor::Bool(b)) => bool_binary::<B>(f, a, b),
                 (a, b) => Err(Fault::Invalid(format!("{} of {a:?} and {b:?}", f.name()))),
@@ -220,8 +250,7 @@ fn broadcasts(f: Binary) -> bool {
 fn has_scalar_form(f: Binary, s: Scalar) -> bool {
     use Binary::*;
     match f {
-        Add | Sub | Mul | Eq | Ne | Lt | Le | Gt | Ge => true,
-        Div => s.dtype().is_float() || s.to_i64() != 0,
+        Add | Sub | Mul | Div | Eq | Ne | Lt | Le | Gt | Ge => true,
         Pow => s.dtype().is_float() && s.to_f64().abs() < MAX_POWER,
         Min | Max => !s.to_f64().is_nan(),
         And | Or | Xor => s.dtype().is_int(),
@@ -266,7 +295,6 @@ fn int_scalar<B: Backend>(f: Binary, x: IntTensor<B>, s: Scalar) -> Res<InnerTen
         Binary::Add => B::int_add_scalar(x, v),
         Binary::Sub => B::int_sub_scalar(x, v),
         Binary::Mul => B::int_mul_scalar(x, v),
-        Binary::Div => B::int_div_scalar(x, v),
         Binary::Min => B::int_clamp_max(x, v),
         Binary::Max => B::int_clamp_min(x, v),
         Binary::And => B::bitwise_and_scalar(x, v),
@@ -328,22 +356,6 @@ fn int_binary<B: Backend>(f: Binary, a: IntTensor<B>, b: IntTensor<B>) -> Res<In
         Binary::Add => B::int_add(a, b),
         Binary::Sub => B::int_sub(a, b),
         Binary::Mul => B::int_mul(a, b),
-        Binary::Div => B::int_div(a, b),
-        Binary::Rem => {
-            let whole = B::int_mul(B::int_div(a.clone(), b.clone()), b);
-            B::int_sub(a, whole)
-        }
-        // a - b * trunc(a / b), plus b where that has not the sign of b: Burn's remainder takes NdArray through f64.
-        Binary::Mod => {
-            let whole = B::int_mul(B::int_div(a.clone(), b.clone()), b.clone());
-            let rem = B::int_sub(a, whole);
-            let zero = BurnScalar::Int(0);
-            let signs_differ =
-                B::bool_xor(B::int_lower_elem(rem.clone(), zero, BOOL), B::int_lower_elem(b.clone(), zero, BOOL));
-            let fix = B::bool_and(signs_differ, B::int_not_equal_elem(rem.clone(), zero, BOOL));
-            let nothing = B::bool_not(fix);
-            B::int_add(rem, B::int_mask_fill(b, nothing, zero))
-        }
         Binary::Min | Binary::Max => {
             let take = if f == Binary::Min {
                 B::int_lower(b.clone(), a.clone(), BOOL)
@@ -391,7 +403,7 @@ pub(super) fn choose<B: Backend>(
     pick(Arg::new(cond)?, Arg::new(a)?, Arg::new(b)?, cx)?.into_tensor(&cx.out()?, cx)
 }
 
-fn pick<B: Backend>(cond: Arg<B>, a: Arg<B>, b: Arg<B>, cx: &Cx<'_, B>) -> Res<Arg<B>> {
+pub(super) fn pick<B: Backend>(cond: Arg<B>, a: Arg<B>, b: Arg<B>, cx: &Cx<'_, B>) -> Res<Arg<B>> {
     let shape = broadcast(&broadcast(&cond.shape(), &a.shape())?, &b.shape())?;
     let cond = match cond {
         Arg::Number(c) => return Ok(Arg::Tensor(if c.to_i64() != 0 { a } else { b }.into_tensor(&shape, cx)?)),
@@ -431,69 +443,4 @@ pub(super) fn cast<B: Backend>(x: InnerTensor<B>, to: DType, cx: &Cx<'_, B>) -> 
 /// Whether every integer of `from` is one of `to`.
 fn holds(to: DType, from: DType) -> bool {
     to.size() > from.size() && (to != DType::U8)
-}
-
-// ---- fused expressions ----
-
-/// Evaluates the expression function by function; an operand goes into its last use.
-pub(super) fn fused<B: Backend>(e: &Expr, inputs: Vec<InnerTensor<B>>, cx: &Cx<'_, B>) -> Res<InnerTensor<B>> {
-    let mut uses = vec![0; inputs.len()];
-    count_uses(e, &mut uses);
-    let mut inputs = inputs.into_iter().map(Some).collect::<Vec<_>>();
-    evaluate(e, &mut inputs, &mut uses, cx)?.into_tensor(&cx.out()?, cx)
-}
-
-fn count_uses(e: &Expr, uses: &mut [usize]) {
-    match e {
-        Expr::Input(i) => {
-            if let Some(n) = uses.get_mut(*i) {
-                *n += 1;
-            }
-        }
-        Expr::Literal(_) => {}
-        Expr::Unary(_, x) | Expr::Cast(_, x) => count_uses(x, uses),
-        Expr::Binary(_, x, y) => {
-            count_uses(x, uses);
-            count_uses(y, uses);
-        }
-        Expr::Where(c, x, y) => [c, x, y].into_iter().for_each(|x| count_uses(x, uses)),
-    }
-}
-
-fn evaluate<B: Backend>(
-    e: &Expr,
-    inputs: &mut [Option<InnerTensor<B>>],
-    uses: &mut [usize],
-    cx: &Cx<'_, B>,
-) -> Res<Arg<B>> {
-    match e {
-        Expr::Input(i) => {
-            let missing = || Fault::Invalid(format!("{e} is not one of the operands"));
-            let (slot, left) = inputs.get_mut(*i).zip(uses.get_mut(*i)).ok_or_else(missing)?;
-            *left = left.saturating_sub(1);
-            Arg::new(if *left == 0 { slot.take() } else { slot.clone() }.ok_or_else(missing)?)
-        }
-        Expr::Literal(s) => Ok(Arg::Number(*s)),
-        Expr::Unary(f, x) => match evaluate(x, inputs, uses, cx)? {
-            Arg::Tensor(t) => unary(*f, t).map(Arg::Tensor),
-            Arg::Number(s) => {
-                f.eval(s).map(Arg::Number).ok_or_else(|| Fault::Invalid(format!("{}({s}) is not defined", f.name())))
-            }
-        },
-        Expr::Cast(to, x) => match evaluate(x, inputs, uses, cx)? {
-            Arg::Tensor(t) => cast(t, *to, cx).map(Arg::Tensor),
-            Arg::Number(s) => Ok(Arg::Number(s.cast(*to))),
-        },
-        Expr::Binary(f, x, y) => {
-            let x = evaluate(x, inputs, uses, cx)?;
-            let y = evaluate(y, inputs, uses, cx)?;
-            apply(*f, x, y, cx)
-        }
-        Expr::Where(c, x, y) => {
-            let c = evaluate(c, inputs, uses, cx)?;
-            let x = evaluate(x, inputs, uses, cx)?;
-            let y = evaluate(y, inputs, uses, cx)?;
-            pick(c, x, y, cx)
-        }
-    }
 }

@@ -26,9 +26,9 @@ impl Host {
     pub fn zeros(dtype: DType, shape: &[usize]) -> Res<Self> {
         let len = shape.iter().try_fold(dtype.size(), |n, &d| n.checked_mul(d));
         let mut bytes = Vec::new();
-        let too_large = || Fault::Invalid(format!("{dtype}{shape:?} is too large"));
-        bytes.try_reserve_exact(len.ok_or_else(too_large)?).map_err(|_| too_large())?;
-        bytes.resize(len.unwrap_or(0), 0);
+        let len = len.unwrap_or(usize::MAX);
+        bytes.try_reserve_exact(len).map_err(|_| Fault::Memory { bytes: len })?;
+        bytes.resize(len, 0);
         Ok(Self { dtype, shape: shape.to_vec(), bytes })
     }
 
@@ -47,16 +47,31 @@ impl Host {
         self.bytes.chunks_exact(self.dtype.size()).filter_map(|b| Scalar::from_le_bytes(self.dtype, b))
     }
 
-    /// A function of the elements of two tensors of one shape.
-    pub fn zip(f: Binary, a: &Host, b: &Host) -> Res<Host> {
-        let mut bytes = Vec::with_capacity(a.bytes.len());
-        let mut dtype = a.dtype;
-        for (x, y) in a.scalars().zip(b.scalars()) {
-            let r = f.eval(x, y).ok_or_else(|| Fault::Invalid(format!("{}({x}, {y}) is not defined", f.name())))?;
-            dtype = r.dtype();
-            r.write_le_bytes(&mut bytes);
+    /// A function of the integers of two tensors of `shape`, or of one element that meets all of the other's.
+    pub fn zip(f: Binary, a: &Host, b: &Host, shape: &[usize]) -> Res<Host> {
+        let mut out = Host::zeros(a.dtype, shape)?;
+        macro_rules! write {
+            ($t:ty) => {{
+                let [x, y] = [a, b].map(|h| h.bytes.as_chunks::<{ size_of::<$t>() }>().0);
+                let (x_step, y_step) = (usize::from(x.len() > 1), usize::from(y.len() > 1));
+                let places = out.bytes.as_chunks_mut::<{ size_of::<$t>() }>().0;
+                for (i, to) in places.iter_mut().enumerate() {
+                    let [x, y] = [x[i * x_step], y[i * y_step]].map(|c| <$t>::from_le_bytes(c) as i64);
+                    let value = f.eval_ints(x, y).ok_or_else(division_by_zero)?;
+                    // What does not fit wraps.
+                    *to = (value as $t).to_le_bytes();
+                }
+            }};
         }
-        Ok(Host { dtype, shape: a.shape.clone(), bytes })
+        match a.dtype {
+            DType::I8 => write!(i8),
+            DType::I16 => write!(i16),
+            DType::I32 => write!(i32),
+            DType::I64 => write!(i64),
+            DType::U8 => write!(u8),
+            other => return Err(Fault::Invalid(format!("{} of integers, not {other}", f.name()))),
+        }
+        Ok(out)
     }
 
     /// Another dtype: a float truncates and saturates to an integer, integers wrap.
@@ -119,6 +134,11 @@ pub(super) fn strides(shape: &[usize]) -> Vec<usize> {
         out[i - 1] = out[i] * shape[i];
     }
     out
+/// What an integer that is divided by zero gives.
+pub(super) fn division_by_zero() -> Fault {
+    Fault::Invalid("division by zero".into())
+}
+
 }
 
 /// The place of row-major element `i` along each axis.

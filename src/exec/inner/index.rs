@@ -208,9 +208,10 @@ pub(super) fn non_zero<B: Backend>(x: InnerTensor<B>, cx: &Cx<'_, B>) -> Res<Inn
     let host = Host::new(x)?;
     // Also true for NaN.
     let is_set = |s: Scalar| if s.dtype() == DType::Bool { s.to_i64() != 0 } else { s.to_f64() != 0.0 };
-    let places: Vec<_> =
-        host.scalars().enumerate().filter(|(_, s)| is_set(*s)).map(|(i, _)| unravel(i, &shape)).collect();
-    let out = (0..shape.len()).flat_map(|axis| places.iter().map(move |p| p[axis] as i64)).collect();
+    let places: Vec<usize> = host.scalars().enumerate().filter(|(_, s)| is_set(*s)).map(|(i, _)| i).collect();
+    let steps = strides(&shape);
+    let axes = shape.iter().zip(&steps);
+    let out = axes.flat_map(|(&d, &step)| places.iter().map(move |p| (p / step.max(1) % d.max(1)) as i64)).collect();
     let ty = [shape.len(), places.len()];
     if cx.out().is_ok_and(|s| s != ty) {
         return Err(Fault::Invalid(format!(

@@ -14,13 +14,17 @@ mod attention;
 mod backend;
 mod conv;
 mod elementwise;
+mod dtype;
 mod host;
+mod fused;
 mod index;
 mod linear;
 mod movement;
+mod memory;
 mod opaque;
 mod pool;
 mod reduce;
+mod quiet;
 mod resize;
 mod run;
 mod single;
@@ -30,14 +34,14 @@ mod tests;
 
 pub use backend::{HostTensor, Inner, InnerBackend, RunOps};
 pub use run::OpByOp;
+pub use dtype::graph_dtype;
+pub use quiet::caught;
 pub use single::{InnerOp, Single, Spans};
-pub use tensor::{InnerTensor, graph_dtype};
+pub use tensor::InnerTensor;
 
 use bgz_passes::ir::{DType, Dim, Op, Operand, Type, infer};
 use burn_backend::Backend;
 use burn_backend::tensor::Device;
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use thiserror::Error;
 
 /// Why an op has no result.
@@ -58,6 +62,12 @@ pub enum Fault {
     #[error("{0}")]
     Unsupported(String),
     /// An attribute of an opaque op that is missing, unknown or out of range.
+    /// More memory than there is.
+    #[error("{bytes} bytes are needed, which memory does not suffice for")]
+    Memory {
+        /// What was to be allocated at once, at the most.
+        bytes: usize,
+    },
     #[error("attribute {name}: {reason}")]
     Attribute {
         /// Its name.
@@ -164,8 +174,8 @@ impl<B: Backend> Operands<B> {
 ///
 /// Operands are given away: a clone is cheap, but an operand that the caller
 /// does not hold on to can be worked on in place. Everything is checked before
-/// the backend is called; a panic in it comes back as an error (its message is
-/// printed by whatever panic hook there is).
+/// the backend is called, and that there is memory for it; a panic in it comes back as an error, without a word from the
+/// panic hook.
 pub fn run_op<B: Backend>(
     op: &Op,
     inputs: Vec<InnerTensor<B>>,
@@ -191,19 +201,13 @@ fn run_typed<B: Backend>(
         return Ok(empty);
     }
     let cx = Cx { device, inputs: input_types, outputs: output_types };
-    let run = AssertUnwindSafe(|| dispatch(op, Operands(inputs.into_iter()), &cx));
-    let results = match catch_unwind(run) {
+    memory::check(memory::needs(op, input_types, output_types)).map_err(fail)?;
+    let results = match caught(|| dispatch(op, Operands(inputs.into_iter()), &cx)) {
         Ok(r) => r.map_err(fail)?,
-        Err(panic) => return Err(InnerError::Panicked { op: op.mnemonic(), message: message_of(&*panic) }),
+        Err(message) => return Err(InnerError::Panicked { op: op.mnemonic(), message }),
     };
     check_results(&results, output_types).map_err(fail)?;
     Ok(results)
-}
-
-/// What a panic said.
-fn message_of(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("no message").to_owned()
 }
 
 /// Whether the types are those of the op.
@@ -236,7 +240,7 @@ fn check_tensors<B: Backend>(
     device: &Device<B>,
 ) -> Res<()> {
     for ty in input_types.iter().chain(output_types) {
-        if !B::supports_dtype(device, tensor::burn_dtype(ty.dtype)) {
+        if !B::supports_dtype(device, dtype::burn_dtype(ty.dtype)) {
             return Err(Fault::Dtype { dtype: ty.dtype, backend: B::name(device) });
         }
     }
@@ -287,14 +291,14 @@ fn dispatch<B: Backend>(op: &Op, mut x: Operands<B>, cx: &Cx<'_, B>) -> Res<Vec<
         Op::Binary(f) => elementwise::binary(*f, x.take()?, x.take()?, cx)?,
         Op::Where => elementwise::choose(x.take()?, x.take()?, x.take()?, cx)?,
         Op::Cast(to) => elementwise::cast(x.take()?, *to, cx)?,
-        Op::Fused(e) => elementwise::fused(e, x.0.collect(), cx)?,
+        Op::Fused(e) => fused::fused(e, x.0.collect(), cx)?,
         Op::MatMul => linear::matmul(x.take()?, x.take()?, cx)?,
         Op::Linear { trans_w, .. } => linear::linear(*trans_w, x.take()?, x.take()?, x.take_if(), cx)?,
         Op::Attention(a) => attention::attention(a, x.take()?, x.take()?, x.take()?, x.take_if(), cx)?,
         Op::Softmax { axis } => reduce::softmax(x.take()?, *axis)?,
         Op::LogSoftmax { axis } => reduce::log_softmax(x.take()?, *axis)?,
         Op::LayerNorm { eps } => reduce::layer_norm(x.take()?, x.take_if(), x.take_if(), eps.0, cx)?,
-        Op::RmsNorm { eps } => reduce::rms_norm(x.take()?, x.take_if(), eps.0)?,
+        Op::RmsNorm { eps } => reduce::rms_norm(x.take()?, x.take_if(), eps.0, cx)?,
         Op::Reduce(r) => reduce::reduce(r, x.take()?, cx)?,
         Op::ArgReduce(a) => reduce::arg_reduce(a, x.take()?, cx)?,
         Op::Cumulative(c) => reduce::cumulative(c, x.take()?, cx)?,

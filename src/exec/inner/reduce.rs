@@ -1,7 +1,7 @@
 //! Ops along an axis: reductions, extremes, running sums, normalisations.
 
 use super::host::Host;
-
+use super::tensor::BOOL;
 use super::{Cx, Fault, InnerTensor, Res, elementwise};
 use bgz_passes::ir::{ArgReduce, Cumulative, DType, Reduce, ReduceKind, Scalar, TopK};
 use burn_backend::tensor::FloatTensor;
@@ -24,8 +24,8 @@ pub(super) fn reduce<B: Backend>(r: &Reduce, x: InnerTensor<B>, cx: &Cx<'_, B>) 
                 t = match r.kind {
                     ReduceKind::Sum => B::float_sum_dim(t, a),
                     ReduceKind::Mean => B::float_mean_dim(t, a),
-                    ReduceKind::Max => B::float_max_dim(t, a),
-                    ReduceKind::Min => B::float_min_dim(t, a),
+                    ReduceKind::Max => extreme::<B>(t, a, B::float_max_dim)?,
+                    ReduceKind::Min => extreme::<B>(t, a, B::float_min_dim)?,
                     ReduceKind::Prod => B::float_prod_dim(t, a),
                 };
             }
@@ -53,6 +53,21 @@ pub(super) fn reduce<B: Backend>(r: &Reduce, x: InnerTensor<B>, cx: &Cx<'_, B>) 
         InnerTensor::Bool(_) => return Err(Fault::Invalid("not defined for bool".into())),
     };
     result.reshape(&out)
+}
+
+/// An extreme along an axis, NaN where there is one: backends differ in whether that counts.
+fn extreme<B: Backend>(
+    x: FloatTensor<B>,
+    axis: usize,
+    of: fn(FloatTensor<B>, usize) -> FloatTensor<B>,
+) -> Res<FloatTensor<B>> {
+    let nan = B::float_is_nan(x.clone(), BOOL);
+    if InnerTensor::<B>::Bool(B::bool_any(nan.clone())).to_scalar()?.to_i64() == 0 {
+        return Ok(of(x, axis));
+    }
+    let any = B::int_max_dim(B::bool_into_int(nan, IntDType::I64), axis);
+    let any = B::int_not_equal_elem(any, BurnScalar::Int(0), BOOL);
+    Ok(B::float_mask_fill(of(x, axis), any, BurnScalar::Float(f64::NAN)))
 }
 
 /// The reduction of no elements.
@@ -136,21 +151,22 @@ pub(super) fn top_k<B: Backend>(t: &TopK, x: InnerTensor<B>, cx: &Cx<'_, B>) -> 
         return Err(Fault::Invalid(format!("{k} of {n} entries")));
     }
     let inner: usize = x.shape[t.axis + 1..].iter().product();
-    let all: Vec<Scalar> = x.scalars().collect();
     let size = x.dtype.size();
     let mut values = Host::zeros(x.dtype, &out)?;
     let mut indices = vec![0; values.len()];
-    for outer in 0..all.len() / (n * inner).max(1) {
+    for outer in 0..x.len() / (n * inner).max(1) {
         for i in 0..inner {
             let from = |entry: usize| (outer * n + entry) * inner + i;
+            let bytes = |entry: usize| &x.bytes[from(entry) * size..][..size];
+            let lane: Vec<Scalar> = (0..n).filter_map(|e| Scalar::from_le_bytes(x.dtype, bytes(e))).collect();
             let mut entries: Vec<usize> = (0..n).collect();
             entries.sort_by(|&a, &b| {
-                let (a, b) = (all[from(a)], all[from(b)]);
+                let (a, b) = (lane[a], lane[b]);
                 if t.largest { order(b, a) } else { order(a, b) }
             });
             for (place, &entry) in entries[..k].iter().enumerate() {
                 let to = (outer * k + place) * inner + i;
-                values.bytes[to * size..][..size].copy_from_slice(&x.bytes[from(entry) * size..][..size]);
+                values.bytes[to * size..][..size].copy_from_slice(bytes(entry));
                 indices[to] = entry as i64;
             }
         }
@@ -173,24 +189,51 @@ pub(super) fn layer_norm<B: Backend>(
     eps: f32,
     cx: &Cx<'_, B>,
 ) -> Res<InnerTensor<B>> {
-    let last = x.shape().last().copied().unwrap_or(1);
-    let scale = match scale {
-        Some(s) => s,
-        None => InnerTensor::full(Scalar::from_i64(x.need_dtype()?, 1), &[last], cx.device)?,
-    };
-    let bias = bias.map(InnerTensor::float).transpose()?;
-    Ok(InnerTensor::Float(B::layer_norm(x.float()?, scale.float()?, bias, eps.into())))
+    let (dtype, last) = (x.need_dtype()?, x.shape().len() - 1);
+    let x = widened(x, cx)?;
+    // Not Burn's, which in its backends takes the mean square less the squared mean, and nothing is left of a small
+    // deviation from a large mean. What rounding has left of the mean goes in a second step.
+    let centred = B::float_sub(x.clone(), B::float_mean_dim(x, last));
+    let centred = B::float_sub(centred.clone(), B::float_mean_dim(centred, last));
+    normal(centred, scale, bias, eps, dtype, cx)
 }
 
-pub(super) fn rms_norm<B: Backend>(x: InnerTensor<B>, scale: Option<InnerTensor<B>>, eps: f32) -> Res<InnerTensor<B>> {
-    let rank = x.shape().len();
-    let scale = scale.map(|s| s.with_rank(rank)?.float()).transpose()?;
-    let x: FloatTensor<B> = x.float()?;
+pub(super) fn rms_norm<B: Backend>(
+    x: InnerTensor<B>,
+    scale: Option<InnerTensor<B>>,
+    eps: f32,
+    cx: &Cx<'_, B>,
+) -> Res<InnerTensor<B>> {
+    let dtype = x.need_dtype()?;
+    normal(widened(x, cx)?, scale, None, eps, dtype, cx)
+}
+
+/// `x` over the root of its mean square, scaled and shifted.
+fn normal<B: Backend>(
+    x: FloatTensor<B>,
+    scale: Option<InnerTensor<B>>,
+    bias: Option<InnerTensor<B>>,
+    eps: f32,
+    dtype: DType,
+    cx: &Cx<'_, B>,
+) -> Res<InnerTensor<B>> {
+    let rank = InnerTensor::<B>::Float(x.clone()).shape().len();
     let square = B::float_mean_dim(B::float_mul(x.clone(), x.clone()), rank - 1);
     let root = B::float_sqrt(B::float_add_scalar(square, BurnScalar::Float(eps.into())));
-    let normal = B::float_div(x, root);
-    Ok(InnerTensor::Float(match scale {
-        Some(s) => B::float_mul(normal, s),
-        None => normal,
-    }))
+    let mut y = B::float_div(x, root);
+    if let Some(s) = scale {
+        y = B::float_mul(y, widened(s.with_rank(rank)?, cx)?);
+    }
+    if let Some(b) = bias {
+        y = B::float_add(y, widened(b.with_rank(rank)?, cx)?);
+    }
+    elementwise::cast(InnerTensor::Float(y), dtype, cx)
+}
+
+/// As f32 what is narrower, whose squares would soon be beyond it.
+pub(super) fn widened<B: Backend>(x: InnerTensor<B>, cx: &Cx<'_, B>) -> Res<FloatTensor<B>> {
+    match x.need_dtype()? {
+        DType::F16 | DType::BF16 => elementwise::cast(x, DType::F32, cx)?.float(),
+        _ => x.float(),
+    }
 }

@@ -2,11 +2,13 @@
 //! functions that Burn has once a kind made into one each.
 
 use super::Fault;
+use super::dtype::{burn_dtype, burn_scalar, float_dtype, graph_dtype, int_dtype};
+use super::memory::{self, collected};
 use bgz_passes::ir::{DType, Scalar, Type};
 use burn_backend::tensor::{BoolTensor, Device, FloatTensor, IntTensor};
 use burn_backend::{
-    AllocationProperty, Backend, BoolDType, BoolStore, Bytes, DType as BurnDType, FloatDType, IntDType,
-    Scalar as BurnScalar, Shape, Slice, TensorData, TensorMetadata, try_read_sync,
+    AllocationProperty, Backend, BoolDType, BoolStore, Bytes, DType as BurnDType, IntDType, Scalar as BurnScalar,
+    Shape, Slice, TensorData, TensorMetadata, try_read_sync,
 };
 use burn_ir::{BackendIr, HandleKind};
 use half::{bf16, f16};
@@ -45,63 +47,6 @@ impl<B: Backend> fmt::Debug for InnerTensor<B> {
     }
 }
 
-/// The Burn dtype of a dtype of the graph.
-pub(super) fn burn_dtype(dtype: DType) -> BurnDType {
-    match dtype {
-        DType::F32 => BurnDType::F32,
-        DType::F16 => BurnDType::F16,
-        DType::BF16 => BurnDType::BF16,
-        DType::F64 => BurnDType::F64,
-        DType::I8 => BurnDType::I8,
-        DType::I16 => BurnDType::I16,
-        DType::I32 => BurnDType::I32,
-        DType::I64 => BurnDType::I64,
-        DType::U8 => BurnDType::U8,
-        DType::Bool => BurnDType::Bool(BoolStore::Native),
-    }
-}
-
-/// The dtype of the graph that a Burn dtype is, if it has one.
-pub fn graph_dtype(dtype: BurnDType) -> Option<DType> {
-    match dtype {
-        BurnDType::Bool(BoolStore::Native | BoolStore::U8) => Some(DType::Bool),
-        _ => DType::ALL.into_iter().find(|&d| burn_dtype(d) == dtype),
-    }
-}
-
-/// The Burn float dtype; [`DType::is_float`] holds.
-pub(super) fn float_dtype(dtype: DType) -> Result<FloatDType, Fault> {
-    match dtype {
-        DType::F32 => Ok(FloatDType::F32),
-        DType::F16 => Ok(FloatDType::F16),
-        DType::BF16 => Ok(FloatDType::BF16),
-        DType::F64 => Ok(FloatDType::F64),
-        _ => Err(Fault::Invalid(format!("{dtype} is not a float"))),
-    }
-}
-
-/// The Burn integer dtype; [`DType::is_int`] holds.
-pub(super) fn int_dtype(dtype: DType) -> Result<IntDType, Fault> {
-    match dtype {
-        DType::I8 => Ok(IntDType::I8),
-        DType::I16 => Ok(IntDType::I16),
-        DType::I32 => Ok(IntDType::I32),
-        DType::I64 => Ok(IntDType::I64),
-        DType::U8 => Ok(IntDType::U8),
-        _ => Err(Fault::Invalid(format!("{dtype} is not an integer"))),
-    }
-}
-
-/// The Burn scalar of a number.
-pub(super) fn burn_scalar(s: Scalar) -> BurnScalar {
-    match s.dtype() {
-        DType::Bool => BurnScalar::Bool(s.to_i64() != 0),
-        DType::U8 => BurnScalar::UInt(s.to_i64().unsigned_abs()),
-        d if d.is_int() => BurnScalar::Int(s.to_i64()),
-        _ => BurnScalar::Float(s.to_f64()),
-    }
-}
-
 /// The extents a tensor of Burn has for a value of the graph: a scalar becomes `[1]`.
 pub(super) fn physical(shape: &[usize]) -> Vec<usize> {
     if shape.is_empty() { vec![1] } else { shape.to_vec() }
@@ -118,14 +63,14 @@ fn checked_len(shape: &[usize]) -> Option<usize> {
 }
 
 /// `TensorData` in the layout of its dtype from little-endian bytes: the one copy.
-fn data_from_bytes(dtype: DType, shape: Shape, bytes: &[u8]) -> TensorData {
+fn data_from_bytes(dtype: DType, shape: Shape, bytes: &[u8]) -> Result<TensorData, Fault> {
     macro_rules! read {
         ($t:ty) => {{
             let (chunks, _) = bytes.as_chunks::<{ size_of::<$t>() }>();
-            TensorData::new(chunks.iter().map(|c| <$t>::from_le_bytes(*c)).collect::<Vec<$t>>(), shape)
+            TensorData::new(collected(chunks.len(), chunks.iter().map(|c| <$t>::from_le_bytes(*c)))?, shape)
         }};
     }
-    match dtype {
+    Ok(match dtype {
         DType::F32 => read!(f32),
         DType::F16 => read!(f16),
         DType::BF16 => read!(bf16),
@@ -135,8 +80,8 @@ fn data_from_bytes(dtype: DType, shape: Shape, bytes: &[u8]) -> TensorData {
         DType::I32 => read!(i32),
         DType::I64 => read!(i64),
         DType::U8 => read!(u8),
-        DType::Bool => TensorData::new(bytes.iter().map(|&b| b != 0).collect::<Vec<bool>>(), shape),
-    }
+        DType::Bool => TensorData::new(collected(bytes.len(), bytes.iter().map(|&b| b != 0))?, shape),
+    })
 }
 
 /// Applies the function of the kind and keeps the kind.
@@ -176,7 +121,7 @@ impl<B: Backend> InnerTensor<B> {
     /// that the backend then owns: neither Flex nor NdArray copies it again.
     pub fn from_bytes(dtype: DType, shape: &[usize], bytes: &[u8], device: &Device<B>) -> Result<Self, Fault> {
         Self::check(dtype, shape, bytes.len(), device)?;
-        Self::from_data(data_from_bytes(dtype, Shape::from(physical(shape)), bytes), device)
+        Self::from_data(data_from_bytes(dtype, Shape::from(physical(shape)), bytes)?, device)
     }
 
     /// From row-major little-endian bytes that are shared: no copy if they are aligned and of a dtype that
@@ -237,6 +182,8 @@ impl<B: Backend> InnerTensor<B> {
 
     /// Copies the elements, as row-major bytes in native order, to `out`, which is as long as they are.
     pub fn copy_to(self, out: &mut [u8]) -> Result<(), Fault> {
+        // A view is made row-major first.
+        memory::check(out.len() as u128)?;
         let data = self.into_data()?;
         let bytes: &[u8] = &data.bytes;
         if bytes.len() != out.len() {

@@ -1,5 +1,5 @@
 use super::*;
-use bgz_passes::ir::{Binary, Opaque, Unary};
+use bgz_passes::ir::{Attr, Binary, IntArg, Opaque, Pad, PadMode, Unary};
 
 /// The message of an op that has no result.
 fn message<B: Backend>(op: &Op, inputs: &[Tensor], out: Type) -> String {
@@ -63,15 +63,34 @@ fn a_tensor_that_is_not_of_its_type<B: Backend>() {
     assert_eq!(e.to_string(), "exp: operand 0 is InnerTensor(f32[2]), not f32[3]");
 }
 
-both!(a_panic_of_the_backend);
-fn a_panic_of_the_backend<B: Backend>() {
-    let (a, b) = (i64s(&[2], &[1, 2]), i64s(&[2], &[1, 0]));
-    let e = on::<B>(&Op::Binary(Binary::Div), &[a.clone(), b], &[Type::new(DType::I64, [2])]).unwrap_err();
-    let InnerError::Panicked { op, message } = e else { panic!("{e}") };
-    assert_eq!(op, "div");
-    assert!(message.contains("divide by zero"), "{message}");
-    // By one zero: seen before it gets there.
-    on::<B>(&Op::Binary(Binary::Div), &[a, i64s(&[], &[0])], &[Type::new(DType::I64, [2])]).unwrap_err();
+both!(more_than_memory_is_an_error);
+fn more_than_memory_is_an_error<B: Backend>() {
+    let big = 1usize << 40;
+    let f = |shape: &[usize]| random(DType::F32, shape, 1);
+    let ty = |shape: &[usize]| Type::new(DType::F32, shape.iter().copied());
+    let known = |v: &[usize]| IntArg::Known(v.iter().map(|&d| d.into()).collect());
+    let pad = Pad { pads: known(&[0, big - 1]), mode: PadMode::Constant };
+    let resize = |mode: &str| {
+        let attrs = [("mode", Attr::Str(mode.into())), ("sizes", Attr::Dims(vec![1.into(), 1.into(), big.into()]))];
+        Op::Opaque(Opaque { name: "resize".into(), attrs: attrs.map(|(k, v)| (k.to_string(), v)).into() })
+    };
+    let square = ty(&[1 << 20, 1 << 20]);
+    for (op, inputs, out) in [
+        (Op::Expand { shape: known(&[big]) }, vec![f(&[1])], ty(&[big])),
+        (Op::Full { shape: known(&[big]) }, vec![f(&[])], ty(&[big])),
+        (Op::Tile { repeats: known(&[big]) }, vec![f(&[1])], ty(&[big])),
+        (Op::Pad(pad), vec![f(&[1])], ty(&[big])),
+        (resize("nearest"), vec![f(&[1, 1, 1])], ty(&[1, 1, big])),
+        (resize("linear"), vec![f(&[1, 1, 1])], ty(&[1, 1, big])),
+        (Op::MatMul, vec![f(&[1 << 20, 1]), f(&[1, 1 << 20])], square.clone()),
+        (Op::Binary(Binary::Add), vec![f(&[1 << 20, 1]), f(&[1, 1 << 20])], square),
+        (Op::Range, [0.0, 1e12, 1.0].map(|v| f32s(&[], &[v])).to_vec(), ty(&[999_999_995_904])),
+    ] {
+        match on::<B>(&op, &inputs, &[out]) {
+            Err(InnerError::Op { fault: Fault::Memory { bytes }, .. }) => assert!(bytes >= 4 << 38, "{op:?}: {bytes}"),
+            other => panic!("{op:?}: {other:?}"),
+        }
+    }
 }
 
 both!(an_opaque_op_that_is_not_known);

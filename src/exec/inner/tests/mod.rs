@@ -52,7 +52,7 @@ fn download<B: Backend>(t: &InnerTensor<B>, shape: &[usize]) -> Tensor {
 /// Whether a backend has the dtypes of these.
 fn has<B: Backend>(tensors: &[&[Tensor]]) -> bool {
     let device = B::Device::default();
-    tensors.iter().flat_map(|t| *t).all(|t| B::supports_dtype(&device, super::tensor::burn_dtype(t.dtype())))
+    tensors.iter().flat_map(|t| *t).all(|t| B::supports_dtype(&device, super::dtype::burn_dtype(t.dtype())))
 }
 
 /// One op on a backend.
@@ -139,8 +139,8 @@ const INTS: [DType; 5] = [DType::I8, DType::I16, DType::I32, DType::I64, DType::
 #[test]
 fn what_each_backend_holds() {
     let held = |of: fn(DType) -> bool| DType::ALL.into_iter().filter(|d| of(*d)).collect::<Vec<_>>();
-    let flex = held(|d| Flex::supports_dtype(&Default::default(), super::tensor::burn_dtype(d)));
-    let ndarray = held(|d| <NdArray>::supports_dtype(&Default::default(), super::tensor::burn_dtype(d)));
+    let flex = held(|d| Flex::supports_dtype(&Default::default(), super::dtype::burn_dtype(d)));
+    let ndarray = held(|d| <NdArray>::supports_dtype(&Default::default(), super::dtype::burn_dtype(d)));
     assert_eq!(flex, DType::ALL);
     let halves = [DType::F16, DType::BF16];
     assert_eq!(ndarray, DType::ALL.into_iter().filter(|d| !halves.contains(d)).collect::<Vec<_>>());
