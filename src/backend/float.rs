@@ -10,6 +10,12 @@ use super::{Local, Whole, forward::forward};
 
 impl<B: Whole> FloatTensorOps<Self> for Local<B> {
     forward! {
+        B as Whole;
+
+        fn float_trunc(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
+    }
+
+    forward! {
         B as FloatTensorOps<B>;
 
         fn float_from_data(data: TensorData, device: &Device<Self>) -> FloatTensor<Self>;
@@ -142,7 +148,6 @@ impl<B: Whole> FloatTensorOps<Self> for Local<B> {
         fn float_round(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
         fn float_floor(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
         fn float_ceil(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
-        fn float_trunc(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
         fn float_erf(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
         fn float_cat(tensors: Vec<FloatTensor<Self>>, dim: usize) -> FloatTensor<Self>;
         fn float_argmax(tensor: FloatTensor<Self>, dim: usize, out_dtype: IntDType) -> IntTensor<Self>;

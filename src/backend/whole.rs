@@ -1,11 +1,13 @@
-//! Ops that a backend may take apart, or leave to a recorder to be recorded whole.
+//! Ops that [`crate::BgzFusion`] records otherwise than burn-fusion would.
 //!
-//! burn-fusion leaves these to Burn's defaults, which record each as up to a dozen primitive ops. Recording costs more
-//! than a kernel takes on little data, so [`crate::BgzFusion`] records each as one op.
+//! burn-fusion leaves some to Burn's defaults, which record each as up to a dozen primitive ops. Recording costs more
+//! than a kernel takes on little data, so each is recorded as one op. A few others have no right form in burn-fusion's
+//! recording: its relative form of `float_trunc` is that of `float_ceil`, and it has none for a scalar of bool.
 
 use burn_backend::{
-    ops::{ActivationOps, ModuleOps},
-    tensor::FloatTensor,
+    Scalar,
+    ops::{ActivationOps, BoolTensorOps, FloatTensorOps, ModuleOps},
+    tensor::{BoolTensor, FloatTensor},
 };
 use burn_flex::Flex;
 use burn_ir::BackendIr;
@@ -13,8 +15,7 @@ use burn_ndarray::NdArray;
 
 use super::forward::forward;
 
-/// How a backend does the ops that Burn has a default of many ops for. Each is the method of Burn's own trait with the
-/// same name.
+/// How a backend does these ops. Each is the method of Burn's own trait with the same name.
 pub trait Whole: BackendIr {
     /// [`ModuleOps::linear`].
     fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: Option<FloatTensor<Self>>) -> FloatTensor<Self>;
@@ -31,6 +32,14 @@ pub trait Whole: BackendIr {
     fn softmax(tensor: FloatTensor<Self>, dim: usize) -> FloatTensor<Self>;
     /// [`ActivationOps::log_softmax`].
     fn log_softmax(tensor: FloatTensor<Self>, dim: usize) -> FloatTensor<Self>;
+    /// [`FloatTensorOps::float_trunc`].
+    fn float_trunc(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// [`BoolTensorOps::bool_mask_fill`].
+    fn bool_mask_fill(tensor: BoolTensor<Self>, mask: BoolTensor<Self>, value: Scalar) -> BoolTensor<Self>;
+    /// [`BoolTensorOps::bool_equal_elem`].
+    fn bool_equal_elem(lhs: BoolTensor<Self>, rhs: Scalar) -> BoolTensor<Self>;
+    /// [`BoolTensorOps::bool_not_equal_elem`].
+    fn bool_not_equal_elem(lhs: BoolTensor<Self>, rhs: Scalar) -> BoolTensor<Self>;
 }
 
 /// A backend with kernels of its own does them itself.
@@ -58,6 +67,18 @@ macro_rules! itself {
                 fn gelu(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
                 fn softmax(tensor: FloatTensor<Self>, dim: usize) -> FloatTensor<Self>;
                 fn log_softmax(tensor: FloatTensor<Self>, dim: usize) -> FloatTensor<Self>;
+            }
+            forward! {
+                Self as FloatTensorOps<Self>;
+
+                fn float_trunc(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
+            }
+            forward! {
+                Self as BoolTensorOps<Self>;
+
+                fn bool_mask_fill(tensor: BoolTensor<Self>, mask: BoolTensor<Self>, value: Scalar) -> BoolTensor<Self>;
+                fn bool_equal_elem(lhs: BoolTensor<Self>, rhs: Scalar) -> BoolTensor<Self>;
+                fn bool_not_equal_elem(lhs: BoolTensor<Self>, rhs: Scalar) -> BoolTensor<Self>;
             }
         }
     };

@@ -45,7 +45,7 @@ impl fmt::Display for Capture {
 
 /// Runs `f` and returns the graphs, before and after rewriting, of everything
 /// that it did on [`crate::BgzFusion`] over Flex or NdArray in this thread,
-/// with its result. Ops that wait when it starts are done first, those
+/// with its result. Everything is planned, also what would be done as recorded when it is first met. Ops that wait when it starts are done first, those
 /// that wait when `f` returns are done before this does.
 ///
 /// The text is the same on every machine, so that it can be a snapshot of
@@ -72,9 +72,14 @@ pub fn capture<R>(f: impl FnOnce() -> R) -> (R, Capture) {
 /// Captures that are open.
 static OPEN: Scopes<Capture> = Scopes::new();
 
+/// Whether somebody captures this stream.
+pub(super) fn is_open() -> bool {
+    OPEN.with(|_| ()).is_some()
+}
+
 /// Shows a region to whoever captures this stream.
 pub(super) fn show(region: impl FnOnce() -> Region) {
-    if OPEN.with(|_| ()).is_none() {
+    if !is_open() {
         return;
     }
     // Text is made while nobody else has to wait.

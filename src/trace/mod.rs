@@ -4,7 +4,7 @@
 //! burn-fusion records ops without doing them until a value is read, or until
 //! as many wait as a fuser takes. A fuser (`fuser.rs`) takes them all; what it took is lifted
 //! (`lift.rs`) once the extents and scalars of a run are known, rewritten, made
-//! a plan (`cache.rs` keeps it) and run (`run.rs`). An op that the graph has no
+//! a plan (`cache.rs` keeps it) and run (`run.rs`); small traces only when they are met again (`sight.rs`). An op that the graph has no
 //! word for stays opaque, and is done by the inner backend as Burn recorded it,
 //! at its place between the steps of the plan. A few ops that burn-fusion would
 //! take apart are recorded whole (`whole.rs`).
@@ -13,6 +13,7 @@
 //! scores from tables, [`precision`] products with weights be computed in fewer bits.
 
 mod approximate;
+mod budget;
 mod cache;
 mod capture;
 mod fuser;
@@ -21,6 +22,7 @@ mod optimization;
 mod pool;
 mod run;
 mod scope;
+mod sight;
 mod whole;
 
 pub use approximate::{approximate, precision};
@@ -35,6 +37,7 @@ use burn_flex::Flex;
 use burn_fusion::{FusionBackend, FusionRuntime, OperationFuser};
 use burn_ir::OperationIr;
 use burn_ndarray::NdArray;
+use std::any::TypeId;
 use std::marker::PhantomData;
 
 /// Backends whose ops can be recorded and run as a plan.
@@ -69,6 +72,12 @@ impl<B: Traced> FusionBackend for Local<B> {
     fn cast_float(tensor: B::FloatTensorPrimitive, dtype: DType) -> B::Handle {
         B::float_tensor_handle(B::float_cast(tensor, dtype.into()))
     }
+}
+
+/// Whether `B` does every op as Burn records it, so that a trace need not become a graph. burn-ndarray does not: it panics
+/// where a mask broadcasts, and at f16, of which the graph knows more.
+fn does_all<B: Traced>() -> bool {
+    TypeId::of::<B>() == TypeId::of::<Flex>()
 }
 
 /// Does everything of this thread that waits on a device of either backend; a backend that was never used has nothing.

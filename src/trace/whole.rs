@@ -1,14 +1,16 @@
 //! Ops that are recorded whole, where burn-fusion would record what Burn's defaults make of them: a linear layer is one
-//! op for four, LayerNorm one for eleven, GELU and softmax one for five each.
+//! op for four, LayerNorm one for eleven, GELU and softmax one for five each. Of these, what is not plain, another dtype
+//! than `f32` or shapes that do not fit, is left to the defaults, whose checks and messages are Burn's.
 //!
-//! What is not plain, another dtype than `f32` or shapes that do not fit, is left to the defaults, whose checks and
-//! messages are Burn's.
+//! Beside them, ops that burn-fusion 0.21 records wrongly (`RelativeOps` in its `stream/context.rs`): it makes
+//! `FloatOperationIr::Trunc` a `Ceil`, and has a `todo!` for a scalar of bool.
 
 use super::Runtime;
 use super::Traced;
 use crate::backend::{Local, Whole};
-use burn_backend::ops::{ActivationOps, ModuleOps};
-use burn_backend::{DType, tensor::FloatTensor};
+use burn_backend::ops::{ActivationOps, BoolTensorOps, ModuleOps};
+use burn_backend::tensor::{BoolTensor, FloatTensor};
+use burn_backend::{DType, Scalar};
 use burn_fusion::stream::{Operation, OperationStreams};
 use burn_fusion::{Fusion, FusionTensor};
 use burn_ir::{CustomOpIr, HandleContainer, LinearOpIr, ModuleOperationIr, OperationIr, OperationOutput, TensorIr};
@@ -36,6 +38,8 @@ pub(super) enum WholeOp {
         /// The axis whose exponentials sum to one.
         dim: usize,
     },
+    /// `x`, of any float dtype.
+    Trunc,
 }
 
 impl fmt::Display for WholeOp {
@@ -45,6 +49,7 @@ impl fmt::Display for WholeOp {
             Self::Gelu => f.write_str("gelu"),
             Self::Softmax { dim } => write!(f, "softmax {dim}"),
             Self::LogSoftmax { dim } => write!(f, "log_softmax {dim}"),
+            Self::Trunc => f.write_str("trunc"),
         }
     }
 }
@@ -61,6 +66,7 @@ impl FromStr for WholeOp {
             "gelu" if number.is_empty() => Ok(Self::Gelu),
             "softmax" => Ok(Self::Softmax { dim: dim()? }),
             "log_softmax" => Ok(Self::LogSoftmax { dim: dim()? }),
+            "trunc" if number.is_empty() => Ok(Self::Trunc),
             _ => Err(()),
         }
     }
@@ -123,6 +129,27 @@ impl<B: Traced> Whole for Fusion<Local<B>> {
         }
         record::<B>(WholeOp::LogSoftmax { dim }, vec![tensor])
     }
+
+    fn float_trunc(tensor: FloatTensor<Self>) -> FloatTensor<Self> {
+        record::<B>(WholeOp::Trunc, vec![tensor])
+    }
+
+    fn bool_mask_fill(tensor: BoolTensor<Self>, mask: BoolTensor<Self>, value: Scalar) -> BoolTensor<Self> {
+        if value.elem() {
+            <Self as BoolTensorOps<Self>>::bool_or(tensor, mask)
+        } else {
+            let open = <Self as BoolTensorOps<Self>>::bool_not(mask);
+            <Self as BoolTensorOps<Self>>::bool_and(tensor, open)
+        }
+    }
+
+    fn bool_equal_elem(lhs: BoolTensor<Self>, rhs: Scalar) -> BoolTensor<Self> {
+        if rhs.elem() { lhs } else { <Self as BoolTensorOps<Self>>::bool_not(lhs) }
+    }
+
+    fn bool_not_equal_elem(lhs: BoolTensor<Self>, rhs: Scalar) -> BoolTensor<Self> {
+        if rhs.elem() { <Self as BoolTensorOps<Self>>::bool_not(lhs) } else { lhs }
+    }
 }
 
 fn is_f32<B: Traced>(tensor: &FusionTensor<Runtime<B>>) -> bool {
@@ -171,6 +198,7 @@ impl<B: Traced> Operation<Runtime<B>> for Recorded<B> {
             (WholeOp::Gelu, Some(x), _) => <B as Whole>::gelu(x),
             (WholeOp::Softmax { dim }, Some(x), _) => <B as Whole>::softmax(x, dim),
             (WholeOp::LogSoftmax { dim }, Some(x), _) => <B as Whole>::log_softmax(x, dim),
+            (WholeOp::Trunc, Some(x), _) => <B as Whole>::float_trunc(x),
             _ => return,
         };
         handles.register_float_tensor::<Local<B>>(&self.out.id, out);
@@ -190,6 +218,7 @@ mod tests {
             WholeOp::Gelu,
             WholeOp::Softmax { dim: 3 },
             WholeOp::LogSoftmax { dim: 0 },
+            WholeOp::Trunc,
         ];
         for op in ops {
             assert_eq!(op.to_string().parse(), Ok(op));

@@ -1,9 +1,10 @@
 //! `Local<B>` forwards every op of Burn's traits, and computes what `B` computes.
 
+mod sources;
+
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use bgz_fusion::backend::{Local, Whole};
 use bgz_fusion::backends::{Flex, NdArray};
@@ -30,14 +31,7 @@ const TRAITS: &[(&str, &str, &str, &str)] = &[
 
 #[test]
 fn every_method_of_the_traits_is_forwarded() -> Result<(), Box<dyn Error>> {
-    let sources = match burn_sources() {
-        Ok(sources) => sources,
-        Err(why) if std::env::var_os("CI").is_none() => {
-            eprintln!("SKIPPED: {why}");
-            return Ok(());
-        }
-        Err(why) => return Err(why),
-    };
+    let Some(sources) = sources::burn_sources()? else { return Ok(()) };
     let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../src/backend");
     for (name, package, declared, forwarded) in TRAITS {
         let folder = &sources.iter().find(|(of, _)| of == package).ok_or(*package)?.1;
@@ -52,36 +46,6 @@ fn every_method_of_the_traits_is_forwarded() -> Result<(), Box<dyn Error>> {
         println!("{name}: {} methods", declared.len());
     }
     Ok(())
-}
-
-/// The packages of Burn this crate is built with, and their folders.
-fn burn_sources() -> Result<Vec<(String, PathBuf)>, Box<dyn Error>> {
-    let run = |program: &str, variable: &str, arguments: &[&str]| -> Result<Vec<u8>, Box<dyn Error>> {
-        let program = std::env::var_os(variable).unwrap_or_else(|| program.into());
-        let output = Command::new(&program).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output()?;
-        if !output.status.success() {
-            return Err(format!("{}: {}", program.display(), String::from_utf8_lossy(&output.stderr)).into());
-        }
-        Ok(output.stdout)
-    };
-    // Without a platform, cargo asks for packages of every platform, which a build does not fetch.
-    let version = String::from_utf8(run("rustc", "RUSTC", &["-vV"])?)?;
-    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).ok_or("rustc names no host")?;
-    let arguments = ["metadata", "--format-version", "1", "--offline", "--locked", "--filter-platform", host];
-    let metadata: serde_json::Value = serde_json::from_slice(&run("cargo", "CARGO", &arguments)?)?;
-
-    // Other versions of Burn may be in the graph: only the edges of this package tell which one is ours.
-    let nodes = metadata["resolve"]["nodes"].as_array().ok_or("no resolved packages")?;
-    let root = nodes.iter().find(|node| node["id"] == metadata["resolve"]["root"]).ok_or("no root package")?;
-    let packages = metadata["packages"].as_array().ok_or("no packages")?;
-    let mut sources = Vec::new();
-    for dependency in root["deps"].as_array().ok_or("no dependencies")? {
-        let Some(name) = dependency["name"].as_str().filter(|name| name.starts_with("burn_")) else { continue };
-        let package = packages.iter().find(|package| package["id"] == dependency["pkg"]).ok_or("no such package")?;
-        let manifest = package["manifest_path"].as_str().ok_or("no manifest")?;
-        sources.push((name.to_string(), Path::new(manifest).parent().ok_or("no folder")?.to_path_buf()));
-    }
-    Ok(sources)
 }
 
 /// The names of the functions in the block that follows one of `headers`, at most `depth` braces deep.

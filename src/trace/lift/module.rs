@@ -32,7 +32,7 @@ impl Lifting<'_> {
     pub(super) fn whole(&mut self, op: &CustomOpIr) -> Lift<()> {
         let (Ok(whole), [out]) = (op.id.parse(), &op.outputs[..]) else { return Err(NotLifted::Opaque) };
         let inputs = op.inputs.iter().map(|t| self.get(t)).collect::<Lift<Vec<_>>>()?;
-        if inputs.iter().any(|&v| self.dtype(v) != DType::F32) {
+        if whole != WholeOp::Trunc && inputs.iter().any(|&v| self.dtype(v) != DType::F32) {
             return Err(NotLifted::Opaque);
         }
         let op = match whole {
@@ -40,6 +40,7 @@ impl Lifting<'_> {
             WholeOp::Gelu => Op::Unary(Unary::GeluErf),
             WholeOp::Softmax { dim } => Op::Softmax { axis: dim },
             WholeOp::LogSoftmax { dim } => Op::LogSoftmax { axis: dim },
+            WholeOp::Trunc => Op::Unary(Unary::Trunc),
         };
         self.lifted(out, op, &inputs)
     }
@@ -71,6 +72,7 @@ impl Lifting<'_> {
             merged: false,
             mask: MaskKind::None,
             causal: o.options.is_causal,
+            zero_hidden: false,
             scores: Scores::Exact,
         });
         let inputs = [self.get(&o.query)?, self.get(&o.key)?, self.get(&o.value)?];

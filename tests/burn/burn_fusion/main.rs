@@ -4,9 +4,12 @@
 
 mod approximate;
 mod capture;
+mod every_op;
 mod generated;
 mod models;
 mod programs;
+#[path = "../sources.rs"]
+mod sources;
 mod support;
 mod tensors;
 mod threads;

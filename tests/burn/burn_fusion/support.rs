@@ -1,6 +1,6 @@
 //! The same code on several backends, with the same numbers.
 
-use bgz_fusion::{BgzFusion, Flex, NdArray};
+use bgz_fusion::{BgzFusion, Flex, NdArray, trace};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData, Tolerance};
@@ -11,8 +11,9 @@ pub trait Case {
     fn run<B: Backend>(&self) -> Vec<TensorData>;
 }
 
-/// Runs a case bare and rewritten, three times over: the second time, weights become constants of the graph, the
-/// third time a plan is met again.
+/// Runs a case bare and rewritten, four times over: the first time small traces are run as recorded; the second they are
+/// captured, and so planned whatever they are; then weights become constants of the graph; the last time a plan is met
+/// again.
 #[track_caller]
 pub fn check(case: &impl Case, tolerance: f32) {
     check_flex(case, tolerance);
@@ -23,8 +24,10 @@ pub fn check(case: &impl Case, tolerance: f32) {
 #[track_caller]
 pub fn check_flex(case: &impl Case, tolerance: f32) {
     let want = case.run::<Flex>();
-    for _ in 0..3 {
-        same("Flex", &want, &case.run::<BgzFusion<Flex>>(), tolerance);
+    for time in 0..4 {
+        let run = || case.run::<BgzFusion<Flex>>();
+        let got = if time == 1 { trace::capture(run).0 } else { run() };
+        same("Flex", &want, &got, tolerance);
     }
 }
 
