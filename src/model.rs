@@ -3,8 +3,9 @@
 use crate::Error;
 use crate::exec::inner::{HostTensor, Inner, InnerBackend, RunOps};
 use crate::exec::{self, ExecError, PackedWeights, Plan, bind_inputs};
-use crate::onnx;
+use crate::onnx::{self, ImportError};
 use crate::tensor::Tensor;
+use bgz_passes::halves;
 use bgz_passes::ir::{Graph, Output, Type};
 use bgz_passes::passes::attention_to_table::Approximation;
 use bgz_passes::pipeline::{Pipeline, Report};
@@ -14,7 +15,7 @@ use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Plans kept at most; the one unused for longest goes first.
 const MAX_PLANS: usize = 32;
@@ -23,6 +24,8 @@ const MAX_PLANS: usize = 32;
 /// the choice by type.
 pub struct Model {
     graph: Graph,
+    /// With halves kept as f32 between ops, as plans have it; `None` if there are no halves.
+    wide: OnceLock<Option<Graph>>,
     inner: InnerBackend,
     packed: PackedWeights,
     plans: Mutex<VecDeque<Arc<Plan>>>,
@@ -54,9 +57,18 @@ pub struct OnnxModel<B: Inner = Flex> {
 }
 
 impl<B: Inner> OnnxModel<B> {
-    /// Reads a file, and the files its tensors lie in.
+    /// [`Model::load`], on `B`.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         Ok(Self { model: Model::load(path, B::inner())?, inner: PhantomData })
+    }
+
+    /// [`Model::load_mapped`], on `B`.
+    ///
+    /// # Safety
+    /// As there: nobody changes or shortens the files while the model is alive.
+    pub unsafe fn load_mapped(path: impl AsRef<Path>) -> Result<Self, Error> {
+        // SAFETY: the caller's promise.
+        Ok(Self { model: unsafe { Model::load_mapped(path, B::inner()) }?, inner: PhantomData })
     }
 
     /// Reads a model from memory; `name` is what its graph is called.
@@ -85,10 +97,36 @@ impl<B: Inner> DerefMut for OnnxModel<B> {
 }
 
 impl Model {
-    /// Reads a file, and the files its tensors lie in.
+    /// Reads a file, and the files its tensors lie in, into memory. Results do not depend on what becomes of the files
+    /// afterwards.
+    ///
+    /// The memory of a large weight goes back to the system once it is packed. Should it be needed again in another form (a
+    /// rewrite to another precision after a run, say), it is read from its file again; if that has changed, it is an error.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or is no model that can be imported.
     pub fn load(path: impl AsRef<Path>, inner: InnerBackend) -> Result<Self, Error> {
         let path = path.as_ref();
-        let graph = onnx::load(path).map_err(|source| Error::Import { what: path.display().to_string(), source })?;
+        Self::imported(path, onnx::load(path), inner)
+    }
+
+    /// As [`Model::load`], with the files mapped: what is not read, or packed already, takes no memory, and processes
+    /// share what they read as it is.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    ///
+    /// # Safety
+    /// Nobody changes or shortens the files while the model is alive: results would change, or the process be ended by a
+    /// signal.
+    pub unsafe fn load_mapped(path: impl AsRef<Path>, inner: InnerBackend) -> Result<Self, Error> {
+        let path = path.as_ref();
+        // SAFETY: the caller's promise.
+        Self::imported(path, unsafe { onnx::load_mapped(path) }, inner)
+    }
+
+    fn imported(path: &Path, graph: Result<Graph, ImportError>, inner: InnerBackend) -> Result<Self, Error> {
+        let graph = graph.map_err(|source| Error::Import { what: path.display().to_string(), source })?;
         Ok(Self::from_graph(graph, inner))
     }
 
@@ -101,7 +139,14 @@ impl Model {
 
     /// A model of a graph that came from elsewhere, say from text.
     pub fn from_graph(graph: Graph, inner: InnerBackend) -> Self {
-        Self { graph, inner, packed: PackedWeights::default(), plans: Mutex::default(), approximation: None }
+        Self {
+            graph,
+            wide: OnceLock::new(),
+            inner,
+            packed: PackedWeights::default(),
+            plans: Mutex::default(),
+            approximation: None,
+        }
     }
 
     /// The graph as it is now.
@@ -122,6 +167,7 @@ impl Model {
         let mut graph = self.graph.clone();
         let report = pipeline.run(&mut graph)?;
         self.graph = graph;
+        self.wide = OnceLock::new();
         if let Some(approximation) = pipeline.approximation() {
             self.approximation = Some(approximation.clone());
         }
@@ -161,7 +207,19 @@ impl Model {
         if let Some(plan) = self.kept(same) {
             return Ok(plan);
         }
-        Ok(self.keep(Plan::new(&self.graph, inputs, &self.packed, self.inner, self.approximation.as_ref())?))
+        Ok(self.keep(Plan::new(self.wide()?, inputs, &self.packed, self.inner, self.approximation.as_ref())?))
+    }
+
+    /// The graph that plans are made of.
+    fn wide(&self) -> Result<&Graph, ExecError> {
+        let wide = match self.wide.get() {
+            Some(wide) => wide,
+            None => {
+                let wide = halves::widened(&self.graph)?;
+                self.wide.get_or_init(|| wide)
+            }
+        };
+        Ok(wide.as_ref().unwrap_or(&self.graph))
     }
 
     /// Runs on inputs by name; results by name.

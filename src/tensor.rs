@@ -67,9 +67,9 @@ impl Tensor {
         Some(out)
     }
 
-    /// The elements of a constant; `None` if the graph text it came from had its hash only.
+    /// The elements of a constant; `None` if they cannot be had ([`Constant::bytes`]), or held.
     pub fn from_constant(constant: &Constant) -> Option<Self> {
-        Self::from_bytes(constant.dtype(), constant.shape(), constant.bytes()?)
+        Self::from_bytes(constant.dtype(), constant.shape(), &constant.bytes().ok()?)
     }
 
     /// Element type.

@@ -25,7 +25,8 @@ pub(crate) use ports::Ports;
 pub(crate) use threads::start as start_threads;
 pub(crate) use view::Slot;
 
-use bgz_passes::ir::GraphError;
+use bgz_passes::halves::WidenError;
+use bgz_passes::ir::{GraphError, Unavailable};
 use bgz_passes::rewrite::PassError;
 use thiserror::Error;
 
@@ -86,11 +87,13 @@ pub enum ExecError {
         /// Why.
         reason: String,
     },
-    /// The graph came from text and has the hash of this constant only.
-    #[error("the values of constant @{name} are not here: graph text has their hash only")]
+    /// The values of a constant cannot be had: the graph came from text and has its hash only, or its file has changed.
+    #[error("the values of constant @{name} are not here: {reason}")]
     AbsentConstant {
         /// Its name.
         name: String,
+        /// Why.
+        reason: Unavailable,
     },
     /// The graph takes scores from a table that is not there.
     #[error(
@@ -108,9 +111,6 @@ pub enum ExecError {
     /// Sizes beyond what memory can hold.
     #[error("the intermediates are too large to be held in memory")]
     TooLarge,
-    /// A bug of this crate.
-    #[error("internal error: {0}")]
-    Internal(String),
     /// More memory than there is.
     #[error("{what}: {bytes} bytes are needed, which memory does not suffice for")]
     Memory {
@@ -122,4 +122,17 @@ pub enum ExecError {
     /// There are no threads to run on.
     #[error("cannot start threads: {0}")]
     Threads(String),
+    /// A bug of this crate.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl From<WidenError> for ExecError {
+    fn from(e: WidenError) -> Self {
+        match e {
+            WidenError::Graph(e) => e.into(),
+            WidenError::Unavailable { name, reason } => Self::AbsentConstant { name, reason },
+            WidenError::Memory { name, bytes } => Self::Memory { what: format!("constant @{name} as f32"), bytes },
+        }
+    }
 }

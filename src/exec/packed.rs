@@ -2,11 +2,10 @@
 //! product, or aligned for the kernels that read them as they are.
 
 use super::ExecError;
-use crate::mapped;
 use crate::tensor::Tensor;
 use bgz_kernels::Isa;
 use bgz_kernels::linear::{self, Float, LinearError, Weights};
-use bgz_passes::ir::{Constant, DType, Precision};
+use bgz_passes::ir::{Constant, DType, Precision, Unavailable};
 use bgz_passes::memory::obtainable;
 use bytes::Bytes;
 use rten_gemm::{GemmExecutor, PackedBMatrix};
@@ -60,10 +59,10 @@ pub(crate) enum Arrangement {
     Spread,
 }
 
-/// Address and length of the bytes, and what they are packed for.
-type Key = (usize, usize, Arrangement, Precision);
+/// [`Constant::identity`], and what it is packed for.
+type Key = ((usize, usize), Arrangement, Precision);
 
-/// Packed weights; the constant is kept so that its address stays its identity.
+/// Packed weights; the constant is kept so that its identity stays its own.
 struct Entry {
     _constant: Constant,
     packed: Arc<PackedMatrix>,
@@ -95,17 +94,19 @@ impl PackedWeights {
             }
             _ => unfit(),
         };
-        let (Some(bytes), [rows, rest @ ..], DType::F32) = (weight.bytes(), weight.shape(), weight.dtype()) else {
+        let ([rows, rest @ ..], DType::F32) = (weight.shape(), weight.dtype()) else {
             return Err(unfit());
         };
-        let key = (bytes.as_ptr() as usize, bytes.len(), arrangement, precision);
+        let key = (weight.identity(), arrangement, precision);
         if let Some(e) = self.lock().get(&key) {
             return Ok(e.packed.clone());
         }
+        let absent = |reason| ExecError::AbsentConstant { name: format!("{} of %{node}", weight.ty()), reason };
+        let bytes = weight.bytes().map_err(absent)?;
         let (rows, cols) = (*rows, rest.iter().product());
         let transposed = matches!(arrangement, Arrangement::Transposed | Arrangement::Windows);
         let (depth, width) = if transposed { (cols, rows) } else { (rows, cols) };
-        let mut weights = Weights::from_bytes(bytes, depth, width).transposed(transposed);
+        let mut weights = Weights::from_bytes(&bytes, depth, width).transposed(transposed);
         if let Arrangement::Windows | Arrangement::Spread = arrangement {
             weights = weights.channels_last(*rest.first().ok_or_else(unfit)?);
         }
@@ -127,25 +128,28 @@ impl PackedWeights {
         };
         let packed = Arc::new(packed);
         // Kernels read what was packed.
-        mapped::release(bytes);
+        drop(bytes);
+        weight.release();
         self.lock().insert(key, Entry { _constant: weight.clone(), packed: packed.clone() });
         Ok(packed)
     }
 
     /// The bytes of a constant, copied once if they do not lie at a multiple of its element size.
-    pub(crate) fn aligned(&self, constant: &Constant) -> Option<ConstantBytes> {
-        let bytes = constant.bytes()?;
-        if (bytes.as_ptr() as usize).is_multiple_of(constant.dtype().size()) {
-            return Some(bytes.clone());
-        }
-        let key = (bytes.as_ptr() as usize, bytes.len());
+    pub(crate) fn aligned(&self, constant: &Constant) -> Result<ConstantBytes, Unavailable> {
+        let key = constant.identity();
         let mut aligned = self.aligned.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, b)) = aligned.get(&key) {
-            return Some(b.clone());
+            return Ok(b.clone());
         }
-        let copy = Bytes::from_owner(Tensor::from_constant(constant)?);
+        let bytes = constant.bytes()?;
+        if (bytes.as_ptr() as usize).is_multiple_of(constant.dtype().size()) {
+            return Ok(bytes);
+        }
+        let Some(copy) = Tensor::from_bytes(constant.dtype(), constant.shape(), &bytes).map(Bytes::from_owner) else {
+            return Err(Unavailable::Unreadable("there is no memory for an aligned copy".into()));
+        };
         aligned.insert(key, (constant.clone(), copy.clone()));
-        Some(copy)
+        Ok(copy)
     }
 
     /// Forgets what no plan uses any more.

@@ -40,7 +40,7 @@ pub use metadata::{Array, Metadata, Value, ValueType};
 pub use tensor::{GgufTensor, Plain};
 pub use types::GgmlType;
 
-use crate::mapped::map;
+use crate::storage::{self, Storage};
 use bytes::Bytes;
 use cursor::{At, Cursor};
 use index::Index;
@@ -66,14 +66,26 @@ pub struct Gguf {
 }
 
 impl Gguf {
-    /// Maps a file and reads its directory.
-    ///
-    /// The file must not be changed while this is alive, as for every program that maps its weights.
+    /// Reads a file into memory, and its directory.
     ///
     /// # Errors
-    /// If it cannot be read, or anything in it but the elements is not as it should be.
+    /// If it cannot be read, there is no memory for it, or anything in it but the elements is not as it should be.
     pub fn open(path: &Path) -> Result<Self, GgufError> {
-        Self::from_bytes(map(path).map_err(|source| GgufError::Io { path: path.into(), source })?)
+        Self::from_bytes(storage::read(path).map_err(|source| GgufError::Io { path: path.into(), source })?)
+    }
+
+    /// Maps a file and reads its directory: only what is looked at takes memory.
+    ///
+    /// # Errors
+    /// As [`Gguf::open`].
+    ///
+    /// # Safety
+    /// Nobody changes or shortens the file while this, or anything taken from it, is alive: elements would change, or the
+    /// process be ended by a signal.
+    pub unsafe fn map(path: &Path) -> Result<Self, GgufError> {
+        // SAFETY: the caller's promise.
+        let whole = unsafe { Storage::map(path) }.and_then(|file| file.all());
+        Self::from_bytes(whole.map_err(|source| GgufError::Io { path: path.into(), source })?)
     }
 
     /// Reads the directory of a file in memory.

@@ -1,37 +1,50 @@
 //! External data of a model.
 
 use super::error::ImportError;
-use crate::mapped::map;
+use super::skeleton::LARGE;
+use crate::storage::Storage;
+use bgz_passes::ir::Origin;
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+/// What the skeleton of a model calls the model's own file. No file is called so.
+pub(super) const OWN_FILE: &str = "\0";
+
 /// Where external data is looked for.
 pub(super) struct External {
     dir: Option<PathBuf>,
-    mapped: RefCell<HashMap<String, Bytes>>,
+    own: Option<Storage>,
+    files: RefCell<HashMap<String, Storage>>,
+}
+
+/// Bytes of a tensor, and where they can be had again if they are many.
+pub(super) struct Data {
+    pub bytes: Bytes,
+    pub origin: Option<Box<dyn Origin>>,
 }
 
 impl External {
-    /// In the folder of the model.
-    pub fn beside(model: &Path) -> Self {
-        Self { dir: Some(model.parent().map(Path::to_path_buf).unwrap_or_default()), mapped: RefCell::default() }
+    /// In the folder of the model, and in its own file; others are read or mapped as that one is.
+    pub fn beside(model: &Path, own: Option<Storage>) -> Self {
+        let dir = model.parent().map(Path::to_path_buf).unwrap_or_default();
+        Self { dir: Some(dir), own, files: RefCell::default() }
     }
 
     /// Nowhere: the model came from memory.
     pub fn none() -> Self {
-        Self { dir: None, mapped: RefCell::default() }
+        Self { dir: None, own: None, files: RefCell::default() }
     }
 
     /// The bytes at `entries` (ONNX `external_data`) for a tensor that takes `expected` bytes.
-    pub fn slice<'a>(
+    pub fn data<'a>(
         &self,
         tensor: &str,
         entries: impl Iterator<Item = (&'a str, &'a str)>,
         expected: usize,
-    ) -> Result<Bytes, ImportError> {
+    ) -> Result<Data, ImportError> {
         let (mut file, mut offset, mut length) = (String::new(), 0usize, None);
         let tensor_error = |message| ImportError::Tensor { tensor: tensor.into(), message };
         for (key, value) in entries {
@@ -46,10 +59,19 @@ impl External {
                 _ => {}
             }
         }
-        let fail = |message: String| ImportError::External { tensor: tensor.into(), file: file.clone(), message };
         if file.is_empty() {
             return Err(tensor_error("external data without a location".into()));
         }
+        if file == OWN_FILE
+            && let Some(own) = &self.own
+        {
+            let there = length.unwrap_or_default();
+            if there != expected {
+                return Err(tensor_error(format!("{there} bytes of data where its shape needs {expected}")));
+            }
+            return take(own, offset, expected).map_err(|e| tensor_error(e.to_string()));
+        }
+        let fail = |message: String| ImportError::External { tensor: tensor.into(), file: file.clone(), message };
         let Some(dir) = &self.dir else {
             return Err(fail("a model from memory cannot have external data; load it from its file".into()));
         };
@@ -59,21 +81,34 @@ impl External {
         if length.is_some_and(|n| n != expected) {
             return Err(fail(format!("{} bytes where the shape needs {expected}", length.unwrap_or_default())));
         }
-        let all = self.file(dir, &file).map_err(|e| fail(e.to_string()))?;
-        match offset.checked_add(expected) {
-            Some(end) if end <= all.len() => Ok(all.slice(offset..end)),
-            _ => Err(fail(format!("{expected} bytes from {offset} are beyond the {} bytes of the file", all.len()))),
+        let storage = self.file(dir, &file).map_err(|e| fail(e.to_string()))?;
+        let all = storage.len();
+        if (offset as u64).checked_add(expected as u64).is_none_or(|end| end > all) {
+            return Err(fail(format!("{expected} bytes from {offset} are beyond the {all} bytes of the file")));
         }
+        take(&storage, offset, expected).map_err(|e| fail(e.to_string()))
     }
 
-    fn file(&self, dir: &Path, file: &str) -> io::Result<Bytes> {
-        if let Some(bytes) = self.mapped.borrow().get(file) {
-            return Ok(bytes.clone());
+    fn file(&self, dir: &Path, file: &str) -> io::Result<Storage> {
+        if let Some(storage) = self.files.borrow().get(file) {
+            return Ok(storage.clone());
         }
-        let bytes = map(&dir.join(file))?;
-        self.mapped.borrow_mut().insert(file.into(), bytes.clone());
-        Ok(bytes)
+        let path = dir.join(file);
+        let storage = match &self.own {
+            // SAFETY: whoever mapped the model promised that its files do not change.
+            Some(Storage::Mapped(_)) => unsafe { Storage::map(&path)? },
+            _ => Storage::open(&path)?,
+        };
+        self.files.borrow_mut().insert(file.into(), storage.clone());
+        Ok(storage)
     }
+}
+
+fn take(storage: &Storage, offset: usize, len: usize) -> io::Result<Data> {
+    let offset = offset as u64;
+    let bytes = storage.range(offset, len)?;
+    let origin = (len as u64 >= LARGE).then(|| storage.origin(offset, len));
+    Ok(Data { bytes, origin })
 }
 
 /// Whether a relative path stays where it starts, by its text. A link is

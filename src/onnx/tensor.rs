@@ -1,7 +1,7 @@
 //! Tensors of the file as constants.
 
 use super::error::ImportError;
-use super::external::External;
+use super::external::{Data, External};
 use bgz_passes::ir::{Constant, DType, Scalar};
 use bgz_passes::memory::collected;
 use bytes::Bytes;
@@ -94,20 +94,25 @@ pub(super) fn constant(name: &str, t: &TensorProto, external: &External) -> Resu
         .ok_or_else(|| fail(format!("{shape:?} elements are more than memory can hold")))?;
     let raw = if t.data_location.value() == 1 {
         let entries = t.external_data.iter().map(|e| (e.key.as_str(), e.value.as_str()));
-        Some(external.slice(name, entries, expected)?)
+        Some(external.data(name, entries, expected)?)
     } else if !t.raw_data.is_empty() {
-        Some(t.raw_data.clone())
+        Some(Data { bytes: t.raw_data.clone(), origin: None })
     } else {
         None
     };
     let bytes = match raw {
-        Some(raw) if raw.len() != expected => {
-            return Err(fail(format!("{} bytes of data where the shape {shape:?} needs {expected}", raw.len())));
+        Some(raw) if raw.bytes.len() != expected => {
+            let found = raw.bytes.len();
+            return Err(fail(format!("{found} bytes of data where the shape {shape:?} needs {expected}")));
         }
         Some(raw) if wide.is_some() => {
-            widen(raw.chunks_exact(size).map(unsigned)).ok_or_else(|| fail("a number does not fit i64".into()))?
+            widen(raw.bytes.chunks_exact(size).map(unsigned)).ok_or_else(|| fail("a number does not fit i64".into()))?
         }
-        Some(raw) => raw,
+        Some(Data { bytes, origin: Some(origin) }) => {
+            let constant = Constant::stored(dtype, shape, bytes, origin);
+            return constant.ok_or_else(|| fail("its data does not fit its shape".into()));
+        }
+        Some(raw) => raw.bytes,
         None => {
             let (bytes, found) = typed(t, dtype).ok_or_else(|| fail("a number does not fit its dtype".into()))?;
             if found != len {
@@ -135,7 +140,7 @@ pub(super) fn sparse(
     let size = values.dtype().size();
     let total = len.checked_mul(size).filter(|&n| n <= MAX_SPARSE);
     let total = total.ok_or_else(|| fail(format!("a sparse tensor of {shape:?} is too large")))?;
-    let (Some(at), Some(bytes)) = (indices.to_i64s(), values.bytes()) else {
+    let (Some(at), Ok(bytes)) = (indices.to_i64s(), values.bytes()) else {
         return Err(fail("the indices of a sparse tensor must be integers".into()));
     };
     let width = match indices.shape() {

@@ -11,7 +11,7 @@ use super::error::TableError;
 use super::palette::{PALETTE, PaletteParts, PaletteTable};
 use super::product::{ProductParts, ProductTable};
 use crate::files;
-use crate::mapped::map;
+use crate::storage;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde_json::{Value, json};
@@ -126,14 +126,12 @@ pub fn save(path: &Path, tables: &[AttentionTable]) -> Result<(), TableFileError
     Ok(files::replace(path, |file| file.write_all(&bytes))?)
 }
 
-/// Reads the tables of a file, mapped while it is read.
-///
-/// The file must not be shortened meanwhile, as [`save`] never does.
+/// Reads the tables of a file.
 ///
 /// # Errors
 /// If it cannot be read, or anything in it is not as it should be.
 pub fn load(path: &Path) -> Result<Vec<AttentionTable>, TableFileError> {
-    let bytes = map(path)?;
+    let bytes = storage::read(path)?;
     if bytes.is_empty() {
         return Err(TableFileError::Description("it is empty".into()));
     }

@@ -135,6 +135,18 @@ fn attribute(name: &str, ty: AttributeType) -> AttributeProto {
     a
 }
 
+/// Says that the bytes of a tensor lie in another file, by these entries of its `external_data`.
+pub fn lies_outside(t: &mut TensorProto, entries: &[(&str, &str)]) {
+    // Field 14, data_location, is 1, EXTERNAL (onnx.proto); the enum has no public name.
+    t.merge_from_bytes(&[14 << 3, 1]).expect("a field");
+    for (key, value) in entries {
+        t.external_data.push(Default::default());
+        let entry = t.external_data.last_mut().expect("just pushed");
+        entry.key = (*key).into();
+        entry.value = (*value).into();
+    }
+}
+
 pub fn int(name: &str, v: i64) -> AttributeProto {
     AttributeProto { i: v, ..attribute(name, AttributeType::INT) }
 }

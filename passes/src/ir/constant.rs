@@ -1,13 +1,15 @@
 //! Constant tensors that share the bytes they were read from.
 
-use super::{DType, Scalar, Type};
+use super::stored::{self, Stored};
+use super::{DType, Origin, Scalar, Type, Unavailable};
 use bytes::Bytes;
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// A constant tensor: dtype, shape and little-endian row-major bytes, which
-/// may be a view into a mapped file and need not be aligned.
+/// need not be aligned. Those of a large one may be given up once they are packed, and are read again from where they came
+/// from should anybody ask.
 #[derive(Clone)]
 pub struct Constant {
     dtype: DType,
@@ -19,6 +21,8 @@ pub struct Constant {
 #[derive(Clone)]
 enum Data {
     Bytes(Bytes),
+    /// Bytes that can be had again.
+    Stored(Arc<Stored>),
     /// Read from graph text, which has the hash of a large constant only.
     Absent(u32),
 }
@@ -29,13 +33,17 @@ impl Constant {
 
     /// A constant over `bytes`; `None` if their number does not fit the type.
     pub fn new(dtype: DType, shape: Vec<usize>, bytes: Bytes) -> Option<Self> {
+        Self::of(dtype, shape, bytes.len(), || Data::Bytes(bytes))
+    }
+
+    /// A constant over `bytes` that can be had again from `origin`; `None` if their number does not fit the type.
+    pub fn stored(dtype: DType, shape: Vec<usize>, bytes: Bytes, origin: Box<dyn Origin>) -> Option<Self> {
+        Self::of(dtype, shape, bytes.len(), || Data::Stored(Arc::new(Stored::new(bytes, origin))))
+    }
+
+    fn of(dtype: DType, shape: Vec<usize>, bytes: usize, data: impl FnOnce() -> Data) -> Option<Self> {
         let len = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))?;
-        (len.checked_mul(dtype.size())? == bytes.len()).then(|| Self {
-            dtype,
-            shape,
-            data: Data::Bytes(bytes),
-            hash: OnceLock::new(),
-        })
+        (len.checked_mul(dtype.size())? == bytes).then(|| Self { dtype, shape, data: data(), hash: OnceLock::new() })
     }
 
     /// A constant of which only type and hash are known, as read from text.
@@ -96,24 +104,65 @@ impl Constant {
         self.len() == 0
     }
 
-    /// The bytes, or `None` for a constant that was read from graph text.
-    pub fn bytes(&self) -> Option<&Bytes> {
+    /// The bytes; a clone of them shares their memory.
+    ///
+    /// # Errors
+    /// If the constant was read from graph text, or its bytes were given up and cannot be read again.
+    pub fn bytes(&self) -> Result<Bytes, Unavailable> {
         match &self.data {
-            Data::Bytes(b) => Some(b),
-            Data::Absent(_) => None,
+            Data::Bytes(b) => Ok(b.clone()),
+            Data::Stored(s) => s.bytes(),
+            Data::Absent(_) => Err(Unavailable::OnlyHash),
+        }
+    }
+
+    /// Says that the bytes are not read soon, say because they were packed: their memory is given back where they can be
+    /// had again.
+    pub fn release(&self) {
+        if let Data::Stored(s) = &self.data {
+            s.release();
+        }
+    }
+
+    /// Whether there is more of it than type and hash.
+    pub fn has_values(&self) -> bool {
+        !matches!(self.data, Data::Absent(_))
+    }
+
+    /// A number that constants share which share their bytes, and no others that exist at the same time.
+    pub fn identity(&self) -> (usize, usize) {
+        match &self.data {
+            Data::Bytes(b) => (b.as_ptr() as usize, b.len()),
+            Data::Stored(s) => (Arc::as_ptr(s) as usize, s.len()),
+            Data::Absent(h) => (0, *h as usize),
+        }
+    }
+
+    /// Some of the bytes, the same ones for constants of the same length; the hash if there are none. Equal constants have
+    /// equal samples.
+    pub fn sample(&self) -> Vec<u8> {
+        match &self.data {
+            Data::Bytes(b) => stored::sample(b),
+            Data::Stored(s) => s.sample().to_vec(),
+            Data::Absent(h) => h.to_le_bytes().to_vec(),
         }
     }
 
     /// Element `i` in row-major order.
     pub fn get(&self, i: usize) -> Option<Scalar> {
         let at = i.checked_mul(self.dtype.size())?;
-        Scalar::from_le_bytes(self.dtype, self.bytes()?.get(at..)?)
+        match &self.data {
+            // The usual case, without touching a counter of owners.
+            Data::Bytes(b) => Scalar::from_le_bytes(self.dtype, b.get(at..)?),
+            _ => Scalar::from_le_bytes(self.dtype, self.bytes().ok()?.get(at..)?),
+        }
     }
 
-    /// Every element in row-major order, or `None` if the data is absent.
-    pub fn scalars(&self) -> Option<impl Iterator<Item = Scalar> + '_> {
-        let bytes = self.bytes()?;
-        Some(bytes.chunks_exact(self.dtype.size()).filter_map(|b| Scalar::from_le_bytes(self.dtype, b)))
+    /// Every element in row-major order, or `None` if they cannot be had.
+    pub fn scalars(&self) -> Option<impl Iterator<Item = Scalar>> {
+        let (bytes, dtype) = (self.bytes().ok()?, self.dtype);
+        let size = dtype.size();
+        Some((0..bytes.len() / size).filter_map(move |i| Scalar::from_le_bytes(dtype, &bytes[i * size..])))
     }
 
     /// The one number of a tensor that has one element, whatever its rank.
@@ -125,7 +174,7 @@ impl Constant {
     pub fn as_splat(&self) -> Option<Scalar> {
         let first = self.get(0)?;
         let size = self.dtype.size();
-        let bytes = self.bytes()?;
+        let bytes = self.bytes().ok()?;
         bytes.chunks_exact(size).all(|c| c == &bytes[..size]).then_some(first)
     }
 
@@ -146,7 +195,7 @@ impl Constant {
             let hash = match self.data {
                 // The hash covers bytes only, so a reshape keeps it.
                 Data::Absent(h) => OnceLock::from(h),
-                Data::Bytes(_) => self.hash.clone(),
+                Data::Bytes(_) | Data::Stored(_) => self.hash.clone(),
             };
             Self { dtype: self.dtype, shape, data: self.data.clone(), hash }
         })
@@ -154,12 +203,11 @@ impl Constant {
 
     /// Short content hash, as printed: of the bytes, not of the type.
     pub fn hash(&self) -> u32 {
+        let short = |h: u64| (h >> 32) as u32 ^ h as u32;
         *self.hash.get_or_init(|| match &self.data {
             Data::Absent(h) => *h,
-            Data::Bytes(b) => {
-                let h = xxh3_64(b);
-                (h >> 32) as u32 ^ h as u32
-            }
+            Data::Bytes(b) => short(xxh3_64(b)),
+            Data::Stored(s) => short(s.hash()),
         })
     }
 
@@ -169,18 +217,18 @@ impl Constant {
             return false;
         }
         match (&self.data, &other.data) {
-            (Data::Bytes(a), Data::Bytes(b)) => {
-                a.as_ptr() == b.as_ptr() && a.len() == b.len()
-                    || a.len() == b.len() && self.hash() == other.hash() && a == b
-            }
             (Data::Absent(a), Data::Absent(b)) => a == b,
-            _ => false,
+            (Data::Absent(_), _) | (_, Data::Absent(_)) => false,
+            _ => {
+                self.identity() == other.identity()
+                    || self.hash() == other.hash() && self.bytes().is_ok_and(|a| other.bytes().is_ok_and(|b| a == b))
+            }
         }
     }
 
     /// Whether the text shows the elements rather than a hash.
     pub fn is_inline(&self) -> bool {
-        self.len() <= Self::INLINE_LEN && self.bytes().is_some()
+        self.len() <= Self::INLINE_LEN && self.has_values()
     }
 }
 

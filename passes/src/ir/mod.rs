@@ -12,6 +12,7 @@ mod op;
 mod op_text;
 mod opaque;
 mod scalar;
+mod stored;
 mod text;
 
 pub use constant::Constant;
@@ -19,7 +20,7 @@ pub use dim::{Bindings, Dim};
 pub use dtype::DType;
 pub use elementwise::{Binary, Unary};
 pub use expr::Expr;
-pub(crate) use graph::compatible;
+pub(crate) use graph::{Unbound, compatible};
 pub use graph::{Def, Graph, GraphError, Node, NodeId, Output, ValueData, ValueId};
 pub(crate) use infer::MAX_INTS;
 pub use infer::{InferError, Known, Operand, infer, slice_bounds};
@@ -29,6 +30,7 @@ pub use op::{
     ReduceKind, Scores, Slice, TopK,
 };
 pub use scalar::{Float, Scalar};
+pub use stored::{Origin, Unavailable};
 #[cfg(test)]
 pub(crate) use text::random_graph;
 pub use text::{ExprError, ParseError, parse, parse_with, print};

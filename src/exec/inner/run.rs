@@ -2,6 +2,7 @@
 
 use super::tensor::{known, physical};
 use super::{Fault, InnerError, InnerTensor, run_typed};
+use bgz_passes::halves::{WidenError, widened};
 use bgz_passes::ir::{Graph, Op, Type, ValueId};
 use burn_backend::Backend;
 use burn_backend::tensor::Device;
@@ -56,6 +57,14 @@ impl<B: Backend> OpByOp<B> {
     /// backend can work on such, and copied once otherwise.
     pub fn new(graph: &Graph, device: &Device<B>) -> Result<Self, InnerError> {
         graph.verify().map_err(|e| InnerError::Graph(e.to_string()))?;
+        let wide = widened(graph).map_err(|e| match e {
+            WidenError::Graph(e) => InnerError::Graph(e.to_string()),
+            WidenError::Unavailable { name, reason } => {
+                InnerError::Constant { name, fault: Fault::Unsupported(reason.to_string()) }
+            }
+            WidenError::Memory { name, bytes } => InnerError::Constant { name, fault: Fault::Memory { bytes } },
+        })?;
+        let graph = wide.as_ref().unwrap_or(graph);
         let mut slots: HashMap<ValueId, usize> = HashMap::new();
         let mut values = Vec::new();
         // Flex reads shared bytes as its own; NdArray would copy them at each use.
@@ -63,11 +72,11 @@ impl<B: Backend> OpByOp<B> {
         for (v, c) in graph.constants() {
             let name = graph.name(v);
             let fail = |fault| InnerError::Constant { name: name.into(), fault };
-            let bytes = c.bytes().ok_or_else(|| fail(Fault::Unsupported("graph text has only its hash".into())))?;
+            let bytes = c.bytes().map_err(|e| fail(Fault::Unsupported(e.to_string())))?;
             let tensor = if share {
-                InnerTensor::from_shared(c.dtype(), c.shape(), bytes, device)
+                InnerTensor::from_shared(c.dtype(), c.shape(), &bytes, device)
             } else {
-                InnerTensor::from_bytes(c.dtype(), c.shape(), bytes, device)
+                InnerTensor::from_bytes(c.dtype(), c.shape(), &bytes, device)
             };
             slots.insert(v, values.len());
             values.push(Some(tensor.map_err(fail)?));

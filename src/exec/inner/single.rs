@@ -79,8 +79,8 @@ pub(super) fn single<B: Backend>(op: InnerOp) -> Result<Box<dyn Single>, Fault> 
         .zip(&types)
         .map(|(input, ty)| match input {
             Ok(c) => {
-                let bytes = c.bytes().ok_or_else(|| Fault::Invalid("a constant without values".into()))?;
-                let tensor = InnerTensor::from_shared(c.dtype(), c.shape(), bytes, &B::Device::default());
+                let bytes = c.bytes().map_err(|e| Fault::Invalid(format!("a constant without values: {e}")))?;
+                let tensor = InnerTensor::from_shared(c.dtype(), c.shape(), &bytes, &B::Device::default());
                 Ok(Operand::Constant(Mutex::new(tensor?)))
             }
             Err(i) => {

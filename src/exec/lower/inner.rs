@@ -36,10 +36,12 @@ impl Lowering<'_> {
         let mut inputs = Vec::new();
         for &v in &node.inputs {
             match self.constant(v) {
-                Some(c) if c.bytes().is_none() => {
-                    return Err(ExecError::AbsentConstant { name: self.graph.name(v).into() });
+                Some(c) => {
+                    if let Err(reason) = c.bytes() {
+                        return Err(ExecError::AbsentConstant { name: self.graph.name(v).into(), reason });
+                    }
+                    inputs.push(Ok(c.clone()));
                 }
-                Some(c) => inputs.push(Ok(c.clone())),
                 None => {
                     inputs.push(Err(views.len()));
                     views.push(self.contiguous(v)?);

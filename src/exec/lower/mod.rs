@@ -173,15 +173,14 @@ impl<'a> Lowering<'a> {
     }
 
     fn constant_view(&mut self, v: ValueId, aligned: bool) -> Result<View, ExecError> {
-        let name = || ExecError::AbsentConstant { name: self.graph.name(v).into() };
+        let absent = |reason| ExecError::AbsentConstant { name: self.graph.name(v).into(), reason };
         let constant = self
             .constant(v)
             .ok_or_else(|| ExecError::Internal(format!("%{} is used before it is lowered", self.graph.name(v))))?;
         let slot = match self.constant_slots.get(&(v, aligned)) {
             Some(&i) => i,
             None => {
-                let bytes =
-                    if aligned { self.packed.aligned(constant) } else { constant.bytes().cloned() }.ok_or_else(name)?;
+                let bytes = if aligned { self.packed.aligned(constant) } else { constant.bytes() }.map_err(absent)?;
                 self.constants.push(bytes);
                 self.constant_slots.insert((v, aligned), self.constants.len() - 1);
                 self.constants.len() - 1

@@ -16,8 +16,8 @@
 #[path = "../../../src/gguf/mod.rs"]
 mod gguf;
 #[allow(dead_code, reason = "a target calls a part of it")]
-#[path = "../../../src/mapped.rs"]
-mod mapped;
+#[path = "../../../src/storage.rs"]
+mod storage;
 
 use bgz_kernels as kernels;
 use gguf::{Gguf, Value};

@@ -2,7 +2,9 @@
 
 mod elementwise;
 mod errors;
+mod numbers;
 mod opaque;
+mod pool;
 mod run;
 mod structure;
 
@@ -33,7 +35,7 @@ use both;
 /// The tensor of a backend, unless it has not the dtype.
 fn try_upload<B: Backend>(t: &Tensor) -> Result<InnerTensor<B>, Fault> {
     let c = t.to_constant();
-    InnerTensor::from_bytes(t.dtype(), t.shape(), c.bytes().unwrap(), &Default::default())
+    InnerTensor::from_bytes(t.dtype(), t.shape(), &c.bytes().unwrap(), &Default::default())
 }
 
 /// The tensor of a backend.
