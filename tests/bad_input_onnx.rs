@@ -460,3 +460,35 @@ fn shape_arithmetic_that_grows_without_end() {
     // Either is right, as long as there is an answer.
     let _ = import(&model(17, squares));
 }
+
+/// Every extent is a sum of two terms, so that the number of elements has more of them than memory has bytes.
+#[test]
+fn products_of_many_sums() {
+    const RANK: usize = 32;
+    let padded = |op: &str, operands: &str, attrs: Vec<onnx_ir::AttributeProto>| {
+        import(&model(12, |b| {
+            let dims: Vec<String> = (0..RANK).map(|i| format!("d{i}")).collect();
+            b.input("x", F32, &dims.iter().map(String::as_str).collect::<Vec<_>>());
+            b.i64s("pads", &[1; 2 * RANK]);
+            b.i64s("all", &[-1]);
+            b.f32s("one", &[1], &[1.0]);
+            b.node("Pad", "x pads", "p", vec![]);
+            b.node(op, operands, "y", attrs);
+            b.output("y");
+        }))
+    };
+    let one_axis = padded("Reshape", "p all", vec![]).expect("it is an extent of its own");
+    assert_eq!(ty(&one_axis, "y"), "f32[_0]");
+    let letters: String = ('a'..='z').chain('A'..='Z').take(RANK).collect();
+    for (op, operands, attrs) in [
+        ("Flatten", "p", vec![int("axis", 0)]),
+        ("Size", "p", vec![]),
+        ("Softmax", "p", vec![int("axis", 0)]),
+        ("InstanceNormalization", "p one one", vec![]),
+        ("GroupNormalization", "p one one", vec![int("num_groups", 1)]),
+        ("Einsum", "p one", vec![text("equation", &format!("{letters},Z->{letters}Z"))]),
+    ] {
+        let message = padded(op, operands, attrs).expect_err("nothing could be done with it").to_string();
+        assert!(message.ends_with("a product of its extents has too many terms"), "{message}");
+    }
+}

@@ -399,8 +399,8 @@ pub(super) fn axes(all: &[i64], rank: usize) -> Res<Vec<usize>> {
 }
 
 /// The product of extents.
-pub(super) fn product(dims: &[Dim]) -> Dim {
-    dims.iter().fold(Dim::int(1), |p, d| &p * d)
+pub(super) fn product(dims: &[Dim]) -> Res<Dim> {
+    Dim::product(dims).ok_or_else(|| "a product of its extents has too many terms".into())
 }
 
 /// `If` with a condition that is known: the branch that is taken.

@@ -149,10 +149,10 @@ fn pair(n: &mut Node, part: &str, a: Term, b: Term, keep: &[Label], out: Option<
     let (sx, sy) = (n.shape(x), n.shape(y));
     let (nb, ni) = (batch.len(), inner.len());
     let mut shape = sx[..nb].to_vec();
-    shape.extend([product(&sx[nb..nb + rows.len()]), product(&sx[nb + rows.len()..])]);
+    shape.extend([product(&sx[nb..nb + rows.len()])?, product(&sx[nb + rows.len()..])?]);
     let x = n.reshape_part(&format!("{part}.a"), x, shape)?;
     let mut shape = sy[..nb].to_vec();
-    shape.extend([product(&sy[nb..nb + ni]), product(&sy[nb + ni..])]);
+    shape.extend([product(&sy[nb..nb + ni])?, product(&sy[nb + ni..])?]);
     let y = n.reshape_part(&format!("{part}.b"), y, shape)?;
 
     let labels = [&batch[..], &rows, &columns].concat();

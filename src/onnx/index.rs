@@ -67,7 +67,7 @@ fn shape(n: &mut Node) -> Res<Outs> {
 
 fn size(n: &mut Node) -> Res<Outs> {
     let x = n.input(0)?;
-    let values = vec![product(&n.shape(x))];
+    let values = vec![product(&n.shape(x))?];
     n.emit(Op::Dims { values, scalar: true }, &[])
 }
 

@@ -56,9 +56,9 @@ fn resolved(from: &[Dim], to: &[Dim], zero_copies: bool) -> Option<Vec<Dim>> {
         });
     }
     if let Some(i) = rest {
-        let others = product(&out);
+        let others = Dim::product(&out)?;
         // An extent of 0 leaves the missing one open.
-        out[i] = if others.is(0) { return None } else { product(from).div_exact(&others)? };
+        out[i] = if others.is(0) { return None } else { Dim::product(from)?.div_exact(&others)? };
     }
     Some(out)
 }
@@ -69,7 +69,7 @@ fn flatten(n: &mut Node) -> Res<Outs> {
     let given = n.attrs().int_or("axis", 1)?;
     // The rank itself is allowed.
     let at = if usize::try_from(given) == Ok(rank) { rank } else { axis(given, rank)? };
-    n.emit(Op::reshape([product(&shape[..at]), product(&shape[at..])]), &[x])
+    n.emit(Op::reshape([product(&shape[..at])?, product(&shape[at..])?]), &[x])
 }
 
 fn squeeze(n: &mut Node) -> Res<Outs> {

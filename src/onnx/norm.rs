@@ -31,7 +31,7 @@ fn softmax(n: &mut Node) -> Res<Outs> {
     if !flattens || shape[at + 1..].iter().all(|d| d.is(1)) {
         return n.emit(make(at), &[x]);
     }
-    let flat = n.part("flat", Op::reshape([product(&shape[..at]), product(&shape[at..])]), &[x])?;
+    let flat = n.part("flat", Op::reshape([product(&shape[..at])?, product(&shape[at..])?]), &[x])?;
     let y = n.part("softmax", make(1), &[flat])?;
     n.emit(Op::reshape(shape), &[y])
 }
@@ -207,7 +207,7 @@ fn instance_norm(n: &mut Node) -> Res<Outs> {
         fail!("{} has no axes to normalise over", n.ty(x));
     }
     let eps = n.attrs().float_or("epsilon", 1e-5)?;
-    let rows = vec![shape[0].clone(), shape[1].clone(), product(&shape[2..])];
+    let rows = vec![shape[0].clone(), shape[1].clone(), product(&shape[2..])?];
     per_row(n, x, rows, eps, [scale, bias], true)
 }
 
@@ -221,7 +221,7 @@ fn group_norm(n: &mut Node) -> Res<Outs> {
     }
     let groups = Dim::int(groups);
     let Some(width) = shape[1].div_exact(&groups) else { fail!("{groups} groups of {} channels", shape[1]) };
-    let rows = vec![shape[0].clone(), groups, &width * &product(&shape[2..])];
+    let rows = vec![shape[0].clone(), groups, &width * &product(&shape[2..])?];
     // Before opset 21 scale and bias are given for a group, since then for a channel.
     let by_group = n.opset() < 21;
     per_row(n, x, rows, eps, [scale, bias], by_group)

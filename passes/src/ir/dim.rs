@@ -132,6 +132,12 @@ impl Dim {
         Some(out)
     }
 
+    /// The product of extents, or `None` if it is longer than what is followed through arithmetic: the product of many sums
+    /// has more terms than memory can hold.
+    pub fn product<'a>(parts: impl IntoIterator<Item = &'a Dim>) -> Option<Dim> {
+        parts.into_iter().try_fold(Dim::int(1), |product, d| Some(&product * d).filter(Dim::is_simple))
+    }
+
     /// The sum of many, without a copy for each.
     pub(crate) fn sum(parts: impl IntoIterator<Item = Dim>) -> Dim {
         let mut out = Dim::default();
@@ -280,6 +286,15 @@ mod tests {
         assert_eq!(Dim::int(4).div_exact(&Dim::int(0)), None);
         let s1 = &s + &Dim::int(1);
         assert_eq!(s1.div_exact(&s1), Some(Dim::int(1)));
+    }
+
+    #[test]
+    fn a_product_of_many_sums_is_not_followed() {
+        let sum = |i: usize| &Dim::sym(format!("d{i}")) + &Dim::int(1);
+        let sums: Vec<Dim> = (0..64).map(sum).collect();
+        assert_eq!(Dim::product(&sums[..2]), Some(&sums[0] * &sums[1]));
+        assert_eq!(Dim::product(&sums), None);
+        assert_eq!(Dim::product([]), Some(Dim::int(1)));
     }
 
     #[test]

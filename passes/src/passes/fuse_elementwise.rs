@@ -133,8 +133,9 @@ impl<'a> Chain<'a> {
             return Err(format!("it is used elsewhere, by %{}", g.name(g.node(user).outputs[0])));
         }
         let (inner, outer) = (g.ty(value), g.ty(self.result()));
-        let len = |t: &Type| t.shape.iter().fold(Dim::int(1), |n, d| &n * d);
-        if len(inner) != len(outer) {
+        // It broadcasts to the result, which so has as many elements if it has the same extents, but for 1 in front.
+        let extents = |t: &Type| t.shape.iter().skip_while(|d| d.is(1)).cloned().collect::<Vec<_>>();
+        if extents(inner) != extents(outer) {
             return Err(format!("{inner} is broadcast to {outer}"));
         }
         let mut nodes = self.nodes.clone();

@@ -25,10 +25,9 @@ pub(super) fn resolve_reshape(
     }
     if let Some(at) = rest {
         // A product that outgrows what is followed is an extent of its own.
-        let times = |p: Dim, d: &Dim| Some(&p * d).filter(Dim::is_simple);
-        let total = from.iter().try_fold(Dim::int(1), times);
+        let total = Dim::product(from);
         out[at] = Dim::int(1);
-        let others = out.iter().try_fold(Dim::int(1), times);
+        let others = Dim::product(&out);
         let (Some(total), Some(others)) = (total, others) else {
             out[at] = fresh();
             return Ok(out);

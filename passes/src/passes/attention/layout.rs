@@ -66,18 +66,12 @@ impl Layout {
             Op::Expand { .. } => self.expand(shape),
             Op::Tile { repeats: IntArg::Known(repeats) } => {
                 for (axis, n) in repeats.iter().enumerate() {
-                    self.repeat(axis, n.clone(), false);
+                    self.repeat(axis, n.clone(), false)?;
                 }
                 Some(())
             }
-            Op::Concat { axis } => {
-                self.repeat(*axis, node.inputs.len().into(), false);
-                Some(())
-            }
-            Op::Gather { axis } => {
-                self.repeat(*axis, repeats_of(graph, id)?.into(), true);
-                Some(())
-            }
+            Op::Concat { axis } => self.repeat(*axis, node.inputs.len().into(), false),
+            Op::Gather { axis } => self.repeat(*axis, repeats_of(graph, id)?.into(), true),
             // A factor does not move anything.
             Op::Binary(_) => Some(()),
             _ => None,
@@ -143,13 +137,15 @@ impl Layout {
         Some(())
     }
 
-    /// Repeats an axis: as a whole, or each entry of it before the next.
-    fn repeat(&mut self, axis: usize, n: Dim, each: bool) {
+    /// Repeats an axis: as a whole, or each entry of it before the next. `None` if its extent would be too long a term.
+    fn repeat(&mut self, axis: usize, n: Dim, each: bool) -> Option<()> {
         if !n.is(1) {
+            Dim::product(self.axes[axis].iter().map(|&a| &self.atoms[a].extent).chain([&n]))?;
             let a = self.atom(n, true);
             let at = if each { self.axes[axis].len() } else { 0 };
             self.axes[axis].insert(at, a);
         }
+        Some(())
     }
 
     /// The number of entries of a group.
