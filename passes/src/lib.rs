@@ -6,8 +6,9 @@
 //! pipeline rewrites it, a back end plans it.
 
 pub mod eval;
+pub mod halves;
 pub mod ir;
-pub mod passes;
 pub mod memory;
+pub mod passes;
 pub mod pipeline;
 pub mod rewrite;
