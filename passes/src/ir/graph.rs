@@ -7,7 +7,10 @@ use std::sync::Arc;
 use thiserror::Error;
 
 mod bind;
+mod extents;
 mod verify;
+
+pub(crate) use extents::Unbound;
 
 /// A value of one [`Graph`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -549,7 +552,7 @@ impl Graph {
         let mut removed = 0;
         while let Some(id) = work.pop() {
             let Some(node) = self.try_node(id) else { continue };
-            if node.outputs.iter().any(|&v| self.use_count(v) > 0) {
+            if node.outputs.iter().any(|&v| self.use_count(v) > 0) || self.binds(id) {
                 continue;
             }
             let node = self.nodes[id.0 as usize].take().expect("checked above");

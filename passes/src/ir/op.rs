@@ -429,6 +429,33 @@ impl ReduceKind {
 }
 
 impl Op {
+    /// Calls `f` with every extent in its attributes.
+    pub(crate) fn each_dim<'a>(&'a self, f: &mut dyn FnMut(&'a Dim)) {
+        let mut each = |arg: &'a IntArg| {
+            if let IntArg::Known(v) = arg {
+                v.iter().for_each(&mut *f);
+            }
+        };
+        match self {
+            Op::Reshape { shape, .. } | Op::Expand { shape } | Op::Full { shape } => each(shape),
+            Op::Tile { repeats } => each(repeats),
+            Op::Slice(s) => [&s.starts, &s.ends, &s.steps].into_iter().for_each(each),
+            Op::Pad(p) => each(&p.pads),
+            Op::TopK(t) => each(&t.k),
+            Op::Dims { values, .. } => values.iter().for_each(f),
+            Op::Opaque(o) => {
+                for a in o.attrs.values() {
+                    match a {
+                        Attr::Dim(d) => f(d),
+                        Attr::Dims(v) => v.iter().for_each(&mut *f),
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// The same op with every extent in its attributes mapped.
     pub fn map_dims(&self, f: impl Fn(&Dim) -> Dim) -> Op {
         let mut op = self.clone();

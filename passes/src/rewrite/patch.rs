@@ -1,6 +1,6 @@
 //! Patches: new nodes and what they replace, checked before anything changes.
 
-use crate::ir::{Constant, Def, Graph, GraphError, Known, NodeId, Op, Type, ValueId};
+use crate::ir::{Constant, Def, Graph, GraphError, Known, NodeId, Op, Type, Unbound, ValueId};
 use std::collections::HashSet;
 use std::sync::Arc;
 use thiserror::Error;
@@ -67,6 +67,14 @@ pub enum PatchError {
         /// The value to be replaced.
         value: String,
     },
+    /// An op names an invented dim in its attributes, and what gives that a number would go.
+    #[error("the extent {dim}, which %{user} names, is that of what goes")]
+    Extent {
+        /// The dim.
+        dim: String,
+        /// The first result of the op.
+        user: String,
+    },
     /// A new node's operands do not fit its op.
     #[error(transparent)]
     Graph(#[from] GraphError),
@@ -121,7 +129,8 @@ impl Graph {
     ///
     /// Checked: every value exists; operands fit the new ops; a replacement
     /// has the dtype and may have the shape of what it replaces; consumed
-    /// intermediates have no other user and are no outputs; no cycle arises.
+    /// intermediates have no other user and are no outputs; no cycle arises;
+    /// invented dims that attributes name are still bound in front of them.
     /// Nodes that nothing uses any more are removed.
     pub fn apply(&mut self, patch: Patch) -> Result<(), PatchError> {
         self.check_consumed(&patch)?;
@@ -151,7 +160,15 @@ impl Graph {
                 }
                 pairs.push((old, new));
             }
-            Ok(pairs)
+            let new = nodes.iter().flat_map(|&n| self.node(n).outputs.clone()).collect();
+            let (gone, must) = (self.gone(&pairs, &patch.consumed, true), self.gone(&pairs, &patch.consumed, false));
+            match self.hand_down_extents(&gone, &must, &pairs, &new, at + nodes.len()) {
+                Ok(()) => Ok(pairs),
+                Err(Unbound { dim, user }) => {
+                    let user = self.node(user).outputs.first().map_or("", |&v| self.name(v)).into();
+                    Err(PatchError::Extent { dim: dim.to_string(), user })
+                }
+            }
         });
         let pairs = match result {
             Ok(pairs) => pairs,
@@ -178,6 +195,31 @@ impl Graph {
         let replaced: Vec<_> = patch.replaced().chain(patch.consumed.iter().copied()).collect();
         self.remove_unused_constants(&replaced);
         Ok(())
+    }
+
+    /// The nodes of which nothing is used once the first values of `pairs` are replaced by the second and `consumed` are
+    /// gone; with what only those use, if `all`.
+    fn gone(&self, pairs: &[(ValueId, ValueId)], consumed: &[ValueId], all: bool) -> HashSet<NodeId> {
+        // Nobody else uses what is consumed: that was checked.
+        let named: HashSet<ValueId> = pairs.iter().map(|p| p.0).chain(consumed.iter().copied()).collect();
+        let stays: HashSet<ValueId> = pairs.iter().map(|p| p.1).collect();
+        let mut gone: HashSet<NodeId> = HashSet::new();
+        let mut work: Vec<ValueId> = named.iter().copied().collect();
+        while let Some(v) = work.pop() {
+            let Some(id) = self.producer(v).filter(|id| !gone.contains(id)) else { continue };
+            let node = self.node(id);
+            let goes = |&v: &ValueId| {
+                named.contains(&v)
+                    || !stays.contains(&v) && !self.is_output(v) && self.users(v).iter().all(|u| gone.contains(u))
+            };
+            if node.outputs.iter().all(goes) {
+                gone.insert(id);
+                if all {
+                    work.extend(&node.inputs);
+                }
+            }
+        }
+        gone
     }
 
     fn check_consumed(&self, patch: &Patch) -> Result<(), PatchError> {
