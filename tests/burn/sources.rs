@@ -4,9 +4,12 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// Names of packages, and their folders.
+type Sources = Vec<(String, PathBuf)>;
+
 /// The packages of Burn this crate is built with, and their folders. `None`, with a line that says why, where cargo does
 /// not tell; in CI that is an error.
-pub fn burn_sources() -> Result<Option<Vec<(String, PathBuf)>>, Box<dyn Error>> {
+pub fn burn_sources() -> Result<Option<Sources>, Box<dyn Error>> {
     match find() {
         Ok(sources) => Ok(Some(sources)),
         Err(why) if std::env::var_os("CI").is_none() => {
@@ -17,7 +20,7 @@ pub fn burn_sources() -> Result<Option<Vec<(String, PathBuf)>>, Box<dyn Error>> 
     }
 }
 
-fn find() -> Result<Vec<(String, PathBuf)>, Box<dyn Error>> {
+fn find() -> Result<Sources, Box<dyn Error>> {
     let run = |program: &str, variable: &str, arguments: &[&str]| -> Result<Vec<u8>, Box<dyn Error>> {
         let program = std::env::var_os(variable).unwrap_or_else(|| program.into());
         let output = Command::new(&program).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output()?;

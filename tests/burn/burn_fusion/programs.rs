@@ -2,7 +2,7 @@
 
 use crate::support::{Case, check_flex, floats, indices};
 use burn::tensor::backend::Backend;
-use burn::tensor::{Bool, Int, Tensor, TensorData, activation};
+use burn::tensor::{Bool, DType, Int, Tensor, TensorData, activation};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -58,6 +58,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// Tensors of rank 2 with few extents, so that operands often fit.
 struct Machine<B: Backend> {
+    dtype: DType,
     floats: Vec<Tensor<B, 2>>,
     ints: Vec<Tensor<B, 2, Int>>,
     bools: Vec<Tensor<B, 2, Bool>>,
@@ -78,9 +79,11 @@ fn tame<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
 }
 
 impl<B: Backend> Machine<B> {
-    fn new() -> Self {
+    fn new(dtype: DType) -> Self {
+        let shapes = [[3, 4], [1, 4], [3, 1], [4, 3], [3, 3]];
         Self {
-            floats: vec![floats(1, [3, 4]), floats(2, [1, 4]), floats(3, [3, 1]), floats(4, [4, 3]), floats(5, [3, 3])],
+            dtype,
+            floats: shapes.iter().zip(1..).map(|(&shape, seed)| floats(seed, shape).cast(dtype)).collect(),
             ints: vec![indices(6, [3, 4], 9), indices(7, [1, 4], 9), indices(8, [3, 1], 9)],
             bools: vec![floats::<B, 2>(9, [3, 4]).greater_elem(0.0), floats::<B, 2>(10, [3, 1]).greater_elem(0.0)],
             read: Vec::new(),
@@ -207,8 +210,8 @@ impl<B: Backend> Machine<B> {
                 x.select(0, i.clamp(0, rows - 1).slice(0..1).flatten::<1>(0, 1))
             }
             Step::ToFloat(k, a) => match k {
-                0 => pick(&self.ints, a).float(),
-                _ => pick(&self.bools, a).float(),
+                0 => pick(&self.ints, a).float().cast(self.dtype),
+                _ => pick(&self.bools, a).float().cast(self.dtype),
             },
             Step::Compare(k, a, b) => {
                 let made = if k < 3 {
@@ -223,8 +226,9 @@ impl<B: Backend> Machine<B> {
                     }
                 } else {
                     // Exact on both sides: what is compared has been copied, not computed.
-                    let x = floats::<B, 2>(a as u64, [3, 4]);
-                    if k == 3 { x.greater_elem(0.0) } else { x.lower(floats(b as u64 + 100, [3, 4])) }
+                    let copied = |seed| floats::<B, 2>(seed, [3, 4]).cast(self.dtype);
+                    let x = copied(a as u64);
+                    if k == 3 { x.greater_elem(0.0) } else { x.lower(copied(b as u64 + 100)) }
                 };
                 self.bools.push(made);
                 return;
@@ -279,13 +283,13 @@ impl<B: Backend> Machine<B> {
     }
 }
 
-struct Program(Vec<Step>);
+struct Program(Vec<Step>, DType);
 
 impl Case for Program {
     fn run<B: Backend>(&self) -> Vec<TensorData> {
-        let mut machine = Machine::<B>::new();
+        let mut machine = Machine::<B>::new(self.1);
         self.0.iter().for_each(|s| machine.step(s));
-        let Machine { floats, ints, bools, mut read } = machine;
+        let Machine { floats, ints, bools, mut read, .. } = machine;
         read.extend(floats.into_iter().map(Tensor::into_data));
         read.extend(ints.into_iter().map(Tensor::into_data));
         read.extend(bools.into_iter().map(Tensor::into_data));
@@ -293,8 +297,8 @@ impl Case for Program {
     }
 }
 
-#[test]
-fn random_programs() {
+/// Runs fifty of them in a dtype, the same ones each time.
+fn fifty(dtype: DType, tolerance: f32) {
     let config = Config { cases: 50, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(
         config,
@@ -302,8 +306,25 @@ fn random_programs() {
     );
     runner
         .run(&prop::collection::vec(step(), 5..60), |steps| {
-            check_flex(&Program(steps), 2e-4);
+            check_flex(&Program(steps, dtype), tolerance);
             Ok(())
         })
         .unwrap();
+}
+
+#[test]
+fn random_programs() {
+    fifty(DType::F32, 2e-4);
+}
+
+#[test]
+fn random_programs_in_double_precision() {
+    fifty(DType::F64, 2e-4);
+}
+
+/// Chains are computed in f32 and rounded where a value is stored, which Flex does after every op.
+#[test]
+fn random_programs_in_half_precision() {
+    fifty(DType::F16, 2e-2);
+    fifty(DType::BF16, 0.15);
 }

@@ -156,7 +156,7 @@ pub fn ops<B: Backend>() -> Vec<Op<Floats<B>>> {
         "Base::Scatter" => |a| [a.unit.clone().scatter(0, a.rows.clone(), a.y.clone(), IndexingUpdateOp::Add)];
         "Base::ScatterNd" => |a| [{
             let at = a.rows.clone().slice([0..3, 0..2]);
-            a.unit.clone().scatter_nd(at, a.row.clone().float().cast(a.dtype).repeat(&[2]).slice([0..3]), IndexingUpdateOp::Add)
+            a.unit.clone().scatter_nd(at, a.row.clone().float().cast(a.dtype).repeat(&[2]).narrow(0, 0, 3), IndexingUpdateOp::Add)
         }];
         "Base::GatherNd" => |a| [a.x.clone().gather_nd::<2, 1>(a.rows.clone().slice([0..3, 0..2]))];
         "Base::Equal" => |a| [a.x.clone().equal(a.x.clone().flip([1])), a.x.clone().not_equal(a.y.clone())];
