@@ -1,7 +1,8 @@
 //! Attention, composed as a user of Burn would write it.
 
+use super::dtype::burn_scalar;
 use super::linear::product;
-use super::tensor::burn_scalar;
+use super::tensor::BOOL;
 use super::{Cx, Fault, InnerTensor, Res};
 use bgz_passes::ir::{Attention, MaskKind, Scalar, Scores};
 use burn_backend::tensor::FloatTensor;

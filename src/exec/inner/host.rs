@@ -127,6 +127,11 @@ impl Host {
     }
 }
 
+/// What an integer that is divided by zero gives.
+pub(super) fn division_by_zero() -> Fault {
+    Fault::Invalid("division by zero".into())
+}
+
 /// Distance, in elements, from one entry to the next along each axis of a row-major tensor.
 pub(super) fn strides(shape: &[usize]) -> Vec<usize> {
     let mut out = vec![1; shape.len()];
@@ -134,11 +139,6 @@ pub(super) fn strides(shape: &[usize]) -> Vec<usize> {
         out[i - 1] = out[i] * shape[i];
     }
     out
-/// What an integer that is divided by zero gives.
-pub(super) fn division_by_zero() -> Fault {
-    Fault::Invalid("division by zero".into())
-}
-
 }
 
 /// The place of row-major element `i` along each axis.

@@ -13,18 +13,18 @@
 mod attention;
 mod backend;
 mod conv;
-mod elementwise;
 mod dtype;
-mod host;
+mod elementwise;
 mod fused;
+mod host;
 mod index;
 mod linear;
-mod movement;
 mod memory;
+mod movement;
 mod opaque;
 mod pool;
-mod reduce;
 mod quiet;
+mod reduce;
 mod resize;
 mod run;
 mod single;
@@ -33,9 +33,9 @@ mod tensor;
 mod tests;
 
 pub use backend::{HostTensor, Inner, InnerBackend, RunOps};
-pub use run::OpByOp;
 pub use dtype::graph_dtype;
 pub use quiet::caught;
+pub use run::OpByOp;
 pub use single::{InnerOp, Single, Spans};
 pub use tensor::InnerTensor;
 
@@ -61,13 +61,13 @@ pub enum Fault {
     /// Defined, but not to be had here.
     #[error("{0}")]
     Unsupported(String),
-    /// An attribute of an opaque op that is missing, unknown or out of range.
     /// More memory than there is.
     #[error("{bytes} bytes are needed, which memory does not suffice for")]
     Memory {
         /// What was to be allocated at once, at the most.
         bytes: usize,
     },
+    /// An attribute of an opaque op that is missing, unknown or out of range.
     #[error("attribute {name}: {reason}")]
     Attribute {
         /// Its name.
@@ -200,8 +200,8 @@ fn run_typed<B: Backend>(
     if let Some(empty) = empty_results(output_types, device) {
         return Ok(empty);
     }
-    let cx = Cx { device, inputs: input_types, outputs: output_types };
     memory::check(memory::needs(op, input_types, output_types)).map_err(fail)?;
+    let cx = Cx { device, inputs: input_types, outputs: output_types };
     let results = match caught(|| dispatch(op, Operands(inputs.into_iter()), &cx)) {
         Ok(r) => r.map_err(fail)?,
         Err(message) => return Err(InnerError::Panicked { op: op.mnemonic(), message }),

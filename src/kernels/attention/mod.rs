@@ -187,11 +187,11 @@ impl Attention {
     /// at -inf, gives NaN. Allocates nothing once each thread has run a shape
     /// of this size. Every query gives the same bits whatever the cut into tasks.
     ///
-    /// # Safety
-    /// - [`Attention::check`] returned `Ok`, and a table is for vectors of width [`Attention::d`].
     /// # Errors
     /// There is no memory to prepare keys and values in. The output is not all written then.
     ///
+    /// # Safety
+    /// - [`Attention::check`] returned `Ok`, and a table is for vectors of width [`Attention::d`].
     /// - The operands are valid as [`Operands`] says.
     /// - No other thread writes any of them meanwhile, or reads the output.
     pub unsafe fn run(&self, scoring: Scoring<'_>, operands: Operands) -> Result<(), NoMemory> {
@@ -201,11 +201,11 @@ impl Attention {
 
     /// [`Attention::run`] on a given instruction set (the baseline if the host lacks it).
     ///
-    /// # Safety
-    /// That of [`Attention::run`].
     /// # Errors
     /// Those of [`Attention::run`].
     ///
+    /// # Safety
+    /// That of [`Attention::run`].
     pub unsafe fn run_on(&self, isa: ByteIsa, scoring: Scoring<'_>, operands: Operands) -> Result<(), NoMemory> {
         match scoring {
             // Packing keys and values takes as long as some queries.
@@ -229,9 +229,9 @@ impl Attention {
                     run_bytes(isa, Dense { shape: self, operands, scorer, room, tasks });
                 })
             }
+            Scoring::Refined(book, refine) => self.refined(isa, Choice::Table { book, refine, codes: None }, operands),
             Scoring::Cached(book, refine, codes) => {
                 let codes = Some(codes).filter(|c| c.fit(book, self.batch * self.kv_heads, self.seq_k));
-            Scoring::Refined(book, refine) => self.refined(isa, Choice::Table { book, refine, codes: None }, operands),
                 self.refined(isa, Choice::Table { book, refine, codes }, operands)
             }
         }
@@ -251,11 +251,11 @@ impl Attention {
         if heads == 0 || self.seq_q == 0 || self.d_v == 0 {
             return Ok(());
         }
-        let work = (heads * self.seq_q / 16).saturating_mul(self.seq_k).saturating_mul(self.d + self.d_v + 16);
-        let pieces = parallel::pieces(work);
         // What a task has not got, of any that has not; 0 is none.
         let missing = AtomicUsize::new(0);
         let miss = |NoMemory { bytes }: NoMemory| missing.store(bytes, Ordering::Relaxed);
+        let work = (heads * self.seq_q / 16).saturating_mul(self.seq_k).saturating_mul(self.d + self.d_v + 16);
+        let pieces = parallel::pieces(work);
         // Heads are cut only where there are too few of them.
         let cuts = if pieces <= heads { 1 } else { pieces.div_ceil(heads).min(self.seq_q.div_ceil(dense::MOST_ROWS)) };
         let kv_heads = self.batch * self.kv_heads;
@@ -287,12 +287,12 @@ impl Attention {
                 scratch::try_with(prepared + own, both).unwrap_or_else(miss);
             }),
         }
-    }
-}
         match missing.into_inner() {
             0 => Ok(()),
             bytes => Err(NoMemory { bytes }),
         }
+    }
+}
 
 /// Memory for what is made of the keys and values of each head.
 #[derive(Clone, Copy)]
