@@ -3,14 +3,16 @@
 mod page;
 
 use super::failure::{Failure, because};
-use super::npz::Archive;
+use super::npz::{self, Archive};
 use super::progress::Progress;
 use super::{format, gguf, print};
 use bgz_fusion::table::Base17;
 use bgz_fusion::table::experiments::{self, Projection, Rows};
 use bgz_fusion::table::weights::Projections;
+use bgz_fusion::{files, memory};
 use clap::Args;
 use std::hint::black_box;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -145,7 +147,8 @@ pub fn run(args: &ExperimentsArgs) -> Result<(), Failure> {
     let names: Vec<&str> = drawings.iter().map(|d| d.0.as_str()).collect();
     let page = page::text(&all, &cost, &left_out, Some(&names));
     let write = |path: &Path, text: &str| {
-        std::fs::write(path, text).map_err(|e| because(format!("cannot write {}", path.display()), e))
+        files::replace(path, |file| file.write_all(text.as_bytes()))
+            .map_err(|e: std::io::Error| because(format!("cannot write {}", path.display()), e))
     };
     write(output, &page)?;
     for (name, svg) in &drawings {
@@ -198,7 +201,8 @@ fn pixels(path: &Path, seeds: u16) -> Result<Data, Failure> {
     if !values.iter().all(|v| v.is_finite()) {
         return Err("pixels have values that are not finite".into());
     }
-    let rows = Rows { width, values: values.iter().map(|&v| v.into()).collect() };
+    let values = memory::collected(values.len(), values.iter().map(|&v| v.into())).map_err(npz::no_memory)?;
+    let rows = Rows { width, values };
     let original = [
         (Projection::GoldenStep, 0.6476),
         (Projection::MeanStride, 0.6476),

@@ -6,9 +6,10 @@ use super::table::Table;
 use super::{npz, print, shape};
 use bgz_fusion::DType;
 use bgz_fusion::gguf::{Array, Gguf, GgufTensor, Value};
+use bgz_fusion::{files, memory};
 use clap::{Args, Subcommand};
 use serde_json::json;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -236,28 +237,18 @@ fn plain(name: &str) -> String {
 fn export(args: &ExportArgs) -> Result<(), Failure> {
     let file = open(&args.file)?;
     let tensor = file.tensor(&args.tensor).map_err(|e| because(args.file.display().to_string(), e))?;
-    let failed = |e: Failure| because(format!("cannot write {}", args.output.display()), e);
-    // Another file first: the output may be the file that is read, which must stay as long as it is mapped.
-    let name = args.output.file_name().ok_or_else(|| failed("no file name".into()))?;
-    let mut part = std::ffi::OsString::from(".");
-    part.push(name);
-    part.push(format!(".{}.part", std::process::id()));
-    let part = args.output.with_file_name(part);
-    let written = write(&tensor, &part).and_then(|()| Ok(fs::rename(&part, &args.output)?));
-    written.map_err(|e| {
-        // It may not exist; the first error is the one to report.
-        let _ = fs::remove_file(&part);
-        failed(e)
-    })?;
+    // The output may be the file that is read, which stays as long as it is read.
+    files::replace(&args.output, |file| write(&tensor, file))
+        .map_err(|e: Failure| because(format!("cannot write {}", args.output.display()), e))?;
     let size = bytes(tensor.len() as u64 * size_of::<f32>() as u64);
     print(&format!("{}: f32[{}], {size}\n", args.output.display(), shape::sizes(&tensor.shape())))
 }
 
-fn write(tensor: &GgufTensor<'_>, path: &Path) -> Result<(), Failure> {
-    let mut out = BufWriter::new(File::create(path)?);
+fn write(tensor: &GgufTensor<'_>, file: &mut File) -> Result<(), Failure> {
+    let mut out = BufWriter::new(file);
     out.write_all(&npz::header(DType::F32, &tensor.shape()))?;
     let rows = (PIECE / tensor.row_len().max(1)).clamp(1, tensor.rows().max(1));
-    let mut values = vec![0.0; rows * tensor.row_len()];
+    let mut values = memory::collected(rows * tensor.row_len(), std::iter::repeat(0.0)).map_err(npz::no_memory)?;
     for start in (0..tensor.rows()).step_by(rows) {
         let end = tensor.rows().min(start + rows);
         let values = &mut values[..(end - start) * tensor.row_len()];
@@ -270,6 +261,5 @@ fn write(tensor: &GgufTensor<'_>, path: &Path) -> Result<(), Failure> {
             out.write_all(&bytes[..4 * piece.len()])?;
         }
     }
-    out.into_inner()?.sync_all()?;
-    Ok(())
+    Ok(out.flush()?)
 }

@@ -35,7 +35,10 @@ pub fn generate(graph: &Graph, extents: &[Extent]) -> Result<Named, Failure> {
         .zip(graph.inputs())
         .map(|(shape, &v)| {
             let name = graph.name(v);
-            let tensor = fill(graph, v, shape, &bindings).ok_or_else(|| format!("input {name:?} is too large"))?;
+            let tensor = fill(graph, v, shape, &bindings).ok_or_else(|| {
+                let bytes = shape.iter().fold(graph.ty(v).dtype.size(), |n, &d| n.saturating_mul(d));
+                because(format!("input {name:?}"), npz::no_memory(bytes))
+            })?;
             Ok((name.to_string(), tensor))
         })
         .collect()

@@ -4,9 +4,9 @@
 //! extents without a check.
 
 use super::failure::{Failure, because};
-use bgz_fusion::{DType, Tensor};
+use bgz_fusion::{DType, Tensor, files, memory};
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use zip::write::SimpleFileOptions;
 use zip::{ZipArchive, ZipWriter};
@@ -23,18 +23,22 @@ pub struct Archive {
 impl Archive {
     /// Opens a file and reads the names of its arrays.
     pub fn open(path: &Path) -> Result<Self, Failure> {
-        let file = File::open(path)?;
-        let mut zip = ZipArchive::new(BufReader::new(file)).map_err(|e| because("not an npz archive", e))?;
+        let mut file = File::open(path)?;
+        let zip = ZipArchive::new(BufReader::new(file.try_clone()?)).map_err(|e| because("not an npz archive", e))?;
         let mut names: Vec<String> = Vec::new();
         for i in 0..zip.len() {
-            let entry = zip.by_index(i).map_err(|e| because("not an npz archive", e))?;
-            let Some(name) = entry.name().strip_suffix(".npy") else {
-                return Err(format!("{:?} in it is not an array", entry.name()).into());
+            let entry = zip.name_for_index(i).unwrap_or_default();
+            let Some(name) = entry.strip_suffix(".npy") else {
+                return Err(format!("{entry:?} in it is not an array").into());
             };
-            if names.iter().any(|n| n == name) {
-                return Err(format!("array {name:?} is there twice").into());
-            }
             names.push(name.to_string());
+        }
+        // The library keeps the last of those that are called alike.
+        let mut listed = listed(&mut file, zip.central_directory_start())?;
+        listed.sort_unstable();
+        if let Some(twice) = listed.windows(2).find(|w| w[0] == w[1]) {
+            let name = String::from_utf8_lossy(&twice[0]);
+            return Err(format!("array {:?} is there twice", name.strip_suffix(".npy").unwrap_or(&name)).into());
         }
         Ok(Self { zip, names })
     }
@@ -52,6 +56,27 @@ impl Archive {
     }
 }
 
+/// The names in the directory of a zip archive that begins there.
+fn listed(file: &mut File, start: u64) -> Result<Vec<Vec<u8>>, Failure> {
+    let mut directory = BufReader::new(file);
+    directory.seek(SeekFrom::Start(start))?;
+    let mut names = Vec::new();
+    loop {
+        // APPNOTE.TXT 4.3.12: a record of 46 bytes, the name, the extra field, the comment.
+        let mut record = [0; 46];
+        match directory.read_exact(&mut record) {
+            Ok(()) if record.starts_with(b"PK\x01\x02") => {}
+            Err(e) if e.kind() != std::io::ErrorKind::UnexpectedEof => return Err(e.into()),
+            _ => return Ok(names),
+        }
+        let [name, extra, comment] = [28, 30, 32].map(|i| u16::from_le_bytes([record[i], record[i + 1]]));
+        let mut bytes = vec![0; name.into()];
+        directory.read_exact(&mut bytes)?;
+        directory.seek_relative((u32::from(extra) + u32::from(comment)).into())?;
+        names.push(bytes);
+    }
+}
+
 /// Every array of the file, in its order.
 pub fn read(path: &Path) -> Result<Vec<(String, Tensor)>, Failure> {
     let mut archive = Archive::open(path)?;
@@ -61,7 +86,11 @@ pub fn read(path: &Path) -> Result<Vec<(String, Tensor)>, Failure> {
 
 /// Writes tensors by name. NumPy has no bf16: it becomes `V2`, as `ml_dtypes` writes it.
 pub fn write<'a>(path: &Path, tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>) -> Result<(), Failure> {
-    let mut zip = ZipWriter::new(BufWriter::new(File::create(path)?));
+    files::replace(path, |file| write_to(file, tensors))
+}
+
+fn write_to<'a>(file: &mut File, tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>) -> Result<(), Failure> {
+    let mut zip = ZipWriter::new(BufWriter::new(file));
     for (name, tensor) in tensors {
         let header = header(tensor.dtype(), tensor.shape());
         let large = tensor.bytes().len() as u64 + header.len() as u64 >= u64::from(u32::MAX);
@@ -114,9 +143,8 @@ fn array(file: &mut impl Read) -> Result<Tensor, Failure> {
     // As if no extent were 0, so that no product of some of them overflows later.
     let whole = shape.iter().try_fold(dtype.size(), |n, &d| n.checked_mul(d.max(1))).ok_or("its size overflows")?;
     let len = if shape.contains(&0) { 0 } else { whole };
-    let mut bytes = Vec::new();
     // One more, so that a longer file is noticed.
-    file.take((len as u64).saturating_add(1)).read_to_end(&mut bytes)?;
+    let mut bytes = read_most(file, len.saturating_add(1))?;
     if bytes.len() != len {
         let most = if bytes.len() > len { " or more" } else { "" };
         return Err(format!("{} bytes{most} for {dtype}{shape:?}, which takes {len}", bytes.len()).into());
@@ -125,12 +153,33 @@ fn array(file: &mut impl Read) -> Result<Tensor, Failure> {
         bytes.chunks_exact_mut(dtype.size()).for_each(<[u8]>::reverse);
     }
     if fortran {
-        bytes = to_row_major(&bytes, dtype.size(), &shape);
+        bytes = to_row_major(&bytes, dtype.size(), &shape)?;
     }
     if dtype == DType::Bool {
         bytes.iter_mut().for_each(|b| *b = u8::from(*b != 0));
     }
-    Tensor::from_bytes(dtype, &shape, &bytes).ok_or_else(|| "too large".into())
+    Tensor::from_bytes(dtype, &shape, &bytes).ok_or_else(|| no_memory(len))
+}
+
+/// So many bytes are more than there is memory for.
+pub fn no_memory(bytes: usize) -> Failure {
+    format!("{bytes} bytes are needed, which memory does not suffice for").into()
+}
+
+/// Up to so many bytes, for no more of which memory is taken than there are.
+fn read_most(file: &mut impl Read, most: usize) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    while bytes.len() < most {
+        let more = (most - bytes.len()).min(bytes.len().max(1 << 20));
+        let all = bytes.len() + more;
+        if !memory::obtainable(all) || bytes.try_reserve_exact(more).is_err() {
+            return Err(no_memory(all));
+        }
+        if file.by_ref().take(more as u64).read_to_end(&mut bytes)? < more {
+            break;
+        }
+    }
+    Ok(bytes)
 }
 
 struct Header {
@@ -203,8 +252,8 @@ fn dtype(descr: &str) -> Option<(DType, bool)> {
     }
 }
 
-fn to_row_major(bytes: &[u8], size: usize, shape: &[usize]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len());
+fn to_row_major(bytes: &[u8], size: usize, shape: &[usize]) -> Result<Vec<u8>, Failure> {
+    let mut out = memory::room(bytes.len()).map_err(no_memory)?;
     let mut at = vec![0; shape.len()];
     for _ in 0..bytes.len() / size {
         let element = at.iter().zip(shape).rev().fold(0, |n, (&i, &d)| n * d + i);
@@ -217,7 +266,7 @@ fn to_row_major(bytes: &[u8], size: usize, shape: &[usize]) -> Vec<u8> {
             *i = 0;
         }
     }
-    out
+    Ok(out)
 }
 
 #[cfg(test)]
