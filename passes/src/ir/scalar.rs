@@ -19,8 +19,7 @@ enum Value {
 }
 
 impl Scalar {
-    /// `value` rounded to `dtype` as a cast does: float to int truncates and
-    /// saturates, anything but zero is true.
+    /// The number of `dtype` next to `value`: an integer truncates and saturates, NaN is 0; anything but zero is true.
     pub fn from_f64(dtype: DType, value: f64) -> Self {
         let value = match dtype {
             DType::F64 => Value::Float(value),
@@ -37,7 +36,7 @@ impl Scalar {
         Self { dtype, value }
     }
 
-    /// `value` converted to `dtype` as a cast does: integers wrap.
+    /// `value` converted to `dtype`: integers wrap.
     pub fn from_i64(dtype: DType, value: i64) -> Self {
         let value = match dtype {
             DType::Bool => Value::Int(i64::from(value != 0)),
@@ -89,12 +88,23 @@ impl Scalar {
         }
     }
 
-    /// The same number as `dtype`.
+    /// The same number as `dtype`. A float truncates: to `i32` and `i64` it saturates, NaN being 0, and narrower integers
+    /// get it by [`Scalar::narrow`]; integers wrap.
     pub fn cast(self, dtype: DType) -> Self {
         match self.value {
+            Value::Float(v) if matches!(dtype, DType::I16 | DType::I8 | DType::U8) => {
+                Self::from_i64(dtype, Self::narrow(v).into())
+            }
             Value::Float(v) => Self::from_f64(dtype, v),
             Value::Int(v) => Self::from_i64(dtype, v),
         }
+    }
+
+    /// A float truncated on its way to an integer of fewer than 32 bits, which keeps the low ones: as a CPU does it,
+    /// and so ONNX Runtime. 0 if it is beyond `i32`, or NaN.
+    pub fn narrow(value: f64) -> i32 {
+        let fits = value > f64::from(i32::MIN) - 1.0 && value < f64::from(i32::MAX) + 1.0;
+        if fits { value as i32 } else { 0 }
     }
 
     /// Reads one element from its little-endian bytes; `None` if too short.

@@ -435,7 +435,7 @@ pub(super) fn cast<B: Backend>(x: InnerTensor<B>, to: DType, cx: &Cx<'_, B>) -> 
         InnerTensor::Int(t) if holds(to, from) => InnerTensor::Int(B::int_cast(t, int_dtype(to)?)),
         InnerTensor::Bool(t) if to.is_float() => InnerTensor::Float(B::bool_into_float(t, float_dtype(to)?)),
         InnerTensor::Bool(t) => InnerTensor::Int(B::bool_into_int(t, int_dtype(to)?)),
-        // NdArray panics on a number that the integer cannot hold, where the graph saturates or wraps.
+        // NdArray panics on a number that the integer cannot hold, where the graph saturates or wraps ([`Scalar::cast`]).
         x => Host::new(x)?.cast(to).into_tensor(cx.device)?,
     })
 }

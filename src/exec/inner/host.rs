@@ -74,35 +74,42 @@ impl Host {
         Ok(out)
     }
 
-    /// Another dtype: a float truncates and saturates to an integer, integers wrap.
+    /// Another dtype, as [`Scalar::cast`] has it.
     pub fn cast(&self, to: DType) -> Host {
         macro_rules! write {
-            ($from:ty, |$x:ident| $value:expr) => {{
+            ($from:ty, |$x:ident| $value:expr, $narrow:expr) => {{
+                let narrow = $narrow;
                 let values = self.bytes.as_chunks::<{ size_of::<$from>() }>().0;
                 let values = values.iter().map(|c| {
                     let $x = <$from>::from_le_bytes(*c);
                     $value
                 });
                 match to {
-                    DType::I8 => values.flat_map(|v| (v as i8).to_le_bytes()).collect(),
-                    DType::I16 => values.flat_map(|v| (v as i16).to_le_bytes()).collect(),
+                    DType::I8 => values.flat_map(|v| (narrow(v) as i8).to_le_bytes()).collect(),
+                    DType::I16 => values.flat_map(|v| (narrow(v) as i16).to_le_bytes()).collect(),
                     DType::I32 => values.flat_map(|v| (v as i32).to_le_bytes()).collect(),
                     DType::I64 => values.flat_map(|v| (v as i64).to_le_bytes()).collect(),
-                    DType::U8 => values.map(|v| v as u8).collect(),
+                    DType::U8 => values.map(|v| narrow(v) as u8).collect(),
                     _ => self.cast_slowly(to),
                 }
             }};
+            ($from:ty, |$x:ident| $value:expr) => {
+                write!($from, |$x| $value, |v| Scalar::narrow(f64::from(v)))
+            };
+            ($from:ty) => {
+                write!($from, |x| x, |v| v)
+            };
         }
         let bytes = match self.dtype {
             DType::F32 => write!(f32, |x| x),
             DType::F64 => write!(f64, |x| x),
             DType::F16 => write!(f16, |x| x.to_f32()),
             DType::BF16 => write!(bf16, |x| x.to_f32()),
-            DType::I64 => write!(i64, |x| x),
-            DType::I32 => write!(i32, |x| x),
-            DType::I16 => write!(i16, |x| x),
-            DType::I8 => write!(i8, |x| x),
-            DType::U8 => write!(u8, |x| x),
+            DType::I64 => write!(i64),
+            DType::I32 => write!(i32),
+            DType::I16 => write!(i16),
+            DType::I8 => write!(i8),
+            DType::U8 => write!(u8),
             DType::Bool => self.cast_slowly(to),
         };
         Host { dtype: to, shape: self.shape.clone(), bytes }
