@@ -3,7 +3,7 @@
 //! is linear in the operand's, is exact where that is a number, and is a new
 //! dim otherwise.
 
-use super::{Attr, Dim, InferError, Opaque, Operand, Type};
+use super::{Attr, DType, Dim, InferError, Opaque, Operand, Type};
 
 type Res<T> = Result<T, InferError>;
 
@@ -19,6 +19,8 @@ macro_rules! fail {
 /// | `conv_transpose` | `x [n, c, ..], w [c, m / group, ..], [bias [m]]` | the same and `output_padding` |
 /// | `max_pool`, `average_pool` | `x [n, c, ..]` | `kernel, strides, dilations, pads` or `auto_pad, ceil_mode` |
 /// | `resize` | `x` | `sizes` or `scales`, one entry an axis |
+///
+/// They are of floats; `max_pool` is of bytes, too, and `resize` of anything.
 pub(super) fn types(op: &Opaque, operands: &[Operand], fresh: &mut dyn FnMut() -> Dim) -> Res<Option<Vec<Type>>> {
     let arity = match op.name.as_str() {
         "conv" | "conv_transpose" => 2..=3,
@@ -29,6 +31,14 @@ pub(super) fn types(op: &Opaque, operands: &[Operand], fresh: &mut dyn FnMut() -
         fail!("takes {} to {} operands, not {}", arity.start(), arity.end(), operands.len());
     }
     let x = operands[0].ty;
+    let defined = match op.name.as_str() {
+        "resize" => true,
+        "max_pool" => x.dtype.is_float() || matches!(x.dtype, DType::I8 | DType::U8),
+        _ => x.dtype.is_float(),
+    };
+    if !defined {
+        fail!("not defined for {}", x.dtype);
+    }
     let shape = match op.name.as_str() {
         "conv" => conv(op, operands, fresh)?,
         "conv_transpose" => conv_transpose(op, operands)?,

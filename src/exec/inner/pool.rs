@@ -1,8 +1,10 @@
 //! Pooling over spatial axes.
 
 use super::conv::pad_spatial;
+use super::elementwise::cast;
 use super::host::{Host, strides, unravel};
 use super::opaque::{Reader, same_total, span};
+use super::reduce::widened;
 use super::{Cx, Fault, InnerTensor, Operands, Res};
 use bgz_passes::ir::{Attrs, Scalar};
 use burn_backend::Backend;
@@ -69,11 +71,13 @@ fn over<B: Backend, const N: usize>(
     if out.len() != shape.len() || out[..2] != shape[..2] {
         return Err(Fault::Invalid(format!("pooling of {shape:?} to {out:?}")));
     }
-    if burn_has(kind, &window, &shape[2..], &out[2..]) {
-        by_burn(kind, window, t, shape, cx)
-    } else {
-        by_hand(kind, &window, t, &out, cx)
+    let dtype = t.need_dtype()?;
+    if !dtype.is_float() || !burn_has(kind, &window, &shape[2..], &out[2..]) {
+        return by_hand(kind, &window, t, &out, cx);
     }
+    // A sum of 16-bit numbers would be rounded at every step.
+    let t = if kind == Kind::Average { InnerTensor::Float(widened(t, cx)?) } else { t };
+    cast(by_burn(kind, window, t, shape, cx)?, dtype, cx)
 }
 
 /// Whether Burn has such a pooling, with as many windows.
@@ -136,7 +140,7 @@ fn call<B: Backend, const N: usize>(kind: Kind, w: &Window<N>, x: FloatTensor<B>
     }
 }
 
-/// Pooling on the host, for what Burn has not: three axes, a dilated average, other numbers of windows.
+/// Pooling on the host, for what Burn has not: integers, three axes, a dilated average, other numbers of windows.
 fn by_hand<B: Backend, const N: usize>(
     kind: Kind,
     w: &Window<N>,

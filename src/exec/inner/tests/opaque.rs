@@ -6,14 +6,14 @@ fn ints(v: &[i64]) -> Attr {
     Attr::Dims(v.iter().map(|&i| Dim::int(i)).collect())
 }
 
-fn opaque(name: &str, attrs: &[(&str, Attr)]) -> Op {
+pub(super) fn opaque(name: &str, attrs: &[(&str, Attr)]) -> Op {
     let attrs = attrs.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
     Op::Opaque(Opaque { name: name.into(), attrs })
 }
 
 /// A window over some axes.
 #[derive(Clone, Debug)]
-struct Window {
+pub(super) struct Window {
     kernel: Vec<usize>,
     strides: Vec<usize>,
     dilations: Vec<usize>,
@@ -22,27 +22,27 @@ struct Window {
 }
 
 impl Window {
-    fn new(kernel: &[usize]) -> Self {
+    pub(super) fn new(kernel: &[usize]) -> Self {
         let n = kernel.len();
         Self { kernel: kernel.to_vec(), strides: vec![1; n], dilations: vec![1; n], pads: vec![0; 2 * n] }
     }
 
-    fn strides(mut self, s: &[usize]) -> Self {
+    pub(super) fn strides(mut self, s: &[usize]) -> Self {
         self.strides = s.to_vec();
         self
     }
 
-    fn dilations(mut self, d: &[usize]) -> Self {
+    pub(super) fn dilations(mut self, d: &[usize]) -> Self {
         self.dilations = d.to_vec();
         self
     }
 
-    fn pads(mut self, p: &[usize]) -> Self {
+    pub(super) fn pads(mut self, p: &[usize]) -> Self {
         self.pads = p.to_vec();
         self
     }
 
-    fn attrs(&self) -> Vec<(&'static str, Attr)> {
+    pub(super) fn attrs(&self) -> Vec<(&'static str, Attr)> {
         let list = |v: &[usize]| Attr::Dims(v.iter().map(|&i| i.into()).collect());
         vec![
             ("kernel", list(&self.kernel)),
@@ -53,7 +53,7 @@ impl Window {
     }
 
     /// Extents of the result.
-    fn out(&self, shape: &[usize], ceil: bool) -> Vec<usize> {
+    pub(super) fn out(&self, shape: &[usize], ceil: bool) -> Vec<usize> {
         let n = shape.len();
         (0..n)
             .map(|i| {
@@ -67,7 +67,7 @@ impl Window {
     }
 
     /// Where tap `k` of window `o` lies, if it is not in the padding.
-    fn place(&self, o: &[usize], k: &[usize], shape: &[usize]) -> Option<Vec<usize>> {
+    pub(super) fn place(&self, o: &[usize], k: &[usize], shape: &[usize]) -> Option<Vec<usize>> {
         (0..shape.len())
             .map(|i| {
                 let at = (o[i] * self.strides[i] + k[i] * self.dilations[i]).checked_sub(self.pads[i])?;
@@ -81,7 +81,7 @@ fn at(shape: &[usize], place: &[usize]) -> usize {
     strides(shape).iter().zip(place).map(|(s, p)| s * p).sum()
 }
 
-fn product(v: &[usize]) -> usize {
+pub(super) fn product(v: &[usize]) -> usize {
     v.iter().product()
 }
 
@@ -151,7 +151,7 @@ fn conv_transpose(
 }
 
 /// A pooling by its definition: `count_pads` is `None` for a maximum.
-fn pool(w: &Window, x: &Tensor, ceil: bool, count_pads: Option<bool>) -> Tensor {
+pub(super) fn pool(w: &Window, x: &Tensor, ceil: bool, count_pads: Option<bool>) -> Tensor {
     let xs = x.shape();
     let n = w.kernel.len();
     let out = w.out(&xs[2..], ceil);
@@ -180,7 +180,7 @@ fn pool(w: &Window, x: &Tensor, ceil: bool, count_pads: Option<bool>) -> Tensor 
     Tensor::f64s(x.dtype(), [&xs[..2], &out[..]].concat(), &result).unwrap()
 }
 
-fn windows(n: usize) -> Vec<Window> {
+pub(super) fn windows(n: usize) -> Vec<Window> {
     let kernel = &[3, 2, 2][..n];
     let w = || Window::new(kernel);
     vec![
@@ -194,7 +194,7 @@ fn windows(n: usize) -> Vec<Window> {
     ]
 }
 
-const EXTENTS: [usize; 3] = [7, 6, 5];
+pub(super) const EXTENTS: [usize; 3] = [7, 6, 5];
 
 both!(convolutions);
 fn convolutions<B: Backend>() {
