@@ -4,6 +4,7 @@
 mod onnx_build;
 
 use bgz_passes::eval::Tensor;
+use bgz_passes::ir::DType;
 use onnx_build::*;
 
 /// `f` of each number against what the op makes of it.
@@ -81,6 +82,63 @@ fn arithmetic() {
     // The upper bound holds where they cross.
     let bounds = [float(&[0.0, 9.0]), Tensor::f32s([], &[5.0]).expect("one"), Tensor::f32s([], &[3.0]).expect("one")];
     close(&apply(17, "Clip", &bounds, vec![]).1, &[3.0, 3.0]);
+}
+
+/// A tensor of the standard's type `code`.
+fn of(code: i32, shape: &[usize], values: &[f64]) -> Tensor {
+    let dtype = match code {
+        I64 => DType::I64,
+        I32 => DType::I32,
+        U8 => DType::U8,
+        I8 => DType::I8,
+        F64 => DType::F64,
+        F16 => DType::F16,
+        _ => DType::F32,
+    };
+    Tensor::f64s(dtype, shape, values).expect("the length fits")
+}
+
+const I8: i32 = 3;
+const F16: i32 = 10;
+const F64: i32 = 11;
+
+#[test]
+fn powers_have_the_dtype_of_the_base_and_the_numbers_of_both() {
+    for (base, exponent, a, b, expected) in [
+        (I64, F32, 4097.0, 2.0, 16_785_409.0),
+        (I64, F32, 33_554_433.0, 1.0, 33_554_433.0),
+        (I64, F16, 4097.0, 2.0, 16_785_409.0),
+        (I64, F32, 9.0, 0.5, 3.0),
+        (I32, F32, 65_535.0, 1.0, 65_535.0),
+        (I32, I64, 3.0, 19.0, 1_162_261_467.0),
+        (I64, I32, -3.0, 3.0, -27.0),
+        (U8, I64, 255.0, -1.0, 0.0),
+        (I8, I64, 2.0, 256.0, 0.0),
+        (F32, I64, -1.0, 16_777_217.0, -1.0),
+        (F32, F64, 2.0, 0.5, f64::from(2f32.sqrt())),
+        (F64, F32, 3.0, 40.0, 3f64.powi(40)),
+        (F16, F32, 3.0, 2.0, 9.0),
+        (F16, I64, -1.0, 2049.0, -1.0),
+    ] {
+        for constant in [false, true] {
+            let b = of(exponent, &[], &[b]);
+            let g = graph(15, |m| {
+                m.input("a", base, &["2"]);
+                if constant {
+                    let bytes = b.to_constant().bytes().expect("it has some").to_vec();
+                    m.graph.initializer.push(tensor("b", exponent, &[], bytes));
+                } else {
+                    m.input("b", exponent, &[]);
+                }
+                m.node("Pow", "a b", "y", vec![]);
+                m.output("y");
+            });
+            let a = of(base, &[2], &[a, 1.0]);
+            assert_eq!(ty(&g, "y"), a.ty().to_string());
+            let inputs: Vec<Tensor> = [a.clone()].into_iter().chain((!constant).then(|| b.clone())).collect();
+            assert_eq!(run(&g, &inputs)[0], [expected, 1.0], "{} to the {}", a.ty(), b.ty());
+        }
+    }
 }
 
 #[test]
@@ -220,6 +278,44 @@ fn layer_norm() {
         let found = run(&g, &[x.clone(), scale]);
         close(&found[0], &y);
         close(&found[1], &means);
+    }
+}
+
+/// Statistics of halves are f32, whose squares do not overflow.
+#[test]
+fn layer_norm_of_halves() {
+    let g = graph(17, |b| {
+        b.input("x", F16, &["2", "3"]);
+        b.input("s", F16, &["3"]);
+        b.node("LayerNormalization", "x s", "y mean", vec![float("epsilon", 0.0)]);
+        b.output("y");
+        b.output("mean");
+    });
+    assert_eq!((ty(&g, "y").as_str(), ty(&g, "mean").as_str()), ("f16[2, 3]", "f32[2, 1]"));
+    let x = of(F16, &[2, 3], &[800.0, 0.0, -800.0, 1.0, 2.0, 3.0]);
+    let found = run(&g, &[x, of(F16, &[3], &[1.0; 3])]);
+    let one = 1.224_609_375;
+    assert_eq!(found[0], [one, 0.0, -one, -one, 0.0, one]);
+    close(&found[1], &[0.0, 2.0]);
+}
+
+#[test]
+fn pooling_is_of_floats_and_the_greatest_of_bytes() {
+    let make = |op: &str, code: i32| {
+        model(12, |b| {
+            b.input("x", code, &["1", "1", "4"]);
+            b.node(op, "x", "y", vec![ints("kernel_shape", &[2])]).name = "window".into();
+            b.output("y");
+        })
+    };
+    for (op, code) in [("MaxPool", U8), ("MaxPool", I8), ("MaxPool", F16), ("MaxPool", F64), ("AveragePool", F16)] {
+        assert!(import(&make(op, code)).is_ok(), "{op} of {code}");
+    }
+    for (op, code, dtype) in
+        [("MaxPool", I32, "i32"), ("MaxPool", I64, "i64"), ("MaxPool", BOOL, "bool"), ("AveragePool", U8, "u8")]
+    {
+        let e = import(&make(op, code)).expect_err("the standard has none").to_string();
+        assert_eq!(e, format!("node window ({op}): not defined for {dtype}"));
     }
 }
 

@@ -126,17 +126,42 @@ fn modulo(n: &mut Node) -> Res<Outs> {
     n.emit(Op::Binary(if c_like { Binary::Rem } else { Binary::Mod }), &[a, b])
 }
 
-/// The exponent may be of another dtype; the result has that of the base.
+/// The exponent may be of another dtype; the result has that of the base. It is computed in one that has the numbers of
+/// both.
 fn pow(n: &mut Node) -> Res<Outs> {
     let (a, b) = (n.input(0)?, n.input(1)?);
     let (base, exponent) = (n.dtype(a), n.dtype(b));
-    if !base.is_float() && exponent.is_float() {
-        let a = n.cast("base", a, exponent)?;
-        let power = n.part("power", Op::Binary(Binary::Pow), &[a, b])?;
-        return n.emit(Op::Cast(base), &[power]);
+    let common = if n.constant(1).is_some_and(|c| has_all(base, &c)) { base } else { for_both(base, exponent) };
+    let exponent = n.cast("exponent", b, common)?;
+    if common == base {
+        return n.emit(Op::Binary(Binary::Pow), &[a, exponent]);
     }
-    let b = n.cast("exponent", b, base)?;
-    n.emit(Op::Binary(Binary::Pow), &[a, b])
+    let a = n.cast("base", a, common)?;
+    let power = n.part("power", Op::Binary(Binary::Pow), &[a, exponent])?;
+    n.emit(Op::Cast(base), &[power])
+}
+
+/// Exponents that are looked at one by one.
+const MAX_EXPONENTS: usize = 64;
+
+/// Whether the numbers of a small constant are numbers of `dtype`.
+fn has_all(dtype: DType, c: &Constant) -> bool {
+    let mut all = c.scalars().filter(|_| c.len() <= MAX_EXPONENTS).into_iter().flatten().peekable();
+    let same = |s: Scalar| {
+        let there = s.cast(dtype);
+        there.to_f64() == s.to_f64() && (s.dtype().is_float() || dtype.is_float() || there.to_i64() == s.to_i64())
+    };
+    all.peek().is_some() && all.all(same)
+}
+
+/// A dtype that has the numbers of both, as far as there is one.
+fn for_both(a: DType, b: DType) -> DType {
+    match (a.is_float(), b.is_float()) {
+        _ if a == b => a,
+        (false, false) => DType::I64,
+        (true, true) if a != DType::F64 && b != DType::F64 => DType::F32,
+        _ => DType::F64,
+    }
 }
 
 fn bitwise_not(n: &mut Node) -> Res<Outs> {

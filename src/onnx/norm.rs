@@ -3,7 +3,7 @@
 use super::convert::{Convert, Node, Outs, axis, product};
 use super::error::{Res, fail};
 use super::reduce::reduce;
-use bgz_passes::ir::{Binary, Constant, Dim, Op, ReduceKind, Scalar, Unary, ValueId};
+use bgz_passes::ir::{Binary, Constant, DType, Dim, Op, ReduceKind, Scalar, Unary, ValueId};
 
 pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
     let found: Convert = match (domain, op) {
@@ -45,6 +45,9 @@ struct Normed {
 
 /// `x` with zero mean (if `centre`) and unit variance over `axes`.
 fn normed(n: &mut Node, x: ValueId, axes: &[usize], eps: f32, centre: bool) -> Res<Normed> {
+    // What the standard calls stash_type: statistics of halves are f32, whose squares do not overflow.
+    let dtype = n.dtype(x);
+    let x = if matches!(dtype, DType::F16 | DType::BF16) { n.cast("wide", x, DType::F32)? } else { x };
     let (mean, d) = if centre {
         let mean = n.part("mean", reduce(ReduceKind::Mean, axes, true), &[x])?;
         (Some(mean), n.part("centred", Op::Binary(Binary::Sub), &[x, mean])?)
@@ -58,6 +61,7 @@ fn normed(n: &mut Node, x: ValueId, axes: &[usize], eps: f32, centre: bool) -> R
     let root = n.part("std", Op::Unary(Unary::Sqrt), &[sum])?;
     let inv_std = n.part("inv_std", Op::Unary(Unary::Recip), &[root])?;
     let value = n.part("normed", Op::Binary(Binary::Mul), &[d, inv_std])?;
+    let value = n.cast("narrow", value, dtype)?;
     Ok(Normed { value, mean, inv_std })
 }
 
