@@ -205,6 +205,7 @@ impl Rows {
             d_v: d,
             scale: 1.0 / (d as f32).sqrt(),
             causal: false,
+            zero_hidden: false,
             mask: Mask::None,
             q,
             k,

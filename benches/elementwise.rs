@@ -168,6 +168,7 @@ fn attention(c: &mut Criterion) {
             d_v: 32,
             scale: 0.176_776_7,
             causal: false,
+            zero_hidden: false,
             mask: Mask::Additive { strides: [seq as isize, 0, 0, 1] },
             q: layout,
             k: layout,

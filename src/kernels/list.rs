@@ -156,6 +156,7 @@ fn attention(x: &[f32], out: &mut [f32]) -> f64 {
         d_v: d,
         scale: 0.2,
         causal: false,
+        zero_hidden: false,
         mask: Mask::None,
         q: layout,
         k: layout,

@@ -154,6 +154,8 @@ fn attention(n: &mut Node) -> Res<Outs> {
         merged,
         mask: kind,
         causal,
+        // onnx.proto's Operators.md, Attention: a row whose every key is masked is 0.
+        zero_hidden: true,
         scores: Scores::Exact,
     });
     let operands: Vec<_> = [q, k, v].into_iter().chain(mask).collect();

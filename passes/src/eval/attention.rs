@@ -59,11 +59,14 @@ pub(super) fn attention(a: &Attention, q: &Tensor, k: &Tensor, v: &Tensor, mask:
     let mut out = vec![0.0; super::tensor::checked_len(&shape)?];
     let group = a.heads / a.kv_heads;
     let mut scores = vec![0.0; k.seq];
+    // What is added to the score of each key, -inf where it is not seen.
+    let mut bias = vec![0.0; k.seq];
     for b in 0..batch {
         for h in 0..a.heads {
             for i in 0..q.seq {
                 let query = q.row(b, h, i);
-                for (j, score) in scores.iter_mut().enumerate() {
+                for (j, (score, bias)) in scores.iter_mut().zip(&mut bias).enumerate() {
+                    *bias = 0.0;
                     let key = k.row(b, h / group, j);
                     let dot: f64 = query.iter().zip(key).map(|(x, y)| x * y).sum();
                     *score = dot * f64::from(a.scale.0);
@@ -71,7 +74,7 @@ pub(super) fn attention(a: &Attention, q: &Tensor, k: &Tensor, v: &Tensor, mask:
                         let m = places.next().and_then(|at| mask.get(at).copied()).unwrap_or(0.0);
                         match a.mask {
                             MaskKind::None => {}
-                            MaskKind::Additive => *score += m,
+                            MaskKind::Additive => (*score, *bias) = (*score + m, m),
                             MaskKind::Keep { fill } if m == 0.0 => *score = fill.0.into(),
                             MaskKind::Drop { fill } if m != 0.0 => *score = fill.0.into(),
                             MaskKind::Keep { .. } | MaskKind::Drop { .. } => {}
@@ -79,8 +82,12 @@ pub(super) fn attention(a: &Attention, q: &Tensor, k: &Tensor, v: &Tensor, mask:
                     }
                     // j > i + seq_k - seq_q, without going below zero.
                     if a.causal && j + q.seq > i + k.seq {
-                        *score = f64::NEG_INFINITY;
+                        (*score, *bias) = (f64::NEG_INFINITY, f64::NEG_INFINITY);
                     }
+                }
+                let hidden = |all: &[f64]| all.iter().all(|&v| v == f64::NEG_INFINITY);
+                if a.zero_hidden && (hidden(&scores) || hidden(&bias)) {
+                    continue;
                 }
                 softmax_lane(&mut scores);
                 let at = if a.merged {

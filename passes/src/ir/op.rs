@@ -178,6 +178,9 @@ pub struct Attention {
     pub mask: MaskKind,
     /// Whether key `j` is hidden from query `i` where `j > i + seq_k - seq_q`.
     pub causal: bool,
+    /// Whether a query that sees no key gives 0. Else it gives NaN, which is what the softmax of nothing but `-inf` is. A
+    /// key is not seen where the mask is `-inf`, or where `causal` hides it; where all scores are `-inf`, none is.
+    pub zero_hidden: bool,
     /// How scores are computed.
     pub scores: Scores,
 }

@@ -94,6 +94,7 @@ impl Op {
                 merged: true,
                 mask: MaskKind::None,
                 causal: false,
+                zero_hidden: false,
                 scores: Scores::Exact,
             }),
             Op::Softmax { axis },
@@ -261,6 +262,7 @@ fn attention_fields(a: &mut Attention, io: &mut Io) {
     io.float("scale", &mut a.scale);
     io.optional_flag("merged", &mut a.merged, true);
     io.optional_flag("causal", &mut a.causal, false);
+    io.optional_flag("zero_hidden", &mut a.zero_hidden, false);
     let (mut keep, mut drop) = match a.mask {
         MaskKind::Keep { fill } => (Some(fill), None),
         MaskKind::Drop { fill } => (None, Some(fill)),

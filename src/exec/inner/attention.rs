@@ -6,7 +6,7 @@ use super::tensor::BOOL;
 use super::{Cx, Fault, InnerTensor, Res};
 use bgz_passes::ir::{Attention, MaskKind, Scalar, Scores};
 use burn_backend::tensor::FloatTensor;
-use burn_backend::{Backend, Scalar as BurnScalar};
+use burn_backend::{Backend, IntDType, Scalar as BurnScalar};
 
 /// `[batch, heads, seq, width]` of an operand that is split, or merged as `[batch, seq, heads * width]`.
 fn split<B: Backend>(x: InnerTensor<B>, heads: usize) -> Res<InnerTensor<B>> {
@@ -48,10 +48,20 @@ pub(super) fn attention<B: Backend>(
     }
     let scores = product(q, k.permute(&[0, 1, 3, 2]), cx)?.float()?;
     let scores = B::float_mul_scalar(scores, BurnScalar::Float(a.scale.0.into()));
+    let added = mask.clone().filter(|_| a.mask == MaskKind::Additive);
     let scores = masked(a, scores, mask)?;
     let scores = if a.causal { causal::<B>(scores, seq_q, seq_k, cx)? } else { scores };
+    let hidden = if a.zero_hidden { Some(hidden(scores.clone(), added)?) } else { None };
     let weights = B::softmax(scores, 3);
     let context = product(InnerTensor::<B>::Float(weights), v, cx)?;
+    let context = match hidden {
+        Some(rows) => {
+            let shape = context.shape();
+            let zero = Scalar::from_i64(context.need_dtype()?, 0);
+            context.mask_fill(rows.expand(&shape)?.bool()?, zero)
+        }
+        None => context,
+    };
     let context = if a.merged { context.permute(&[0, 2, 1, 3]) } else { context };
     context.reshape(&cx.out()?)
 }
@@ -71,6 +81,20 @@ fn masked<B: Backend>(a: &Attention, scores: FloatTensor<B>, mask: Option<InnerT
     let mask = mask.expand(&shape)?.bool()?;
     let hidden = if keep { B::bool_not(mask) } else { mask };
     Ok(B::float_mask_fill(scores, hidden, burn_scalar(Scalar::f32(fill))))
+}
+
+/// Whether a query sees no key, `[batch, heads, seq_q, 1]`: all its scores are `-inf`, or what is added to them is.
+fn hidden<B: Backend>(scores: FloatTensor<B>, added: Option<InnerTensor<B>>) -> Res<InnerTensor<B>> {
+    let shape = InnerTensor::<B>::Float(scores.clone()).shape();
+    let lowest = BurnScalar::Float(f64::NEG_INFINITY);
+    let mut seen = B::float_not_equal_elem(scores, lowest, BOOL);
+    if let Some(added) = added {
+        let not_by_mask = B::float_not_equal_elem(added.with_rank(4)?.float()?, lowest, BOOL);
+        seen = B::bool_and(seen, InnerTensor::<B>::Bool(not_by_mask).expand(&shape)?.bool()?);
+    }
+    // As bytes: not every backend reduces bools.
+    let any = B::int_max_dim(B::bool_into_int(seen, IntDType::I64), 3);
+    Ok(InnerTensor::Bool(B::int_equal_elem(any, BurnScalar::Int(0), BOOL)))
 }
 
 /// Hides key `j` from query `i` where `j > i + seq_k - seq_q`.

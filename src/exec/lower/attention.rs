@@ -152,6 +152,7 @@ impl Lowering<'_> {
             d_v: v.width,
             scale: a.scale.0,
             causal: a.causal,
+            zero_hidden: a.zero_hidden,
             mask,
             q: q.spread(batch),
             k: k.spread(batch),

@@ -1,6 +1,6 @@
 //! Attention over every key, block by block, whatever the scores come from.
 
-use super::mask::{Row, masked};
+use super::mask::{Row, is_hidden, masked};
 use super::{Attention, Operands, Task, Tasks};
 use crate::math;
 use crate::rows::{exp_row, max_row};
@@ -259,8 +259,9 @@ impl<K> Dense<'_, K> {
                 }
             }
             for i in 0..n {
-                let out = m.out.offset(a.out.at(h.batch, h.head, first + i));
-                write(s, h.acc.add(i * room.width), 1.0 / *h.sum.add(i), a, out);
+                let query = first + i;
+                let row = Row { batch: h.batch, head: h.head, query, key: 0, n: a.seen(query) };
+                write(s, a, m, row, h.acc.add(i * room.width), *h.sum.add(i));
             }
         }
     }
@@ -335,15 +336,23 @@ impl<K> Dense<'_, K> {
     }
 }
 
-/// Writes the output row of a query, each component times `factor`.
+/// Writes the output row of a query: `from` over `total`, the sum of its weights. The row is of all keys that it may see.
 ///
 /// # Safety
-/// `from` has `d_v` components, rounded up to whole vectors; `to` is the output row of a query as [`Attention::run`] promises.
+/// `from` has `d_v` components, rounded up to whole vectors; the operands are as [`Attention::run`] promises.
 #[inline(always)]
-pub(super) unsafe fn write<S: Simd>(s: S, from: *const f32, factor: f32, a: &Attention, to: *mut f32) {
+pub(super) unsafe fn write<S: Simd>(s: S, a: &Attention, m: Operands, row: Row, from: *const f32, total: f32) {
+    let factor = 1.0 / total;
     // SAFETY: the caller's promise.
     unsafe {
-        if a.out.inner == 1 {
+        let to = m.out.offset(a.out.at(row.batch, row.head, row.query));
+        // No weight at all, or NaN.
+        let odd = total == 0.0 || total.is_nan();
+        if a.zero_hidden && odd && (total == 0.0 || is_hidden(a, m, row)) {
+            for c in 0..a.d_v {
+                *to.offset(a.out.inner * c as isize) = 0.0;
+            }
+        } else if a.out.inner == 1 {
             for c in (0..a.d_v).step_by(S::LANES) {
                 s.store_upto(to.add(c), s.mul(s.load(from.add(c)), s.splat(factor)), a.d_v - c);
             }

@@ -47,6 +47,29 @@ pub(super) unsafe fn masked_one(a: &Attention, m: Operands, row: Row, score: f32
     }
 }
 
+/// Whether a query sees no key, the row being of all keys up to the last that it may see.
+///
+/// # Safety
+/// The mask is as [`Attention::run`] promises.
+#[inline(always)]
+pub(super) unsafe fn is_hidden(a: &Attention, m: Operands, row: Row) -> bool {
+    (0..row.n).all(|key| {
+        let row = Row { key, ..row };
+        // SAFETY: the caller's promise.
+        unsafe {
+            match a.mask {
+                Mask::None => false,
+                Mask::Additive { strides } => {
+                    m.mask.cast::<f32>().offset(row.at(strides)).read_unaligned() == f32::NEG_INFINITY
+                }
+                Mask::Bool { strides, hides, fill } => {
+                    fill == f32::NEG_INFINITY && (*m.mask.offset(row.at(strides)) != 0) == hides
+                }
+            }
+        }
+    })
+}
+
 /// Applies the mask to a row of scores and returns the scale that is still due.
 ///
 /// # Safety

@@ -109,6 +109,8 @@ pub struct Attention {
     pub scale: f32,
     /// Whether key `j` is hidden from query `i` where `j > i + seq_k - seq_q`.
     pub causal: bool,
+    /// Whether a query that sees no key gives 0, rather than NaN.
+    pub zero_hidden: bool,
     /// The mask.
     pub mask: Mask,
     /// Layout of the queries, `[batch, heads, seq_q, d]`.
@@ -184,7 +186,7 @@ impl Attention {
 
     /// Computes the output, on the current rayon pool if it is large, with the
     /// instruction set in use. A query without any key, or whose keys are all
-    /// at -inf, gives NaN. Allocates nothing once each thread has run a shape
+    /// at -inf, gives NaN, or 0 if [`Attention::zero_hidden`] says so. Allocates nothing once each thread has run a shape
     /// of this size. Every query gives the same bits whatever the cut into tasks.
     ///
     /// # Errors

@@ -258,9 +258,8 @@ impl Refined<'_> {
         unsafe {
             let max = max_row(s, h.weights, n, due);
             let total = exp_row(s, h.weights, h.weights, n, due, if max == f32::NEG_INFINITY { 0.0 } else { max });
-            let out = self.operands.out.offset(a.out.at(row.batch, row.head, row.query));
             weigh(s, h.values, a.d_v, h.chosen, n, h.weights, h.out);
-            write(s, h.out, 1.0 / total, a, out);
+            write(s, a, self.operands, row, h.out, total);
         }
     }
 
@@ -439,8 +438,9 @@ impl Refined<'_> {
                 product::<S, F32, PANEL>(s, p, n);
             }
             for (r, total) in totals.iter().enumerate().take(n) {
-                let out = self.operands.out.offset(a.out.at(h.batch, h.head, first + r));
-                write(s, h.out.add(r * out_row), 1.0 / total, a, out);
+                let query = first + r;
+                let row = Row { batch: h.batch, head: h.head, query, key: 0, n: a.seen(query) };
+                write(s, a, self.operands, row, h.out.add(r * out_row), *total);
             }
         }
     }

@@ -38,6 +38,7 @@ impl Case {
             d_v,
             scale: 0.7,
             causal,
+            zero_hidden: false,
             mask: Mask::None,
             q: Layout::heads_first(heads, seq_q, d),
             k: Layout::heads_first(kv_heads, seq_k, d),
@@ -136,7 +137,12 @@ impl Case {
             let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let e: Vec<f64> = scores.iter().map(|s| (s - max).exp()).collect();
             let sum: f64 = e.iter().sum();
+            let hidden = a.zero_hidden && scores.iter().all(|&s| s == f64::NEG_INFINITY);
             for c in 0..a.d_v {
+                if hidden {
+                    want.push(((a.out.at(b, h, i) + a.out.inner * c as isize) as usize, 0.0));
+                    continue;
+                }
                 let y = e.iter().enumerate().map(|(j, e)| e * get(&self.v, &a.v, kv, j, c)).sum::<f64>() / sum;
                 want.push(((a.out.at(b, h, i) + a.out.inner * c as isize) as usize, y));
             }
@@ -152,6 +158,20 @@ impl Case {
         // SAFETY: the operands are as large as the layouts reach.
         unsafe { a.run_on(isa, scoring, Operands { q, k, v, mask, out: out.as_mut_ptr() }) }.unwrap();
         out
+    }
+
+    /// [`Case::check`], and that a table hides the same queries.
+    fn check_all(self) {
+        let want = self.expected();
+        let book = book(self.a.d).unwrap();
+        forced::on_each_level(|isa| {
+            let out = self.run(isa, Scoring::Table(&book));
+            for &(at, w) in want.iter().filter(|(_, w)| w.is_nan() || *w == 0.0) {
+                let g = f64::from(out[at]);
+                assert!(g == w || g.is_nan() && w.is_nan(), "{:?} at {at} on {isa}: {g}, not {w}", self.a);
+            }
+        });
+        self.check();
     }
 
     fn check(self) {
@@ -250,6 +270,48 @@ fn blocks_without_a_visible_key() {
     case.a.mask = Mask::Additive { strides: [0, 0, 0, 1] };
     case.mask = (0..1536).flat_map(|_| f32::NEG_INFINITY.to_ne_bytes()).collect();
     case.check();
+}
+
+/// Rows that see no key between others that do: 0 where that is asked for, NaN where not, by scores from anywhere.
+#[test]
+fn queries_that_see_no_key() {
+    let inf = f32::INFINITY;
+    for (seq_q, seq_k) in [(1, 5), (4, 40), (9, 40), (30, 600)] {
+        let shape = [1, 2, 1, seq_q, seq_k, 16, 20];
+        let strides = [0, 0, seq_k as isize, 1];
+        let hidden = |i: usize| i.is_multiple_of(3);
+        let rows = || (0..seq_q).flat_map(move |i| (0..seq_k).map(move |j| (i, j)));
+        for zero_hidden in [false, true] {
+            let mut added = Case::new(shape, false);
+            added.a.mask = Mask::Additive { strides };
+            added.mask = rows().flat_map(|(i, _)| if hidden(i) { -inf } else { 0.5 }.to_ne_bytes()).collect();
+            let mut chosen = Case::new(shape, false).merged();
+            chosen.a.mask = Mask::Bool { strides, hides: true, fill: -inf };
+            chosen.mask = rows().map(|(i, j)| u8::from(hidden(i) || j % 2 == 0)).collect();
+            let causal = Case::new([1, 1, 1, seq_k + 3, seq_k, 16, 20], true).inner_strided();
+            for mut case in [added, chosen, causal] {
+                case.a.zero_hidden = zero_hidden;
+                case.check_all();
+            }
+        }
+    }
+}
+
+/// A query that is NaN does not show where it sees nothing; one that sees something shows it.
+#[test]
+fn a_nan_in_a_query_that_sees_no_key() {
+    for seq_q in [2, 20] {
+        let mut case = Case::new([1, 1, 1, seq_q, 40, 16, 16], false);
+        case.a.zero_hidden = true;
+        case.q.fill(f32::NAN);
+        case.a.mask = Mask::Additive { strides: [0, 0, 1, 0] };
+        let mask = (0..seq_q).map(|i| if i == 0 { f32::NEG_INFINITY } else { 0.0 });
+        case.mask = mask.flat_map(f32::to_ne_bytes).collect();
+        for isa in Isa::ALL.into_iter().filter(|i| i.is_available()) {
+            let out = case.run(ByteIsa::within(isa), Scoring::Exact);
+            assert!(out[..16].iter().all(|v| *v == 0.0) && out[16..].iter().all(|v| v.is_nan()), "{out:?} on {isa}");
+        }
+    }
 }
 
 /// Greater scores from block to block, each of which takes the weight from those before.

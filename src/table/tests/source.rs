@@ -13,6 +13,7 @@ fn attention(d_head: usize) -> Attention {
         merged: true,
         mask: MaskKind::None,
         causal: false,
+        zero_hidden: false,
         scores: Scores::Exact,
     }
 }

@@ -48,6 +48,7 @@ fn attention(heads: usize, kv_heads: usize, d_head: usize) -> Attention {
         merged: true,
         mask: MaskKind::None,
         causal: false,
+        zero_hidden: false,
         scores: Scores::Exact,
     }
 }
@@ -86,6 +87,34 @@ fn causal_attention_aligns_the_ends() {
     assert_eq!(op(1, 3), [1.0]);
     assert_eq!(op(2, 4), [1.0, 1.5]);
     assert!(op(2, 1)[0].is_nan() && op(2, 1)[1] == 0.0);
+}
+
+#[test]
+fn a_query_that_sees_no_key_gives_nan_or_zero() {
+    let (inf, nan) = (f32::INFINITY, f32::NAN);
+    let fill = Float(-inf);
+    let zeros = |s: usize| f(&[1, s, 1], &vec![0.0; s]);
+    let rows = |a: Attention, q: Tensor, mask: Option<Tensor>| {
+        let operands: Vec<_> = [q, zeros(2), f(&[1, 2, 1], &[4.0, 6.0])].into_iter().chain(mask).collect();
+        [false, true].map(|zero_hidden| {
+            let rows = eval(Op::Attention(Attention { zero_hidden, ..a.clone() }), &operands).to_f64s();
+            rows.into_iter().map(|v| (!v.is_nan()).then_some(v)).collect::<Vec<_>>()
+        })
+    };
+    let with = |mask| Attention { mask, ..attention(1, 1, 1) };
+    let (open, closed) = ([None, Some(5.0)], [Some(0.0), Some(5.0)]);
+    let sees = |v: [bool; 2]| v.map(|s| [s, s]).concat();
+    assert_eq!(rows(with(MaskKind::Keep { fill }), zeros(2), Some(b(&[2, 2], &sees([false, true])))), [open, closed]);
+    assert_eq!(rows(with(MaskKind::Drop { fill }), zeros(2), Some(b(&[2, 2], &sees([true, false])))), [open, closed]);
+    let added = f(&[2, 2], &[-inf, -inf, 0.0, 0.0]);
+    assert_eq!(rows(with(MaskKind::Additive), zeros(2), Some(added.clone())), [open, closed]);
+    // Whatever the query is that sees nothing; where it sees something, NaN stays.
+    assert_eq!(rows(with(MaskKind::Additive), f(&[1, 2, 1], &[nan, nan]), Some(added)), [[None; 2], [Some(0.0), None]]);
+    let causal = Attention { causal: true, ..attention(1, 1, 1) };
+    assert_eq!(rows(causal, zeros(3), None), [[None, Some(4.0), Some(5.0)], [Some(0.0), Some(4.0), Some(5.0)]]);
+    // A finite number hides nothing for good.
+    let lowest = MaskKind::Keep { fill: Float(f32::MIN) };
+    assert_eq!(rows(with(lowest), zeros(1), Some(b(&[1, 2], &[false, false]))), [[Some(5.0)]; 2]);
 }
 
 #[test]

@@ -136,6 +136,8 @@ fn attention(
         merged: out.merged,
         mask: masking.kind,
         causal: masking.causal,
+        // What was recognised has a softmax, and that is NaN there.
+        zero_hidden: false,
         scores: Scores::Exact,
     };
     out.build(&mut patch, Op::Attention(op), inputs);

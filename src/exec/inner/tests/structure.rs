@@ -44,8 +44,8 @@ fn products<B: Backend>() {
 both!(attentions);
 fn attentions<B: Backend>() {
     let attention = |heads, kv_heads, merged, mask, causal| {
-        let (scale, scores) = (Float(0.5), Scores::Exact);
-        Op::Attention(Attention { heads, kv_heads, d_head: 3, scale, merged, mask, causal, scores })
+        let (scale, scores, zero_hidden) = (Float(0.5), Scores::Exact, false);
+        Op::Attention(Attention { heads, kv_heads, d_head: 3, scale, merged, mask, causal, zero_hidden, scores })
     };
     let f = |shape: &[usize], seed| random(DType::F32, shape, seed);
     for merged in [false, true] {
@@ -66,6 +66,53 @@ fn attentions<B: Backend>() {
             }
         }
     }
+}
+
+both!(queries_that_see_no_key);
+fn queries_that_see_no_key<B: Backend>() {
+    let inf = f32::INFINITY;
+    let fill = Float(-inf);
+    for dtype in FLOATS {
+        let f = |shape: &[usize], seed| random(dtype, shape, seed);
+        for (zero_hidden, merged) in [(false, true), (true, true), (true, false)] {
+            let attention = |mask, causal| {
+                let (scale, scores, heads) = (Float(0.5), Scores::Exact, 2);
+                let a = Attention { heads, kv_heads: 2, d_head: 3, scale, merged, mask, causal, zero_hidden, scores };
+                Op::Attention(a)
+            };
+            let qkv = |q: usize| [f(&[1, q, 6], 1), f(&[1, 3, 6], 2), f(&[1, 3, 4], 3)];
+            let with = |q: usize, mask: Tensor| qkv(q).into_iter().chain([mask]).collect::<Vec<_>>();
+            let added = [-inf, -inf, -inf, 0.0, -inf, 1.0];
+            let added = Tensor::new(dtype, vec![2, 3], added.map(Scalar::f32)).unwrap();
+            let seen = Tensor::bools([2, 3], &[false, false, false, true, false, true]).unwrap();
+            check::<B>(attention(MaskKind::Additive, false), &with(2, added.clone()));
+            check::<B>(attention(MaskKind::Additive, true), &with(2, added.clone()));
+            check::<B>(attention(MaskKind::Keep { fill }, false), &with(2, seen.clone()));
+            check::<B>(attention(MaskKind::Drop { fill }, false), &with(2, seen));
+            check::<B>(attention(MaskKind::None, true), &qkv(5));
+            // A query that is NaN does not show through a mask that hides everything from it.
+            let nan = Tensor::f64s(dtype, [1, 2, 6], &[f64::NAN; 12]).unwrap();
+            let [_, k, v] = qkv(2);
+            check::<B>(attention(MaskKind::Additive, false), &[nan, k, v, added]);
+        }
+    }
+}
+
+both!(a_large_mean_takes_nothing_from_a_norm);
+fn a_large_mean_takes_nothing_from_a_norm<B: Backend>() {
+    for (dtype, mean, tolerance) in
+        [(DType::F32, 1e4, 2e-3), (DType::F32, -3e6, 0.3), (DType::F64, 1e8, 1e-6), (DType::F16, 300.0, 0.01)]
+    {
+        let x: Vec<f64> = random(DType::F64, &[4, 64], 5).to_f64s().iter().map(|v| v + mean).collect();
+        let x = Tensor::f64s(dtype, [4, 64], &x).unwrap();
+        let (s, b) = (random(dtype, &[64], 2), random(dtype, &[64], 3));
+        check_to::<B>(&Op::layer_norm(1e-5), std::slice::from_ref(&x), tolerance);
+        check_to::<B>(&Op::layer_norm(1e-5), &[x, s, b], 2.0 * tolerance);
+    }
+    // Squares beyond f16, and rows of one number.
+    let far = Tensor::f64s(DType::F16, [2, 4], &[800.0, -3.0, 1.0, 500.0, 6e4, 6e4, 6e4, 6e4]).unwrap();
+    check_to::<B>(&Op::layer_norm(1e-5), std::slice::from_ref(&far), 4e-3);
+    check_to::<B>(&Op::rms_norm(1e-5), std::slice::from_ref(&far), 4e-3);
 }
 
 both!(normalisations);

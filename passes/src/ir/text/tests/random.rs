@@ -148,6 +148,7 @@ fn op(rng: &mut Rng, x: &Type) -> Op {
                     &[MaskKind::None, MaskKind::Additive, MaskKind::Keep { fill }, MaskKind::Drop { fill }],
                 ),
                 causal: chance(rng, 50),
+                zero_hidden: chance(rng, 50),
                 scores: match rng.below(3) {
                     0 => Scores::Exact,
                     1 => Scores::Int8,
