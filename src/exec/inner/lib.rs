@@ -8,7 +8,8 @@
 //! indices of a scatter), is done on host memory, in plain Rust.
 //!
 //! The graphs are bound: every extent is a number. A scalar of the graph is
-//! `[1]` in Burn. Integers that overflow do what the backend does.
+//! `[1]` in Burn. Integers that overflow do what the backend does. A graph that is run as a whole keeps halves as f32 from
+//! op to op.
 
 mod attention;
 mod backend;

@@ -50,6 +50,34 @@ fn a_graph<B: Backend>() {
     }
 }
 
+/// Between ops halves are f32: a square beyond f16 comes back, where the graph does not round it.
+#[test]
+fn halves_are_rounded_where_they_leave_the_graph() {
+    let half = DType::F16;
+    let mut g = Graph::new("halves");
+    let x = g.add_input("x", Type::new(half, [2])).unwrap();
+    let three = g.add_const("three", Constant::scalar(Scalar::from_f64(half, 3.0)));
+    let square = g.add("square", Op::Binary(Binary::Mul), &[x, x]).unwrap();
+    let root = g.add("root", Op::Unary(Unary::Sqrt), &[square]).unwrap();
+    let quotient = g.add("quotient", Op::Fused("a / b * 1.0f16".parse().unwrap()), &[root, x]).unwrap();
+    let third = g.add("third", Op::Binary(Binary::Div), &[quotient, three]).unwrap();
+    let wide = g.add("wide", Op::Cast(DType::F32), &[square]).unwrap();
+    let rounded = g.add("rounded", Op::Cast(half), &[wide]).unwrap();
+    let seen = g.add("seen", Op::Cast(DType::F32), &[rounded]).unwrap();
+    let again = g.add("again", Op::Fused("cast_f32(cast_f16(a))".parse().unwrap()), &[wide]).unwrap();
+    let all = [("root", root), ("third", third), ("seen", seen), ("again", again), ("x", x), ("three", three)];
+    all.into_iter().for_each(|(name, v)| g.add_output(name, v).unwrap());
+    let input = Tensor::f64s(half, [2], &[800.0, 1.0]).unwrap();
+    let results = OpByOp::<Flex>::new(&g, &Default::default()).unwrap().run(vec![upload(&input)]).unwrap();
+    let (inf, third) = (f64::INFINITY, 0.333_251_953_125);
+    let wants = [[800.0, 1.0], [third, third], [inf, 1.0], [inf, 1.0], [800.0, 1.0]];
+    for ((result, want), (name, v)) in results.iter().zip(wants).zip(all) {
+        assert_eq!(result.dtype(), Some(g.ty(v).dtype), "{name}");
+        assert_eq!(download(result, &[2]).to_f64s(), want, "{name}");
+    }
+    assert_eq!(download(&results[5], &[]).to_f64s(), [3.0]);
+}
+
 both!(bad_runs);
 fn bad_runs<B: Backend>() {
     let g = graph();
@@ -72,5 +100,5 @@ fn bad_runs<B: Backend>() {
     let c = text.add_const("c", Constant::absent(DType::F32, vec![100], 7));
     text.add_output("c", c).unwrap();
     let e = OpByOp::<B>::new(&text, &Default::default()).unwrap_err();
-    assert_eq!(e.to_string(), "constant @c: graph text has only its hash");
+    assert_eq!(e.to_string(), "constant @c: graph text has their hash only");
 }
