@@ -214,15 +214,12 @@ impl Unary {
                 Unary::Relu if v.is_nan() => v,
                 Unary::Relu => v.max(0.0),
                 // erfc keeps the relative accuracy of the negative tail.
-                Unary::GeluErf if v == f64::NEG_INFINITY => -0.0,
                 Unary::GeluErf => 0.5 * v * libm::erfc(-v * std::f64::consts::FRAC_1_SQRT_2),
-                Unary::GeluTanh if v == f64::NEG_INFINITY => -0.0,
                 Unary::GeluTanh => {
                     let inner = std::f64::consts::FRAC_2_PI.sqrt() * (v + 0.044715 * v * v * v);
                     // (1 + tanh y) / 2 = sigmoid(2y)
                     v * sigmoid(2.0 * inner)
                 }
-                Unary::Silu if v == f64::NEG_INFINITY => -0.0,
                 Unary::Silu => v * sigmoid(v),
                 Unary::IsNan => f64::from(u8::from(v.is_nan())),
                 Unary::IsInf => f64::from(u8::from(v.is_infinite())),
