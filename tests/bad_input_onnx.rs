@@ -5,7 +5,7 @@ mod onnx_build;
 use bgz_fusion::onnx::{self, ImportError};
 use bytes::Bytes;
 use onnx_build::*;
-use onnx_ir::{Message, ModelProto};
+use onnx_ir::ModelProto;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -66,15 +66,9 @@ fn external(location: &str, offset: &str, length: Option<&str>) -> ModelProto {
         b.output("y");
     });
     let t = &mut m.graph.as_mut().expect("it has a graph").initializer[0];
-    // Field 14, data_location, is 1, EXTERNAL (onnx.proto); the enum has no public name.
-    t.merge_from_bytes(&[14 << 3, 1]).expect("a field");
-    for (key, value) in [("location", Some(location)), ("offset", Some(offset)), ("length", length)] {
-        let Some(value) = value else { continue };
-        t.external_data.push(Default::default());
-        let entry = t.external_data.last_mut().expect("just pushed");
-        entry.key = key.into();
-        entry.value = value.into();
-    }
+    let mut entries = vec![("location", location), ("offset", offset)];
+    entries.extend(length.map(|length| ("length", length)));
+    lies_outside(t, &entries);
     m
 }
 
