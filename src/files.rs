@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 pub fn replace<E: From<io::Error>>(path: &Path, write: impl FnOnce(&mut File) -> Result<(), E>) -> Result<(), E> {
     let there = fs::metadata(path).ok();
     if is_by_number(path) || there.as_ref().is_some_and(|m| !m.is_file()) {
-        return Ok(pass_on(path, write)?);
+        return pass_on(path, write);
     }
     let target = if there.is_some() { fs::canonicalize(path)? } else { path.to_owned() };
     let name = target.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no file name"))?;

@@ -152,6 +152,8 @@ pub struct Graph {
     inputs: Vec<ValueId>,
     outputs: Vec<Output>,
     names: HashMap<Arc<str>, ValueId>,
+    /// For a name that was wanted again, below which number all are taken.
+    numbers: HashMap<Arc<str>, usize>,
     fresh: usize,
 }
 
@@ -181,7 +183,8 @@ impl Graph {
             && (constant.dtype().is_int() || constant.dtype() == super::DType::Bool);
         let ints = small.then(|| constant.scalars().map(|s| s.map(|v| Dim::int(v.to_i64())).collect())).flatten();
         let ty = constant.ty();
-        self.push_value(self.unique(name), ty, Def::Const(constant), ints)
+        let name = self.unique(name);
+        self.push_value(name, ty, Def::Const(constant), ints)
     }
 
     /// Adds a node with one result at the end; a taken name gets a number behind it.
@@ -217,7 +220,10 @@ impl Graph {
             .into_iter()
             .zip(names)
             .enumerate()
-            .map(|(i, (k, name))| self.push_value(self.unique(name), k.ty, Def::Node(id, i), k.ints))
+            .map(|(i, (k, name))| {
+                let name = self.unique(name);
+                self.push_value(name, k.ty, Def::Node(id, i), k.ints)
+            })
             .collect();
         for &v in inputs {
             self.value_mut(v).users.push(id);
@@ -313,15 +319,15 @@ impl Graph {
     }
 
     /// `name`, or `name_1`, `name_2` ... whichever is free.
-    fn unique(&self, name: &str) -> Arc<str> {
+    fn unique(&mut self, name: &str) -> Arc<str> {
         if !self.names.contains_key(name) {
             return name.into();
         }
-        (1usize..)
-            .map(|i| format!("{name}_{i}"))
-            .find(|n| !self.names.contains_key(n.as_str()))
-            .unwrap_or_default()
-            .into()
+        let from = self.numbers.get(name).copied().unwrap_or(1);
+        let mut all = (from..).map(|i| (i, format!("{name}_{i}")));
+        let (i, free) = all.find(|(_, n)| !self.names.contains_key(n.as_str())).unwrap_or_default();
+        self.numbers.insert(name.into(), i);
+        free.into()
     }
 
     // ---- reading ----
@@ -492,7 +498,10 @@ impl Graph {
         let outputs = outputs
             .into_iter()
             .enumerate()
-            .map(|(i, (name, k))| self.push_value(self.unique(&name), k.ty, Def::Node(id, i), k.ints))
+            .map(|(i, (name, k))| {
+                let name = self.unique(&name);
+                self.push_value(name, k.ty, Def::Node(id, i), k.ints)
+            })
             .collect();
         for &v in &inputs {
             self.value_mut(v).users.push(id);
@@ -598,6 +607,12 @@ impl Graph {
             && self.names.get(&data.name) == Some(&v)
         {
             self.names.remove(&data.name);
+            // The number of `name_3` is free again.
+            if let Some((name, i)) = data.name.rsplit_once('_')
+                && let (Some(least), Ok(i)) = (self.numbers.get_mut(name), i.parse::<usize>())
+            {
+                *least = i.clamp(1, *least);
+            }
         }
     }
 }

@@ -96,7 +96,8 @@ impl Graph {
             simple
         };
         let follows = changed.iter().all(|(_, op)| simple(op));
-        let left = |s: &Arc<str>| !(follows && known.contains_key(s)) && !inherited.iter().any(|(_, _, i)| i == s);
+        let found = |s: &Arc<str>| follows && known.contains_key(s) || inherited.iter().any(|(_, _, i)| i == s);
+        let left = |s: &Arc<str>| !found(s);
         if unbound.keys().any(left)
             && let Some((s, &user)) = self.unbound_without(must).iter().find(|(s, _)| left(s))
         {
