@@ -486,3 +486,49 @@ fn products_of_many_sums() {
         assert!(message.ends_with("a product of its extents has too many terms"), "{message}");
     }
 }
+
+/// What is done for every pair of axes, or of operands, would take for ever.
+#[test]
+fn more_axes_than_any_tensor_has() {
+    let many = ["1"; 129];
+    let message = refused(13, |b| {
+        b.input("x", F32, &many);
+        b.output("x");
+    });
+    assert_eq!(message, "%x: f32 with 129 axes is not a size that can be held");
+    let message = refused(13, |b| {
+        b.f32s("w", &[1; 129], &[1.0]);
+        b.node("Neg", "w", "y", vec![]);
+        b.output("y");
+    });
+    assert_eq!(message, "tensor w: it has 129 axes, more than 128");
+    let message = refused(13, |b| {
+        b.input("x", F32, &["n"]);
+        b.i64s("axes", &(0..43).collect::<Vec<_>>());
+        for (from, to) in [("x", "a"), ("a", "b"), ("b", "c")] {
+            b.node("Unsqueeze", &format!("{from} axes"), to, vec![]);
+        }
+        b.output("c");
+    });
+    assert_eq!(message, "node c (Unsqueeze): f32 with 130 axes is not a size that can be held");
+}
+
+#[test]
+fn many_results_and_many_operands() {
+    const MANY: usize = 10_000;
+    let names: Vec<String> = (0..MANY).map(|i| format!("v{i}")).collect();
+    // Each part has a name of its own, of what is one name to begin with.
+    let parts = graph(13, |b| {
+        b.input("x", F32, &["n", "2"]);
+        b.node("Split", "x", &names.join(" "), vec![]);
+        b.output(&names[MANY - 1]);
+    });
+    assert_eq!(ty(&parts, &names[MANY - 1]), "f32[_0, 2]");
+    let product = graph(13, |b| {
+        b.input("x", F32, &["n", "2"]);
+        let equation = format!("{}->ij", vec!["ij"; MANY].join(","));
+        b.node("Einsum", &vec!["x"; MANY].join(" "), "y", vec![text("equation", &equation)]);
+        b.output("y");
+    });
+    assert_eq!(ty(&product, "y"), "f32[n, 2]");
+}

@@ -4,6 +4,7 @@
 use super::error::{Res, fail};
 use onnx_ir::{AttributeProto, AttributeType, GraphProto, TensorProto};
 use std::cell::Cell;
+use std::collections::HashSet;
 
 /// Attributes that do not change what an inference computes here.
 const HARMLESS: &[(&str, &str)] = &[
@@ -43,10 +44,9 @@ pub(super) struct Attributes {
 
 impl Attributes {
     pub fn new(items: Vec<AttributeProto>) -> Res<Self> {
-        for (i, a) in items.iter().enumerate() {
-            if items[..i].iter().any(|b| b.name == a.name) {
-                fail!("attribute {} is given twice", a.name);
-            }
+        let mut names = HashSet::new();
+        if let Some(a) = items.iter().find(|a| !names.insert(a.name.as_str())) {
+            fail!("attribute {} is given twice", a.name);
         }
         Ok(Self { items: items.into_iter().map(|a| (a, Cell::new(false))).collect() })
     }

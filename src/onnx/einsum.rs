@@ -3,13 +3,14 @@
 use super::convert::{Convert, Node, Outs, alias, product};
 use super::error::{Res, fail};
 use bgz_passes::ir::{Op, Reduce, ReduceKind, ValueId};
+use std::collections::HashMap;
 
 pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
     (domain.is_empty() && op == "Einsum").then_some(einsum as Convert)
 }
 
 /// An axis: a letter, or one of those that `...` stands for, counted from the last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Label {
     Rest(std::cmp::Reverse<usize>),
     Letter(char),
@@ -48,13 +49,10 @@ fn einsum(n: &mut Node) -> Res<Outs> {
         Some(r) => labels(r, None, rest)?,
         // The axes of `...`, then every letter that comes once, sorted.
         None => {
-            let mut once: Vec<_> = all
-                .iter()
-                .copied()
-                .filter(|l| matches!(l, Label::Rest(_)) || all.iter().filter(|m| *m == l).count() == 1)
-                .collect();
+            let counts = counted(&all).into_iter();
+            let mut once: Vec<_> =
+                counts.filter(|(l, n)| matches!(l, Label::Rest(_)) || *n == 1).map(|(l, _)| l).collect();
             once.sort();
-            once.dedup();
             once
         }
     };
@@ -67,13 +65,25 @@ fn einsum(n: &mut Node) -> Res<Outs> {
     if rest.is_empty() {
         return single(n, term, &out);
     }
-    for (i, b) in rest.iter().enumerate() {
-        let later = rest[i + 1..].iter().flat_map(|t| t.labels.iter().copied());
+    // How many of the terms to come have a label, which a product in front of them must keep.
+    let mut left = counted(rest.iter().flat_map(|t| &t.labels));
+    let last = rest.len();
+    for (i, b) in rest.into_iter().enumerate() {
+        for l in &b.labels {
+            left.entry(*l).and_modify(|n| *n -= 1);
+        }
+        let later = left.iter().filter(|(_, n)| **n > 0).map(|(l, _)| *l);
         let keep: Vec<Label> = out.iter().copied().chain(later).collect();
-        let last = i + 1 == rest.len();
-        term = pair(n, &format!("to_{}", i + 1), term, b.clone(), &keep, last.then_some(out.as_slice()))?;
+        term = pair(n, &format!("to_{}", i + 1), term, b, &keep, (i + 1 == last).then_some(out.as_slice()))?;
     }
     alias(term.value)
+}
+
+/// How often each label comes.
+fn counted<'a>(labels: impl IntoIterator<Item = &'a Label>) -> HashMap<Label, usize> {
+    let mut counts = HashMap::new();
+    labels.into_iter().for_each(|l| *counts.entry(*l).or_default() += 1);
+    counts
 }
 
 /// The labels of one side; `rank` says how many axes `...` has, or else `rest` does.

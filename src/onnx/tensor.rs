@@ -2,7 +2,7 @@
 
 use super::error::ImportError;
 use super::external::{Data, External};
-use bgz_passes::ir::{Constant, DType, Scalar};
+use bgz_passes::ir::{Constant, DType, MAX_RANK, Scalar};
 use bgz_passes::memory::collected;
 use bytes::Bytes;
 use onnx_ir::TensorProto;
@@ -164,6 +164,9 @@ pub(super) fn sparse(
 }
 
 fn shape(dims: &[i64]) -> Result<Vec<usize>, String> {
+    if dims.len() > MAX_RANK {
+        return Err(format!("it has {} axes, more than {MAX_RANK}", dims.len()));
+    }
     dims.iter().map(|&d| usize::try_from(d).map_err(|_| format!("{d} is not an extent, in {dims:?}"))).collect()
 }
 

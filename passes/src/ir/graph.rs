@@ -167,8 +167,8 @@ impl Graph {
 
     /// Adds an input. Names are unique among values.
     pub fn add_input(&mut self, name: &str, ty: Type) -> Result<ValueId, GraphError> {
-        if !ty.fits_memory() {
-            return Err(GraphError::TooLarge { value: name.into(), ty: ty.to_string() });
+        if !ty.can_be_held() {
+            return Err(GraphError::TooLarge { value: name.into(), ty: ty.shown() });
         }
         self.note_fresh(&ty);
         let v = self.add_value(name, ty, Def::Input, None)?;
@@ -266,7 +266,7 @@ impl Graph {
         let mut known = match (infer::infer(op, &operands, &mut next).map_err(fail)?, declared) {
             (Some(k), _) => k,
             (None, Some([])) => return Err(fail(InferError("it must have a result".into()))),
-            (None, Some(d)) if d.iter().any(|ty| !ty.fits_memory()) => {
+            (None, Some(d)) if d.iter().any(|ty| !ty.can_be_held()) => {
                 return Err(fail(InferError("a declared type is not a size that can be held".into())));
             }
             (None, Some(d)) => return Ok(d.iter().map(|ty| Known { ty: ty.clone(), ints: None }).collect()),

@@ -55,8 +55,8 @@ pub fn infer(op: &Op, operands: &[Operand], fresh: &mut dyn FnMut() -> Dim) -> R
         fail!("takes {least} to {most} operands, not {}", operands.len());
     }
     let Some(mut types) = types(op, operands, fresh)? else { return Ok(None) };
-    if let Some(t) = types.iter().find(|t| !t.fits_memory()) {
-        fail!("{t} is not a size that can be held");
+    if let Some(t) = types.iter().find(|t| !t.can_be_held()) {
+        fail!("{} is not a size that can be held", t.shown());
     }
     for d in types.iter_mut().flat_map(|t| &mut t.shape) {
         // Not followed any further: products of long sums outgrow memory.

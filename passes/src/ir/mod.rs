@@ -35,6 +35,9 @@ pub use stored::{Origin, Unavailable};
 pub(crate) use text::random_graph;
 pub use text::{ExprError, ParseError, parse, parse_with, print};
 
+/// Axes that a tensor may have. No real one has a tenth of them, and many things are done for every pair of axes.
+pub const MAX_RANK: usize = 128;
+
 /// A type: the element type and the extent of every axis.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Type {
@@ -65,13 +68,21 @@ impl Type {
         self.shape.iter().map(Dim::as_usize).collect()
     }
 
-    /// Whether the extents that are known leave a size that memory could hold.
+    /// Whether it has at most [`MAX_RANK`] axes, and the extents that are known leave a size that memory could hold.
     /// One of 0 does not excuse the others, nor is any below that.
-    pub(crate) fn fits_memory(&self) -> bool {
+    pub(crate) fn can_be_held(&self) -> bool {
+        if self.rank() > MAX_RANK {
+            return false;
+        }
         let known = self.shape.iter().filter_map(Dim::as_int);
         let mut sizes = known.map(|d| usize::try_from(d).ok());
         let bytes = sizes.try_fold(self.dtype.size(), |n, d| n.checked_mul(d?.max(1)));
         bytes.is_some_and(|n| isize::try_from(n).is_ok())
+    }
+
+    /// The text, but of too many axes their number only.
+    pub(crate) fn shown(&self) -> String {
+        if self.rank() > MAX_RANK { format!("{} with {} axes", self.dtype, self.rank()) } else { self.to_string() }
     }
 
     /// Number of elements, or `None` if symbolic or beyond `usize`.

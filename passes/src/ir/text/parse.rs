@@ -276,8 +276,8 @@ impl Parser<'_> {
         self.c.expect('[')?;
         let shape = self.list(']', |p| p.c.dim())?;
         let ty = Type { dtype, shape };
-        if !ty.fits_memory() {
-            let e = GraphError::TooLarge { value: of.into(), ty: shortened(ty.to_string()) };
+        if !ty.can_be_held() {
+            let e = GraphError::TooLarge { value: of.into(), ty: shortened(ty.shown()) };
             return Err(self.c.error_at(start, e.to_string()));
         }
         Ok(ty)
