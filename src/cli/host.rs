@@ -1,6 +1,10 @@
 //! The machine a command runs on.
 
 use super::failure::{Failure, because};
+use bgz_fusion::memory;
+
+/// Bytes of a thread's stack: the standard library's default.
+const STACK: usize = 2 << 20;
 
 /// Refuses a `BGZ_ISA` that this host cannot run.
 pub fn check_isa() -> Result<(), Failure> {
@@ -11,6 +15,11 @@ pub fn check_isa() -> Result<(), Failure> {
 /// Sets the number of threads, before anything has started one. This thread is one of them: a model that it runs is
 /// not handed over to another.
 pub fn set_threads(threads: Option<u16>) -> Result<(), Failure> {
+    // A thread that has its stack, and then no memory to handle an overflow of it, ends the process: all stacks are
+    // asked for first.
+    if !memory::obtainable(usize::from(threads.unwrap_or(0)).saturating_mul(STACK)) {
+        return Err(because("cannot start threads", "there is not enough memory for their stacks"));
+    }
     // 0 is as many as there are CPUs, or RAYON_NUM_THREADS.
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads.unwrap_or(0).into())
