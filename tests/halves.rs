@@ -4,7 +4,7 @@ use bgz_fusion::backends::{Flex, Inner, NdArray};
 use bgz_fusion::exec::StepInfo;
 use bgz_fusion::ir::{Constant, Scalar};
 use bgz_fusion::{DType, Graph, OnnxModel, Pipeline, Tensor, Type};
-use bgz_passes::ir::{Binary, Dim, Op, Reduce, ReduceKind, Unary};
+use bgz_passes::ir::{Binary, Dim, Fold, FoldKind, Op, Product, Reduce, Unary};
 
 /// `(x @ w) / |x @ w| * x[0]`, of which squares and sums are beyond f16 and results are not.
 fn graph(dtype: DType) -> Graph {
@@ -14,10 +14,13 @@ fn graph(dtype: DType) -> Graph {
     let build = || {
         let x = g.add_input("x", Type::new(dtype, [Dim::sym("n"), Dim::from(64)]))?;
         let w = g.add_const("w", w);
-        let product = g.add("product", Op::MatMul, &[x, w])?;
+        let product = g.add("product", Op::Product(Product::MatMul), &[x, w])?;
         let square = g.add("square", Op::Binary(Binary::Mul), &[product, product])?;
-        let sum =
-            g.add("sum", Op::Reduce(Reduce { kind: ReduceKind::Sum, axes: vec![1], keep_dims: true }), &[square])?;
+        let sum = g.add(
+            "sum",
+            Op::Reduce(Reduce::Fold(Fold { kind: FoldKind::Sum, axes: vec![1], keep_dims: true })),
+            &[square],
+        )?;
         let norm = g.add("norm", Op::Unary(Unary::Sqrt), &[sum])?;
         let y = g.add("y", Op::Binary(Binary::Div), &[product, norm])?;
         g.add_output("y", y)

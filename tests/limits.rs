@@ -89,7 +89,7 @@ fn scores_of_attention() {
 
 #[test]
 fn an_image_resized() {
-    let op = "%y = opaque.resize(%x) {coordinates = \"half_pixel\", mode = \"linear\", sizes = [1, 1, n, n]} \
+    let op = "%y = resize(%x) {coordinates = \"half_pixel\", mode = \"linear\", sizes = [1, 1, n, n]} \
               : f32[1, 1, n, n]";
     refused_beyond("resize", "f32[1, 1, n, 1]", op, &["y"]);
 }

@@ -6,7 +6,7 @@ use bgz_fusion::exec::{ExecError, PackedWeights, Plan};
 use bgz_fusion::{DType, Error, Graph, OnnxModel, Pipeline, Tensor, Type};
 use bgz_passes::eval;
 use bgz_passes::eval::testing::Check;
-use bgz_passes::ir::{Constant, Op, Precision, parse};
+use bgz_passes::ir::{Cast, Constant, Conv, Fold, Index, Movement, Norm, Op, Precision, Product, parse};
 
 fn host(t: &eval::Tensor) -> Tensor {
     Tensor::from_constant(&t.to_constant()).expect("an evaluated tensor has its data")
@@ -216,10 +216,10 @@ fn packed_weights_either_way_round() {
     let w = graph.add_const("w", Constant::f32s([3, 4], &values).unwrap());
     let wt = graph.add_const("wt", Constant::f32s([4, 3], &values).unwrap());
     let bias = graph.add_const("bias", Constant::f32s([4], &[1.0, 2.0, 3.0, 4.0]).unwrap());
-    let linear = |trans_w| Op::Linear { trans_w, precision: Precision::Exact };
+    let linear = |trans_w| Op::Product(Product::Linear { trans_w, precision: Precision::Exact });
     let a = graph.add("a", linear(false), &[x, w, bias]).unwrap();
     let b = graph.add("b", linear(true), &[x, wt, bias]).unwrap();
-    let c = graph.add("c", bgz_fusion::ir::Op::MatMul, &[x, w]).unwrap();
+    let c = graph.add("c", bgz_fusion::ir::Op::Product(Product::MatMul), &[x, w]).unwrap();
     for (name, v) in [("a", a), ("b", b), ("c", c)] {
         graph.add_output(name, v).unwrap();
     }
@@ -259,7 +259,7 @@ fn activations_softmax_and_norms_of_f32_have_kernels() {
 
 /// A block of a transformer without its attention: two products, a norm, and what lies between, over `[2, n, 16]`.
 fn feed_forward() -> Graph {
-    use bgz_fusion::ir::{Binary, Dim, Reduce, ReduceKind, Unary};
+    use bgz_fusion::ir::{Binary, Dim, FoldKind, Reduce, Unary};
     let values = |n: usize, scale: f32| (0..n).map(|i| ((i * 37 % 101) as f32 - 50.0) * scale).collect::<Vec<_>>();
     let mut g = Graph::new("feed_forward");
     let ty = Type::new(DType::F32, [Dim::from(2usize), "n".into(), Dim::from(16usize)]);
@@ -271,15 +271,19 @@ fn feed_forward() -> Graph {
     let (up, up_bias) = (constant("up", &[16, 40], 0.01), constant("up_bias", &[40], 0.02));
     let (down, gain) = (constant("down", &[16, 40], 0.01), constant("gain", &[1, 1, 16], 0.02));
     let (scale, shift) = (constant("scale", &[16], 0.03), constant("shift", &[16], 0.01));
-    let a = g.add("a", Op::Linear { trans_w: false, precision: Precision::Exact }, &[x, up, up_bias]).unwrap();
+    let a = g
+        .add("a", Op::Product(Product::Linear { trans_w: false, precision: Precision::Exact }), &[x, up, up_bias])
+        .unwrap();
     let b = g.add("b", Op::Unary(Unary::GeluErf), &[a]).unwrap();
-    let c = g.add("c", Op::Linear { trans_w: true, precision: Precision::Exact }, &[b, down]).unwrap();
+    let c =
+        g.add("c", Op::Product(Product::Linear { trans_w: true, precision: Precision::Exact }), &[b, down]).unwrap();
     let d = g.add("d", Op::Binary(Binary::Mul), &[c, gain]).unwrap();
     let e = g.add("e", Op::Binary(Binary::Add), &[d, residual]).unwrap();
-    let f = g.add("f", Op::LayerNorm { eps: bgz_fusion::ir::Float(1e-5) }, &[e, scale, shift]).unwrap();
+    let f = g.add("f", Op::Norm(Norm::LayerNorm { eps: bgz_fusion::ir::Float(1e-5) }), &[e, scale, shift]).unwrap();
     // Read by others beside the last: written as a whole.
-    let mean =
-        g.add("mean", Op::Reduce(Reduce { kind: ReduceKind::Mean, axes: vec![2], keep_dims: true }), &[f]).unwrap();
+    let mean = g
+        .add("mean", Op::Reduce(Reduce::Fold(Fold { kind: FoldKind::Mean, axes: vec![2], keep_dims: true })), &[f])
+        .unwrap();
     let sum = g.add("sum", Op::Binary(Binary::Add), &[f, mean]).unwrap();
     g.add_output("e", e).unwrap();
     g.add_output("sum", sum).unwrap();
@@ -313,7 +317,7 @@ fn what_treats_rows_alike_runs_by_blocks_of_rows() {
 
 /// Embeddings with their norm, three products of the same rows, and a masked mean over the sequence: over `[2, n]`.
 fn embeddings() -> Graph {
-    use bgz_fusion::ir::{Binary, Dim, Expr, Float, IntArg, Reduce, ReduceKind};
+    use bgz_fusion::ir::{Binary, Dim, Expr, Float, FoldKind, IntArg, Reduce};
     let values =
         |n: usize, seed: usize| (0..n).map(|i| ((i + seed) * 37 % 101) as f32 * 0.02 - 1.0).collect::<Vec<_>>();
     let mut g = Graph::new("embeddings");
@@ -328,20 +332,20 @@ fn embeddings() -> Graph {
     let words = constant("words", &[7, 16]);
     let [a, b, c] = [20, 40, 16].map(|width| constant(&format!("to_{width}"), &[16, width]));
     let bias = constant("bias", &[16]);
-    let linear = Op::Linear { trans_w: false, precision: Precision::Exact };
-    let word = g.add("word", Op::Gather { axis: 0 }, &[words, ids]).unwrap();
-    let keep = g.add("keep", Op::Cast(DType::F32), &[mask]).unwrap();
+    let linear = Op::Product(Product::Linear { trans_w: false, precision: Precision::Exact });
+    let word = g.add("word", Op::Index(Index::Gather { axis: 0 }), &[words, ids]).unwrap();
+    let keep = g.add("keep", Op::Cast(Cast(DType::F32)), &[mask]).unwrap();
     let shape = IntArg::Known(vec![2.into(), "n".into(), 1.into()]);
-    let column = g.add("column", Op::Reshape { shape, zero_copies: false }, &[keep]).unwrap();
+    let column = g.add("column", Op::Movement(Movement::Reshape { shape, zero_copies: false }), &[keep]).unwrap();
     let sum: Expr = "a + b + c".parse().unwrap();
     let x = g.add("x", Op::Fused(sum), &[word, places, scene]).unwrap();
-    let y = g.add("y", Op::LayerNorm { eps: Float(1e-5) }, &[x]).unwrap();
+    let y = g.add("y", Op::Norm(Norm::LayerNorm { eps: Float(1e-5) }), &[x]).unwrap();
     let p = g.add("p", linear.clone(), &[y, a]).unwrap();
     let q = g.add("q", linear.clone(), &[y, b]).unwrap();
     let r = g.add("r", linear, &[y, c, bias]).unwrap();
     let s = g.add("s", Op::Binary(Binary::Mul), &[r, column]).unwrap();
-    let mean = Reduce { kind: ReduceKind::Mean, axes: vec![1], keep_dims: false };
-    let mean = g.add("mean", Op::Reduce(mean), &[s]).unwrap();
+    let mean = Fold { kind: FoldKind::Mean, axes: vec![1], keep_dims: false };
+    let mean = g.add("mean", Op::Reduce(Reduce::Fold(mean)), &[s]).unwrap();
     for (name, v) in [("p", p), ("q", q), ("mean", mean)] {
         g.add_output(name, v).unwrap();
     }
@@ -379,7 +383,7 @@ fn embeddings_and_what_is_repeated_are_read_by_blocks_of_rows() {
 /// Products of the same rows are one step unless there is another product between them, and memory is not kept for them.
 #[test]
 fn products_of_the_same_rows_are_one_step() {
-    let linear = Op::Linear { trans_w: false, precision: Precision::Exact };
+    let linear = Op::Product(Product::Linear { trans_w: false, precision: Precision::Exact });
     let mut g = Graph::new("same_rows");
     let x = g.add_input("x", Type::new(DType::F32, [3usize, 4])).unwrap();
     let row = g.add_input("row", Type::new(DType::F32, [4usize])).unwrap();
@@ -390,7 +394,7 @@ fn products_of_the_same_rows_are_one_step() {
     let [a, b, c, d] = [("a", 4), ("b", 40), ("c", 1), ("d", 33)].map(|(name, width)| w(&mut g, name, width));
     let gate = g.add("gate", linear.clone(), &[x, a]).unwrap();
     let tanh = g.add("tanh", Op::Unary(bgz_fusion::ir::Unary::Tanh), &[gate]).unwrap();
-    let up = g.add("up", Op::MatMul, &[x, b]).unwrap();
+    let up = g.add("up", Op::Product(Product::MatMul), &[x, b]).unwrap();
     let next = g.add("next", linear.clone(), &[tanh, c]).unwrap();
     let late = g.add("late", linear.clone(), &[x, d]).unwrap();
     // Its bias is made behind the product that it could be one with.
@@ -502,7 +506,7 @@ struct Convolution {
 
 impl Convolution {
     fn graph(&self) -> Graph {
-        use bgz_fusion::ir::{Attr, Dim, Opaque, Unary};
+        use bgz_fusion::ir::{Attr, Dim, Unary, Window};
         let values = |n: usize| (0..n).map(|i| ((i * 37 % 101) as f32 - 50.0) * 0.01).collect::<Vec<_>>();
         let mut g = Graph::new("convolution");
         let x = g.add_input("x", Type::new(DType::F32, self.image.to_vec())).unwrap();
@@ -520,10 +524,10 @@ impl Convolution {
         let attrs = given.map(|(name, v)| (name.to_string(), dims(v))).collect();
         let name = if self.transposed { "conv_transpose" } else { "conv" };
         let inputs = if self.bias { vec![x, w, b] } else { vec![x, w] };
-        let y = g.add("y", Op::Opaque(Opaque { name: name.into(), attrs }), &inputs).unwrap();
+        let y = g.add("y", Op::from_parts(name, attrs, &[], inputs.len()).unwrap(), &inputs).unwrap();
         let a = g.add("a", Op::Unary(Unary::Tanh), &[y]).unwrap();
-        let attrs = [("kernel".to_string(), dims(&vec![1; spatial]))].into();
-        let z = g.add("z", Op::Opaque(Opaque { name: "conv".into(), attrs }), &[a, then]).unwrap();
+        let pointwise = Conv::Plain { window: Window::new(vec![1; spatial]), groups: 1 };
+        let z = g.add("z", Op::Conv(pointwise), &[a, then]).unwrap();
         g.add_output("y", y).unwrap();
         g.add_output("z", z).unwrap();
         g

@@ -2,7 +2,7 @@
 //! numbers are those of ONNX Runtime. Fetched models are skipped, in words,
 //! where they are absent; under `CI` that is a failure.
 
-use bgz_fusion::ir::{Attention, Op, Unary};
+use bgz_fusion::ir::{Attention, Generate, Index, Norm, Op, Unary};
 use bgz_fusion::{DType, Graph, OnnxModel, Pipeline, Type, snapshot};
 use bgz_models::{default_model, fetched, fixture, fixture_shapes};
 use std::path::Path;
@@ -46,8 +46,8 @@ fn count(graph: &Graph) -> Counts {
                 c.attention += 1;
                 c.d_head.push(*d_head);
             }
-            Op::LayerNorm { .. } => c.layer_norm += 1,
-            Op::Softmax { .. } => c.softmax += 1,
+            Op::Norm(Norm::LayerNorm { .. }) => c.layer_norm += 1,
+            Op::Norm(Norm::Softmax { .. }) => c.softmax += 1,
             Op::Unary(Unary::GeluErf | Unary::GeluTanh) => c.gelu += 1,
             Op::Fused(e) => c.gelu += e.to_string().matches("gelu_").count(),
             _ => {}
@@ -80,7 +80,10 @@ fn minilm_is_recognised() {
     let ids = Type::new(DType::I64, [3usize, 24]);
     let plan = model.plan(&[ids.clone(), ids]).unwrap();
     for (_, node) in plan.graph().nodes() {
-        let shape_op = matches!(node.op, Op::Shape { .. } | Op::Dims { .. } | Op::Range | Op::NonZero);
+        let shape_op = matches!(
+            node.op,
+            Op::Generate(Generate::Shape { .. } | Generate::Dims { .. } | Generate::Range) | Op::Index(Index::NonZero)
+        );
         let ints =
             node.outputs.iter().any(|&v| plan.graph().ty(v).rank() <= 1 && plan.graph().ty(v).dtype == DType::I64);
         assert!(!shape_op && !ints, "{:?} of %{}", node.op, plan.graph().name(node.outputs[0]));

@@ -2,7 +2,10 @@
 //! leaves the graph: the square of a few hundred is beyond f16, what becomes of it mostly is not. ONNX Runtime on a CPU
 //! does the same, and so kernels are needed for f32 only.
 
-use crate::ir::{Constant, DType, Expr, Graph, GraphError, Op, Origin, Scalar, Type, Unavailable, ValueId};
+use crate::ir::{
+    Cast, Constant, DType, Expr, Generate, Graph, GraphError, Index, Movement, Op, Origin, Scalar, Type, Unavailable,
+    ValueId,
+};
 use crate::memory::room;
 use bytes::Bytes;
 use half::{bf16, f16};
@@ -45,16 +48,16 @@ fn is_half(dtype: DType) -> bool {
 fn only_moves(op: &Op) -> bool {
     matches!(
         op,
-        Op::Shape { .. }
-            | Op::Reshape { .. }
-            | Op::Transpose { .. }
-            | Op::Expand { .. }
-            | Op::Slice(_)
-            | Op::Concat { .. }
-            | Op::Tile { .. }
-            | Op::Gather { .. }
-            | Op::GatherElements { .. }
-            | Op::GatherNd { .. }
+        Op::Generate(Generate::Shape { .. })
+            | Op::Movement(
+                Movement::Reshape { .. }
+                    | Movement::Transpose { .. }
+                    | Movement::Expand { .. }
+                    | Movement::Slice(_)
+                    | Movement::Concat { .. }
+                    | Movement::Tile { .. }
+            )
+            | Op::Index(Index::Gather { .. } | Index::GatherElements { .. } | Index::GatherNd { .. })
     )
 }
 
@@ -80,7 +83,7 @@ pub fn widened(graph: &Graph) -> Result<Option<Graph>, WidenError> {
         let moves = only_moves(&node.op)
             && node.inputs.iter().any(varies)
             && node.inputs.iter().filter(|v| half(v)).all(|&v| out.has_halves(v));
-        if let (Op::Cast(DType::F32), &[v]) = (&node.op, &node.inputs[..])
+        if let (Op::Cast(Cast(DType::F32)), &[v]) = (&node.op, &node.inputs[..])
             && half(&v)
         {
             let wide = out.wide(graph, v)?;
@@ -95,7 +98,7 @@ pub fn widened(graph: &Graph) -> Result<Option<Graph>, WidenError> {
         let ty = |&v: &ValueId| Type { dtype: held(graph.ty(v).dtype), shape: graph.ty(v).shape.clone() };
         let types: Vec<Type> = node.outputs.iter().map(ty).collect();
         let made = match &node.op {
-            Op::Cast(to) if is_half(*to) => {
+            Op::Cast(Cast(to)) if is_half(*to) => {
                 let made = out.graph.add(names[0], node.op.clone(), &inputs)?;
                 out.values.insert(node.outputs[0], Held::as_it_is(made));
                 continue;
@@ -111,7 +114,7 @@ pub fn widened(graph: &Graph) -> Result<Option<Graph>, WidenError> {
     for o in graph.outputs() {
         let value = if half(&o.value) && !out.has_halves(o.value) {
             let wide = out.wide(graph, o.value)?;
-            out.graph.add(&o.name, Op::Cast(graph.ty(o.value).dtype), &[wide])?
+            out.graph.add(&o.name, Op::Cast(Cast(graph.ty(o.value).dtype)), &[wide])?
         } else {
             out.kept(graph, o.value)?
         };
@@ -169,7 +172,7 @@ impl Widening {
         let name = old.name(v);
         let made = match (old.constant(v), held.kept) {
             (Some(c), _) => self.graph.add_const(name, constant(name, c)?),
-            (None, Some(kept)) => self.graph.add(&format!("{name}.f32"), Op::Cast(DType::F32), &[kept])?,
+            (None, Some(kept)) => self.graph.add(&format!("{name}.f32"), Op::Cast(Cast(DType::F32)), &[kept])?,
             (None, None) => return Err(lost(old, v)),
         };
         held.wide = Some(made);
@@ -242,7 +245,7 @@ fn expression(e: &Expr) -> Expr {
 mod tests {
     use super::*;
     use crate::eval::{Tensor, run};
-    use crate::ir::{Binary, Dim, Unary};
+    use crate::ir::{Binary, Dim, Product, Unary};
 
     const HALF: DType = DType::F16;
 
@@ -265,9 +268,9 @@ mod tests {
         let root = g.add("root", Op::Unary(Unary::Sqrt), &[square]).unwrap();
         let quotient = g.add("quotient", Op::Fused("a / b * 1.0f16".parse().unwrap()), &[root, x]).unwrap();
         let third = g.add("third", Op::Binary(Binary::Div), &[quotient, three]).unwrap();
-        let wide = g.add("wide", Op::Cast(DType::F32), &[square]).unwrap();
-        let rounded = g.add("rounded", Op::Cast(HALF), &[wide]).unwrap();
-        let seen = g.add("seen", Op::Cast(DType::F32), &[rounded]).unwrap();
+        let wide = g.add("wide", Op::Cast(Cast(DType::F32)), &[square]).unwrap();
+        let rounded = g.add("rounded", Op::Cast(Cast(HALF)), &[wide]).unwrap();
+        let seen = g.add("seen", Op::Cast(Cast(DType::F32)), &[rounded]).unwrap();
         let again = g.add("again", Op::Fused("cast_f32(cast_f16(a))".parse().unwrap()), &[wide]).unwrap();
         // Of what was computed, what is moved is f32 too.
         let turned = g.add("turned", Op::reshape([Dim::from(1), Dim::sym("n")]), &[square]).unwrap();
@@ -291,7 +294,7 @@ mod tests {
         let ids = g.add_input("ids", Type::new(DType::I64, ["n"])).unwrap();
         let table = Constant::from_scalars(HALF, vec![3, 1], [1.0, 800.0, 3.0].map(|v| Scalar::from_f64(HALF, v)));
         let table = g.add_const("table", table.unwrap());
-        let rows = g.add("rows", Op::Gather { axis: 0 }, &[table, ids]).unwrap();
+        let rows = g.add("rows", Op::Index(Index::Gather { axis: 0 }), &[table, ids]).unwrap();
         let square = g.add("square", Op::Binary(Binary::Mul), &[rows, rows]).unwrap();
         let root = g.add("root", Op::Unary(Unary::Sqrt), &[square]).unwrap();
         g.add_output("root", root).unwrap();
@@ -304,8 +307,8 @@ mod tests {
         let mut g = Graph::new("weights");
         let x = g.add_input("x", Type::new(HALF, ["n", "k"])).unwrap();
         let w = g.add_const("w", Constant::from_scalars(HALF, vec![1, 2], [Scalar::from_f64(HALF, 2.0); 2]).unwrap());
-        let turned = g.add("turned", Op::Transpose { perm: vec![1, 0] }, &[w]).unwrap();
-        let y = g.add("y", Op::MatMul, &[x, turned]).unwrap();
+        let turned = g.add("turned", Op::Movement(Movement::Transpose { perm: vec![1, 0] }), &[w]).unwrap();
+        let y = g.add("y", Op::Product(Product::MatMul), &[x, turned]).unwrap();
         g.add_output("y", y).unwrap();
         let wide = widened(&g).unwrap().unwrap();
         assert!(wide.constants().all(|(_, c)| c.dtype() == DType::F32), "{wide}");
@@ -329,7 +332,7 @@ mod tests {
         let c = g.add_const("c", Constant::absent(HALF, vec![2], 7));
         g.add_output("x", x).unwrap();
         assert!(widened(&g).unwrap().is_none());
-        let y = g.add("y", Op::Cast(DType::F64), &[c]).unwrap();
+        let y = g.add("y", Op::Cast(Cast(DType::F64)), &[c]).unwrap();
         g.add_output("y", y).unwrap();
         assert_eq!(widened(&g).unwrap_err().to_string(), "constant @c: graph text has their hash only");
     }

@@ -92,7 +92,7 @@ fn opaque_ops_stay() {
 /// Large weights are told apart by samples, or read through where those agree.
 #[test]
 fn large_constants() {
-    use bgz_passes::ir::{Constant, DType, Graph, Op, Type};
+    use bgz_passes::ir::{Constant, DType, Graph, Movement, Op, Type};
     let mut values = vec![0.25f32; 3000];
     let weights = |values: &[f32]| Constant::f32s([3000], values).expect("3000 values");
     let (first, twin) = (weights(&values), weights(&values));
@@ -101,7 +101,7 @@ fn large_constants() {
     let mut g = Graph::new("weights");
     let x = g.add_input("x", Type::new(DType::F32, [3000])).expect("input");
     let all: Vec<_> = [first, twin, other].into_iter().map(|c| g.add_const("w", c)).collect();
-    let joined = g.add("y", Op::Concat { axis: 0 }, &[x, all[0], all[1], all[2]]).expect("concat");
+    let joined = g.add("y", Op::Movement(Movement::Concat { axis: 0 }), &[x, all[0], all[1], all[2]]).expect("concat");
     g.add_output("y", joined).expect("output");
     let merged = pass().run(&mut g, &mut bgz_passes::rewrite::Cx::new(None)).expect("runs");
     g.verify().expect("verifies");

@@ -155,11 +155,11 @@ fn shapes_as_results() {
 /// Fifteen hundred nodes of shape arithmetic take milliseconds, not seconds.
 #[test]
 fn long_chains_are_quick() {
-    use bgz_passes::ir::{Binary, Constant, DType, Graph, Op, Scalar, Type};
+    use bgz_passes::ir::{Binary, Constant, DType, Generate, Graph, Op, Scalar, Type};
     let mut g = Graph::new("long");
     let x = g.add_input("x", Type::new(DType::F32, ["batch", "seq"])).expect("input");
     let one = g.add_const("one", Constant::scalar(Scalar::i64(1)));
-    let mut v = g.add("shape", Op::Shape { start: 0, end: 1 }, &[x]).expect("shape");
+    let mut v = g.add("shape", Op::Generate(Generate::Shape { start: 0, end: 1 }), &[x]).expect("shape");
     for i in 0..1500 {
         v = g.add(&format!("v{i}"), Op::Binary(Binary::Add), &[v, one]).expect("add");
     }

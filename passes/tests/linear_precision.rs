@@ -2,7 +2,7 @@
 
 mod common;
 
-use bgz_passes::ir::{Op, Precision};
+use bgz_passes::ir::{Op, Precision, Product};
 use bgz_passes::passes::linear_precision::pass;
 use bgz_passes::pipeline::Pipeline;
 use common::{Case, fires, graph, leaves};
@@ -27,7 +27,7 @@ const MODEL: &str = "in %x : f32[batch, 4]
 
 fn precisions(case: &Case) -> Vec<Precision> {
     let op = |op: &Op| match op {
-        Op::Linear { precision, .. } => Some(*precision),
+        Op::Product(Product::Linear { precision, .. }) => Some(*precision),
         _ => None,
     };
     case.after.nodes().filter_map(|(_, node)| op(&node.op)).collect()

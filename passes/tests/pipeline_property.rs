@@ -7,8 +7,8 @@ mod common;
 
 use bgz_passes::eval::testing::Check;
 use bgz_passes::ir::{
-    Binary, Bindings, Constant, DType, Dim, Graph, IntArg, Op, Reduce, ReduceKind, Scalar, Slice, Type, Unary, ValueId,
-    parse,
+    Binary, Bindings, Cast, Constant, DType, Dim, Fold, FoldKind, Generate, Graph, Index, IntArg, Movement, Norm, Op,
+    Product, Reduce, Scalar, Slice, Type, Unary, ValueId, Where, parse,
 };
 use bgz_passes::pipeline::Pipeline;
 use proptest::prelude::*;
@@ -96,9 +96,9 @@ impl Builder {
         self.add(Op::Binary(f), &[a, b])
     }
 
-    fn reduce(&mut self, kind: ReduceKind, x: ValueId) -> Option<ValueId> {
+    fn reduce(&mut self, kind: FoldKind, x: ValueId) -> Option<ValueId> {
         let last = self.g.ty(x).rank().checked_sub(1)?;
-        self.add(Op::Reduce(Reduce { kind, axes: vec![last], keep_dims: true }), &[x])
+        self.add(Op::Reduce(Reduce::Fold(Fold { kind, axes: vec![last], keep_dims: true })), &[x])
     }
 
     /// A float operand, damped to a magnitude of at most `most`.
@@ -170,7 +170,7 @@ impl Builder {
                 if c & 1 == 0 && perm.len() > 1 {
                     perm.swap(0, 1);
                 }
-                (self.add(Op::Transpose { perm }, &[x])?, size)
+                (self.add(Op::Movement(Movement::Transpose { perm }), &[x])?, size)
             }
             12 => self.reshape_by_shape(a, b)?,
             13 => {
@@ -188,7 +188,7 @@ impl Builder {
                 if self.g.ty(x).shape.get(axis)?.as_int().is_none() && start == 1 {
                     return None;
                 }
-                (self.add(Op::Slice(slice), &[x])?, size)
+                (self.add(Op::Movement(Movement::Slice(slice)), &[x])?, size)
             }
             15 => {
                 let ((x, m), (y, n)) = (self.float(a, 64.0)?, self.float(b, 64.0)?);
@@ -196,7 +196,7 @@ impl Builder {
                 if self.g.ty(x) != self.g.ty(y) {
                     return None;
                 }
-                (self.add(Op::Concat { axis }, &[x, y])?, m.max(n))
+                (self.add(Op::Movement(Movement::Concat { axis }), &[x, y])?, m.max(n))
             }
             16 => {
                 let (x, size) = self.float(a, 64.0)?;
@@ -207,40 +207,40 @@ impl Builder {
                 } else {
                     self.constant("i", Constant::i64s(&[0, 1]))
                 };
-                (self.add(Op::Gather { axis }, &[x, index])?, size)
+                (self.add(Op::Index(Index::Gather { axis }), &[x, index])?, size)
             }
             17 => {
                 let ((x, m), (y, n)) = (self.float(a, 64.0)?, self.float(b, 64.0)?);
                 let cond = self.bools[usize::from(c) % self.bools.len()];
-                (self.add(Op::Where, &[cond, x, y])?, m.max(n))
+                (self.add(Op::Where(Where), &[cond, x, y])?, m.max(n))
             }
             18 => return self.logic(a, b, c),
             19 => {
                 let (x, size) = self.float(a, 64.0)?;
-                let kinds = [ReduceKind::Sum, ReduceKind::Mean, ReduceKind::Max];
+                let kinds = [FoldKind::Sum, FoldKind::Mean, FoldKind::Max];
                 (self.reduce(kinds[usize::from(b) % 3], x)?, size * 8.0)
             }
             20 => {
                 let (ids, k) = (self.ints[usize::from(a) % self.ints.len()], self.scalar(0.25));
-                let x = self.add(Op::Cast(DType::F32), &[ids])?;
+                let x = self.add(Op::Cast(Cast(DType::F32)), &[ids])?;
                 (self.binary(Binary::Mul, x, k)?, 8.0)
             }
             21 => {
                 let table = self.weights(&[4, WIDTH], a);
                 let ids = self.g.inputs()[4];
-                (self.add(Op::Gather { axis: 0 }, &[table, ids])?, 1.0)
+                (self.add(Op::Index(Index::Gather { axis: 0 }), &[table, ids])?, 1.0)
             }
             22 => {
                 let (x, size) = self.float(a, 64.0)?;
                 let like = self.floats[usize::from(b) % self.floats.len()].0;
                 let end = self.g.ty(like).rank();
-                let shape = self.add(Op::Shape { start: 0, end }, &[like])?;
-                (self.add(Op::Expand { shape: IntArg::Operand }, &[x, shape])?, size)
+                let shape = self.add(Op::Generate(Generate::Shape { start: 0, end }), &[like])?;
+                (self.add(Op::Movement(Movement::Expand { shape: IntArg::Operand }), &[x, shape])?, size)
             }
             _ => {
                 let (x, size) = self.float(a, 64.0)?;
-                let wide = self.add(Op::Cast(DType::F64), &[x])?;
-                (self.add(Op::Cast(DType::F32), &[wide])?, size)
+                let wide = self.add(Op::Cast(Cast(DType::F64)), &[x])?;
+                (self.add(Op::Cast(Cast(DType::F32)), &[wide])?, size)
             }
         };
         self.floats.push(made);
@@ -251,11 +251,11 @@ impl Builder {
         let (x, _) = self.float(a, 8.0)?;
         let mut x = x;
         if stable {
-            let most = self.reduce(ReduceKind::Max, x)?;
+            let most = self.reduce(FoldKind::Max, x)?;
             x = self.binary(Binary::Sub, x, most)?;
         }
         let e = self.unary(Unary::Exp, x)?;
-        let sum = self.reduce(ReduceKind::Sum, e)?;
+        let sum = self.reduce(FoldKind::Sum, e)?;
         Some((self.binary(Binary::Div, e, sum)?, 1.0))
     }
 
@@ -264,10 +264,10 @@ impl Builder {
         // A row of equal numbers would be divided by almost nothing.
         let (ramp, eps, two) = (self.weights(&[WIDTH], a), self.scalar(0.1), self.scalar(2.0));
         let x = self.binary(Binary::Add, x, ramp)?;
-        let mean = self.reduce(ReduceKind::Mean, x)?;
+        let mean = self.reduce(FoldKind::Mean, x)?;
         let d = if form & 8 == 0 { self.binary(Binary::Sub, x, mean)? } else { x };
         let square = if form & 1 == 0 { self.binary(Binary::Pow, d, two)? } else { self.binary(Binary::Mul, d, d)? };
-        let variance = self.reduce(ReduceKind::Mean, square)?;
+        let variance = self.reduce(FoldKind::Mean, square)?;
         let sum = self.binary(Binary::Add, variance, eps)?;
         let mut y = if form & 2 == 0 {
             let root = self.unary(Unary::Sqrt, sum)?;
@@ -322,9 +322,9 @@ impl Builder {
         let x = self.hidden(a)?;
         let mut w = self.weights(&[WIDTH, WIDTH], b);
         if form & 1 == 0 {
-            w = self.add(Op::Transpose { perm: vec![1, 0] }, &[w])?;
+            w = self.add(Op::Movement(Movement::Transpose { perm: vec![1, 0] }), &[w])?;
         }
-        let y = self.add(Op::MatMul, &[x, w])?;
+        let y = self.add(Op::Product(Product::MatMul), &[x, w])?;
         if form & 2 == 0 {
             return Some((y, 16.0));
         }
@@ -347,13 +347,13 @@ impl Builder {
         let split = Op::reshape([shape[0].clone(), shape[1].clone(), 2.into(), (WIDTH / 2).into()]);
         let split = self.add(split, &[x])?;
         let perm = if swapped { vec![0, 2, 3, 1] } else { vec![0, 2, 1, 3] };
-        self.add(Op::Transpose { perm }, &[split])
+        self.add(Op::Movement(Movement::Transpose { perm }), &[split])
     }
 
     fn attention_pieces(&mut self, a: u16, b: u16, form: u16) -> Option<(ValueId, f64)> {
         let (x, y) = (self.hidden(a)?, self.hidden(b)?);
         let (q, k, v) = (self.heads(x, false)?, self.heads(y, true)?, self.heads(y, false)?);
-        let mut scores = self.add(Op::MatMul, &[q, k])?;
+        let mut scores = self.add(Op::Product(Product::MatMul), &[q, k])?;
         let (scale, low, zero) = (self.scalar(0.5), self.scalar(-100.0), self.scalar(0.0));
         scores = match form & 3 {
             0 => scores,
@@ -370,15 +370,15 @@ impl Builder {
         let mask = self.add(Op::reshape([shape[0].clone(), 1.into(), 1.into(), shape[2].clone()]), &[mask])?;
         scores = match form >> 3 & 3 {
             0 => scores,
-            1 => self.add(Op::Where, &[mask, scores, low])?,
-            2 => self.add(Op::Where, &[mask, low, scores])?,
+            1 => self.add(Op::Where(Where), &[mask, scores, low])?,
+            2 => self.add(Op::Where(Where), &[mask, low, scores])?,
             _ => {
-                let added = self.add(Op::Where, &[mask, zero, low])?;
+                let added = self.add(Op::Where(Where), &[mask, zero, low])?;
                 self.binary(Binary::Add, scores, added)?
             }
         };
         let weights = if form & 32 == 0 {
-            self.add(Op::Softmax { axis: 3 }, &[scores])?
+            self.add(Op::Norm(Norm::Softmax { axis: 3 }), &[scores])?
         } else {
             self.floats.push((scores, 200.0));
             self.softmax_pieces((self.floats.len() - 1) as u16, true)?.0
@@ -386,8 +386,8 @@ impl Builder {
         if form & 64 != 0 {
             self.floats.push((weights, 1.0));
         }
-        let context = self.add(Op::MatMul, &[weights, v])?;
-        let context = self.add(Op::Transpose { perm: vec![0, 2, 1, 3] }, &[context])?;
+        let context = self.add(Op::Product(Product::MatMul), &[weights, v])?;
+        let context = self.add(Op::Movement(Movement::Transpose { perm: vec![0, 2, 1, 3] }), &[context])?;
         let shape = self.g.ty(x).shape.clone();
         Some((self.add(Op::reshape(shape), &[context])?, 8.0))
     }
@@ -399,13 +399,16 @@ impl Builder {
         if rank == 0 {
             return None;
         }
-        let shape = self.add(Op::Shape { start: 0, end: rank }, &[x])?;
-        let first = self.add(Op::Gather { axis: 0 }, &[shape, at])?;
+        let shape = self.add(Op::Generate(Generate::Shape { start: 0, end: rank }), &[x])?;
+        let first = self.add(Op::Index(Index::Gather { axis: 0 }), &[shape, at])?;
         let first = self.add(Op::reshape([1]), &[first])?;
         let rest = self.constant("rest", Constant::i64s(&[-1]));
-        let target = self.add(Op::Concat { axis: 0 }, &[first, rest])?;
+        let target = self.add(Op::Movement(Movement::Concat { axis: 0 }), &[first, rest])?;
         self.shapes.push(if form & 1 == 0 { shape } else { target });
-        Some((self.add(Op::Reshape { shape: IntArg::Operand, zero_copies: true }, &[x, target])?, size))
+        Some((
+            self.add(Op::Movement(Movement::Reshape { shape: IntArg::Operand, zero_copies: true }), &[x, target])?,
+            size,
+        ))
     }
 
     fn logic(&mut self, a: u16, b: u16, c: u16) -> Option<()> {
@@ -429,7 +432,7 @@ impl Builder {
             }
             4 => {
                 let x = self.bools[usize::from(a) % self.bools.len()];
-                let i = self.add(Op::Cast(DType::I64), &[x])?;
+                let i = self.add(Op::Cast(Cast(DType::I64)), &[x])?;
                 self.ints.push(i);
                 return Some(());
             }
@@ -548,7 +551,7 @@ proptest! {
         same(&before, &late, 0)?;
         same(&before, &early, 0)?;
         for (_, node) in late.nodes() {
-            prop_assert!(!matches!(node.op, Op::Shape { .. } | Op::Dims { .. }), "{}", late);
+            prop_assert!(!matches!(node.op, Op::Generate(Generate::Shape { .. } | Generate::Dims { .. })), "{}", late);
         }
     }
 }

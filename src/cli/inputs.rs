@@ -3,7 +3,7 @@
 use super::failure::{Failure, because};
 use super::npz;
 use super::shape::Extent;
-use bgz_fusion::ir::{Bindings, DType, Graph, Op, Scalar, Type, ValueId};
+use bgz_fusion::ir::{Bindings, DType, Graph, Index, Movement, Op, Scalar, Type, ValueId};
 use bgz_fusion::{Error, Tensor};
 use std::path::Path;
 
@@ -139,12 +139,15 @@ fn index_bound(graph: &Graph, value: ValueId, bindings: &Bindings, depth: usize)
     for &user in graph.users(value) {
         let node = graph.node(user);
         let here = match &node.op {
-            Op::Gather { axis } | Op::GatherElements { axis } if node.inputs.get(1) == Some(&value) => {
+            Op::Index(Index::Gather { axis } | Index::GatherElements { axis })
+                if node.inputs.get(1) == Some(&value) =>
+            {
                 node.inputs.first().and_then(|&x| graph.ty(x).shape.get(*axis)?.bind(bindings).as_int())
             }
-            Op::Cast(_) | Op::Reshape { .. } | Op::Expand { .. } | Op::Slice(_) | Op::Transpose { .. }
-                if depth > 0 && node.inputs.first() == Some(&value) =>
-            {
+            Op::Cast(_)
+            | Op::Movement(
+                Movement::Reshape { .. } | Movement::Expand { .. } | Movement::Slice(_) | Movement::Transpose { .. },
+            ) if depth > 0 && node.inputs.first() == Some(&value) => {
                 node.outputs.first().and_then(|&y| index_bound(graph, y, bindings, depth - 1))
             }
             _ => None,
@@ -196,7 +199,7 @@ mod tests {
         let ids = g.add_input("ids", Type::new(DType::I64, ["batch", "seq"])).expect("ids");
         g.add_input("mask", Type::new(DType::I64, ["batch", "seq"])).expect("mask");
         let table = g.add_const("table", Constant::f32s([4, 2], &[0.0; 8]).expect("a table"));
-        let x = g.add("x", Op::Gather { axis: 0 }, &[table, ids]).expect("x");
+        let x = g.add("x", Op::Index(Index::Gather { axis: 0 }), &[table, ids]).expect("x");
         g.add_output("x", x).expect("an output");
         g
     }

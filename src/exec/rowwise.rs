@@ -13,7 +13,9 @@ use super::arena::{Reads, Writes};
 use super::plan::{Kernel, Plan};
 use super::ports::Ports;
 use bgz_kernels::alone;
-use bgz_passes::ir::{Constant, DType, Def, Graph, Node, NodeId, Op, Type, ValueId};
+use bgz_passes::ir::{
+    Constant, DType, Def, Graph, Index, Movement, Node, NodeId, Op, RowOperand, RowPart as Part, Type, ValueId,
+};
 use bgz_passes::memory::obtainable;
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -43,46 +45,11 @@ pub(super) struct Region {
     rows: usize,
 }
 
-/// How an operand takes part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Part {
-    /// A row for each.
-    Rows,
-    /// Of fewer rows, each of which serves several.
-    Repeated,
-    /// A number for each row, of a row of a table.
-    Indices,
-    /// A constant, all of which each row meets.
-    Whole,
-}
-
 /// The leading extents, and the last one.
 fn rows_and_width(graph: &Graph, v: ValueId) -> Option<(Vec<usize>, usize)> {
     let mut shape = graph.ty(v).known_shape()?;
     let width = shape.pop()?;
     (!shape.is_empty()).then_some((shape, width))
-}
-
-/// How an operand takes part in what is computed element by element.
-fn part_of_elements(graph: &Graph, v: ValueId, (leading, width): (&[usize], usize)) -> Option<Part> {
-    let shape = graph.ty(v).known_shape()?;
-    let (&last, before) = shape.split_last().unwrap_or((&1, &[]));
-    if ![1, width].contains(&last) {
-        return None;
-    }
-    if is_const(graph, v) && before.iter().all(|&n| n == 1) {
-        return Some(Part::Whole);
-    }
-    if before == leading {
-        return Some(Part::Rows);
-    }
-    repeats(before, leading).then_some(Part::Repeated)
-}
-
-/// Whether rows of these extents are broadcast to rows of those.
-fn repeats(extents: &[usize], leading: &[usize]) -> bool {
-    let fits = |(own, n): (&usize, &usize)| own == n || *own == 1;
-    extents.len() <= leading.len() && extents.iter().rev().zip(leading.iter().rev()).all(fits)
 }
 
 /// The row of those extents that each row meets, if there are so few that they have an index.
@@ -104,44 +71,27 @@ fn is_const(graph: &Graph, v: ValueId) -> bool {
     matches!(graph.value(v).def, Def::Const(_))
 }
 
-/// How the operands of a node take part, if it treats every row of its one result alike.
+/// How the operands of a node take part, if it treats every row of its one result alike; floats are f32.
 fn parts(graph: &Graph, node: &Node) -> Option<Vec<Part>> {
     let [out] = node.outputs[..] else { return None };
-    let (leading, width) = rows_and_width(graph, out)?;
-    let shape = |v: ValueId| graph.ty(v).known_shape();
-    let indices = |i: usize| matches!(node.op, Op::Gather { .. }) && i == 1;
-    let f32s = node.inputs.iter().enumerate().all(|(i, &v)| indices(i) || graph.ty(v).dtype == DType::F32);
-    if !f32s || graph.ty(out).dtype != DType::F32 {
-        return None;
-    }
-    let (&x, rest) = node.inputs.split_first()?;
-    let first_by_rows = || [Part::Rows].into_iter().chain(rest.iter().map(|_| Part::Whole)).collect();
-    match &node.op {
-        Op::MatMul | Op::Linear { .. } => {
-            let weights = rest.first().is_some_and(|&w| shape(w).is_some_and(|s| s.len() == 2));
-            let rows = rows_and_width(graph, x).is_some_and(|(l, _)| l == leading);
-            (weights && rows && rest.iter().all(|&v| is_const(graph, v))).then(first_by_rows)
-        }
-        Op::LayerNorm { .. } | Op::RmsNorm { .. } => {
-            (shape(x) == shape(out) && rest.iter().all(|&v| is_const(graph, v))).then(first_by_rows)
-        }
-        Op::Gather { axis: 0 } => {
-            let [indices] = rest else { return None };
-            let fits = is_const(graph, x) && shape(x)?.len() == 2 && shape(*indices)? == leading;
-            fits.then(|| vec![Part::Whole, Part::Indices])
-        }
-        Op::Unary(_) | Op::Binary(_) | Op::Fused(_) => {
-            node.inputs.iter().map(|&v| part_of_elements(graph, v, (&leading, width))).collect()
-        }
-        _ => None,
-    }
+    let operand = |&v: &ValueId| Some(RowOperand { shape: graph.ty(v).known_shape()?, constant: is_const(graph, v) });
+    let operands: Vec<_> = node.inputs.iter().map(operand).collect::<Option<_>>()?;
+    rows_and_width(graph, out)?;
+    let parts = node.op.rows(&operands, &graph.ty(out).known_shape()?)?;
+    let is_f32 = |v: ValueId| graph.ty(v).dtype == DType::F32;
+    let f32s = node.inputs.iter().zip(&parts).all(|(&v, &part)| part == Part::Indices || is_f32(v));
+    (f32s && is_f32(out)).then_some(parts)
 }
 
 /// Whether a node may be done earlier than where it is without much being kept for long.
 fn is_light(op: &Op) -> bool {
-    let elements = matches!(op, Op::Unary(_) | Op::Binary(_) | Op::Fused(_) | Op::Where | Op::Cast(_));
-    let views = matches!(op, Op::Reshape { .. } | Op::Transpose { .. } | Op::Expand { .. } | Op::Slice(_));
-    elements || views || matches!(op, Op::Gather { .. })
+    let views = matches!(
+        op,
+        Op::Movement(
+            Movement::Reshape { .. } | Movement::Transpose { .. } | Movement::Expand { .. } | Movement::Slice(_)
+        )
+    );
+    op.is_elementwise() || views || matches!(op, Op::Index(Index::Gather { .. }))
 }
 
 /// A region as it is found.
@@ -195,7 +145,7 @@ pub(super) fn regions(graph: &Graph) -> Vec<Region> {
 
 fn region(graph: &Graph, run: Run) -> Option<Region> {
     let Run { nodes, before, leading, .. } = run;
-    let products = nodes.iter().filter(|&&n| matches!(graph.node(n).op, Op::MatMul | Op::Linear { .. })).count();
+    let products = nodes.iter().filter(|&&n| matches!(graph.node(n).op, Op::Product(_))).count();
     if products == 0 || nodes.len() < 2 {
         return None;
     }
@@ -237,7 +187,7 @@ impl Region {
                 Part::Repeated => {
                     let all = block.add_input(name, Type::new(dtype, [before.iter().product(), *width]))?;
                     let index = block.add_input(&format!("{name}.index"), Type::new(DType::I32, [rows]))?;
-                    block.add(&format!("{name}.rows"), Op::Gather { axis: 0 }, &[all, index])?
+                    block.add(&format!("{name}.rows"), Op::Index(Index::Gather { axis: 0 }), &[all, index])?
                 }
                 Part::Whole => return Err(lost()),
             };

@@ -1,36 +1,11 @@
 //! What a node has to do at the least: what the time of a step is measured against.
 
-use bgz_passes::ir::{Graph, Node, Op, Type, ValueId};
+use bgz_passes::ir::{Graph, Node, Type, ValueId};
 
-/// Operations on floats, a multiply-add counting twice: those of products, convolutions and attention. What is done
-/// once an element is not counted, for it is the memory that it waits for.
+/// Operations on floats, a multiply-add counting twice: those of products, convolutions and attention.
 pub(super) fn flops(graph: &Graph, node: &Node) -> u64 {
-    let extent = |v: ValueId, from_end: usize| {
-        let shape = graph.ty(v).known_shape().unwrap_or_default();
-        shape.len().checked_sub(from_end).and_then(|i| shape.get(i)).map_or(1, |&n| n as u64)
-    };
-    let elements = |v: ValueId| elements(graph.ty(v));
-    let (Some(&out), inputs) = (node.outputs.first(), &node.inputs[..]) else { return 0 };
-    match (&node.op, inputs) {
-        (Op::MatMul | Op::Linear { .. }, [x, _, ..]) => product([2, elements(out), extent(*x, 1)]),
-        (Op::Attention(a), [q, k, v, ..]) => {
-            let queries = elements(*q) / a.d_head.max(1) as u64;
-            let keys = extent(*k, 2);
-            let d_v = elements(*v) / product([extent(*v, 2), batch(graph.ty(*v)), a.kv_heads as u64]).max(1);
-            product([2, queries, product([keys, a.d_head as u64 + d_v, 1])])
-        }
-        (Op::Opaque(o), [_, w, ..]) if o.name == "conv" => {
-            // Each output is a sum over a filter: the weights without the channels they make.
-            let shape = graph.ty(*w).known_shape().unwrap_or_default();
-            product([2, elements(out), shape.iter().skip(1).map(|&n| n as u64).product()])
-        }
-        (Op::Opaque(o), [x, w, ..]) if o.name == "conv_transpose" => {
-            // Each input is multiplied by a filter for each output channel.
-            let shape = graph.ty(*w).known_shape().unwrap_or_default();
-            product([2, elements(*x), shape.iter().skip(1).map(|&n| n as u64).product()])
-        }
-        _ => 0,
-    }
+    let types = |values: &[ValueId]| values.iter().map(|&v| graph.ty(v)).collect::<Vec<_>>();
+    node.op.flops(&types(&node.inputs), &types(&node.outputs))
 }
 
 /// Bytes of the operands and results, each read or written once.
@@ -39,16 +14,8 @@ pub(super) fn bytes(graph: &Graph, node: &Node) -> u64 {
     values.map(|&v| elements(graph.ty(v)).saturating_mul(graph.ty(v).dtype.size() as u64)).fold(0, u64::saturating_add)
 }
 
-fn batch(ty: &Type) -> u64 {
-    ty.known_shape().and_then(|s| s.first().copied()).unwrap_or(1) as u64
-}
-
 fn elements(ty: &Type) -> u64 {
     ty.known_shape().unwrap_or_default().iter().fold(1, |n, &d| n.saturating_mul(d as u64))
-}
-
-fn product(factors: [u64; 3]) -> u64 {
-    factors.into_iter().fold(1, u64::saturating_mul)
 }
 
 #[cfg(test)]

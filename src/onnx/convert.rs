@@ -5,7 +5,7 @@ use super::error::{ImportError, Res, fail};
 use super::normalise::{Body, Context, Model, Step};
 use super::{conv, einsum, elementwise, index, linear, movement, norm, reduce};
 use bgz_passes::eval::{self, Tensor};
-use bgz_passes::ir::{Constant, DType, Dim, Graph, IntArg, Op, Operand, Scalar, Type, ValueId, infer};
+use bgz_passes::ir::{Cast, Constant, DType, Dim, Graph, IntArg, Op, Operand, Scalar, Type, ValueId, infer};
 use std::collections::{HashMap, HashSet};
 
 /// Results of a node in order; `None` for one that nothing uses.
@@ -365,7 +365,7 @@ impl<'a> Node<'a> {
 
     /// `v` in another dtype.
     pub fn cast(&mut self, part: &str, v: ValueId, to: DType) -> Res<ValueId> {
-        if self.dtype(v) == to { Ok(v) } else { self.part(part, Op::Cast(to), &[v]) }
+        if self.dtype(v) == to { Ok(v) } else { self.part(part, Op::Cast(Cast(to)), &[v]) }
     }
 
     /// `v` with other extents, unless it has them already.

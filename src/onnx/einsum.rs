@@ -2,7 +2,7 @@
 
 use super::convert::{Convert, Node, Outs, alias, product};
 use super::error::{Res, fail};
-use bgz_passes::ir::{Op, Reduce, ReduceKind, ValueId};
+use bgz_passes::ir::{Fold, FoldKind, Movement, Op, Product, Reduce, ValueId};
 use std::collections::HashMap;
 
 pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
@@ -115,7 +115,7 @@ fn summed(n: &mut Node, part: &str, t: Term, keep: impl Fn(&Label) -> bool) -> R
     if axes.is_empty() {
         return Ok(t);
     }
-    let op = Op::Reduce(Reduce { kind: ReduceKind::Sum, axes, keep_dims: false });
+    let op = Op::Reduce(Reduce::Fold(Fold { kind: FoldKind::Sum, axes, keep_dims: false }));
     let value = n.part(part, op, &[t.value])?;
     Ok(Term { value, labels: t.labels.into_iter().filter(|l| keep(l)).collect() })
 }
@@ -130,7 +130,7 @@ fn ordered(n: &mut Node, part: &str, t: &Term, order: &[Label]) -> Res<ValueId> 
     if t.labels == order {
         return Ok(t.value);
     }
-    n.part(part, Op::Transpose { perm: permutation(&t.labels, order)? }, &[t.value])
+    n.part(part, Op::Movement(Movement::Transpose { perm: permutation(&t.labels, order)? }), &[t.value])
 }
 
 fn single(n: &mut Node, t: Term, out: &[Label]) -> Res<Outs> {
@@ -138,7 +138,7 @@ fn single(n: &mut Node, t: Term, out: &[Label]) -> Res<Outs> {
     if t.labels == out {
         return alias(t.value);
     }
-    n.emit(Op::Transpose { perm: permutation(&t.labels, out)? }, &[t.value])
+    n.emit(Op::Movement(Movement::Transpose { perm: permutation(&t.labels, out)? }), &[t.value])
 }
 
 /// The product of two terms, summed over what `keep` does not have. For the
@@ -169,9 +169,9 @@ fn pair(n: &mut Node, part: &str, a: Term, b: Term, keep: &[Label], out: Option<
     let transposes = out.is_some_and(|o| o != labels);
     let splits = rows.len() != 1 || columns.len() != 1;
     let value = if out.is_some() && !splits && !transposes {
-        n.result(0, Op::MatMul, &[x, y])?
+        n.result(0, Op::Product(Product::MatMul), &[x, y])?
     } else {
-        n.part(&format!("{part}.product"), Op::MatMul, &[x, y])?
+        n.part(&format!("{part}.product"), Op::Product(Product::MatMul), &[x, y])?
     };
     let mut t = Term { value, labels };
     if splits {
@@ -186,7 +186,7 @@ fn pair(n: &mut Node, part: &str, a: Term, b: Term, keep: &[Label], out: Option<
     }
     if let Some(out) = out.filter(|_| transposes) {
         let perm = permutation(&t.labels, out)?;
-        t = Term { value: n.result(0, Op::Transpose { perm }, &[t.value])?, labels: out.to_vec() };
+        t = Term { value: n.result(0, Op::Movement(Movement::Transpose { perm }), &[t.value])?, labels: out.to_vec() };
     }
     Ok(t)
 }

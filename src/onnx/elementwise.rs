@@ -3,7 +3,7 @@
 use super::convert::{Convert, Node, Outs, alias};
 use super::error::{Res, fail};
 use super::tensor;
-use bgz_passes::ir::{Binary, Constant, DType, IntArg, Op, Scalar, Unary, ValueId};
+use bgz_passes::ir::{Binary, Cast, Constant, DType, Generate, IntArg, Op, Scalar, Unary, ValueId, Where};
 
 pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
     let found: Convert = match (domain, op) {
@@ -138,7 +138,7 @@ fn pow(n: &mut Node) -> Res<Outs> {
     }
     let a = n.cast("base", a, common)?;
     let power = n.part("power", Op::Binary(Binary::Pow), &[a, exponent])?;
-    n.emit(Op::Cast(base), &[power])
+    n.emit(Op::Cast(Cast(base)), &[power])
 }
 
 /// Exponents that are looked at one by one.
@@ -201,13 +201,13 @@ fn pieces(n: &mut Node) -> Res<Outs> {
             };
             let scaled = n.part("scaled", Op::Binary(Binary::Mul), &[x, slope])?;
             let below = n.part("below", Op::Binary(Binary::Lt), &[x, zero])?;
-            n.emit(Op::Where, &[below, scaled, x])
+            n.emit(Op::Where(Where), &[below, scaled, x])
         }
         "ThresholdedRelu" => {
             let alpha = n.attrs().float_or("alpha", 1.0)?;
             let alpha = n.number("alpha", x, alpha.into());
             let above = n.part("above", Op::Binary(Binary::Gt), &[x, alpha])?;
-            n.emit(Op::Where, &[above, x, zero])
+            n.emit(Op::Where(Where), &[above, x, zero])
         }
         _ => {
             let (bias, lambd) = (n.attrs().float_or("bias", 0.0)?, n.attrs().float_or("lambd", 0.5)?);
@@ -217,8 +217,8 @@ fn pieces(n: &mut Node) -> Res<Outs> {
             let above = n.part("above", Op::Binary(Binary::Gt), &[x, high])?;
             let raised = n.part("raised", Op::Binary(Binary::Add), &[x, bias])?;
             let lowered = n.part("lowered", Op::Binary(Binary::Sub), &[x, bias])?;
-            let upper = n.part("upper", Op::Where, &[above, lowered, zero])?;
-            n.emit(Op::Where, &[below, raised, upper])
+            let upper = n.part("upper", Op::Where(Where), &[above, lowered, zero])?;
+            n.emit(Op::Where(Where), &[below, raised, upper])
         }
     }
 }
@@ -237,9 +237,9 @@ fn exponential(n: &mut Node) -> Res<Outs> {
     let low = n.part("low", Op::Binary(Binary::Mul), &[alpha, exp])?;
     let above = n.part("above", Op::Binary(Binary::Gt), &[x, zero])?;
     if n.op() != "Selu" {
-        return n.emit(Op::Where, &[above, x, low]);
+        return n.emit(Op::Where(Where), &[above, x, low]);
     }
-    let elu = n.part("elu", Op::Where, &[above, x, low])?;
+    let elu = n.part("elu", Op::Where(Where), &[above, x, low])?;
     let gamma = n.number("gamma", x, gamma.into());
     n.emit(Op::Binary(Binary::Mul), &[gamma, elu])
 }
@@ -347,12 +347,12 @@ fn cast(n: &mut Node) -> Res<Outs> {
             Err(name) => fail!("attribute to: the element type is not supported: {name}"),
         }
     };
-    if to == n.dtype(x) { alias(x) } else { n.emit(Op::Cast(to), &[x]) }
+    if to == n.dtype(x) { alias(x) } else { n.emit(Op::Cast(Cast(to)), &[x]) }
 }
 
 fn choose(n: &mut Node) -> Res<Outs> {
     let (c, a, b) = (n.input(0)?, n.input(1)?, n.input(2)?);
-    n.emit(Op::Where, &[c, a, b])
+    n.emit(Op::Where(Where), &[c, a, b])
 }
 
 fn identity(n: &mut Node) -> Res<Outs> {
@@ -371,6 +371,6 @@ fn dropout(n: &mut Node) -> Res<Outs> {
     }
     let yes = n.const_part("yes", Constant::scalar(Scalar::bool(true)));
     let shape = IntArg::Known(n.shape(x));
-    let mask = n.result(1, Op::Full { shape }, &[yes])?;
+    let mask = n.result(1, Op::Generate(Generate::Full { shape }), &[yes])?;
     Ok(vec![Some(x), Some(mask)])
 }

@@ -4,7 +4,7 @@ use super::convert::{Convert, Node, Outs, axis, product};
 use super::error::{Res, fail};
 use super::external::External;
 use super::tensor;
-use bgz_passes::ir::{Constant, DType, Dim, IntArg, Op, Scalar, ValueId};
+use bgz_passes::ir::{Constant, DType, Dim, Generate, Index, IntArg, Movement, Op, Scalar, ValueId};
 
 pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
     if !domain.is_empty() {
@@ -30,7 +30,8 @@ pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
 fn gather(n: &mut Node) -> Res<Outs> {
     let (x, indices) = (n.input(0)?, n.input(1)?);
     let axis = axis(n.attrs().int_or("axis", 0)?, n.rank(x))?;
-    let op = if n.op() == "Gather" { Op::Gather { axis } } else { Op::GatherElements { axis } };
+    let op =
+        if n.op() == "Gather" { Op::Index(Index::Gather { axis }) } else { Op::Index(Index::GatherElements { axis }) };
     n.emit(op, &[x, indices])
 }
 
@@ -38,7 +39,7 @@ fn gather_nd(n: &mut Node) -> Res<Outs> {
     let (x, indices) = (n.input(0)?, n.input(1)?);
     let given = n.attrs().int_or("batch_dims", 0)?;
     let Ok(batch_dims) = usize::try_from(given) else { fail!("attribute batch_dims is {given}") };
-    n.emit(Op::GatherNd { batch_dims }, &[x, indices])
+    n.emit(Op::Index(Index::GatherNd { batch_dims }), &[x, indices])
 }
 
 fn scatter(n: &mut Node) -> Res<Outs> {
@@ -48,9 +49,9 @@ fn scatter(n: &mut Node) -> Res<Outs> {
         fail!("attribute reduction = {reduction:?} is not supported");
     }
     let op = if n.op() == "ScatterND" {
-        Op::ScatterNd
+        Op::Index(Index::ScatterNd)
     } else {
-        Op::ScatterElements { axis: axis(n.attrs().int_or("axis", 0)?, n.rank(x))? }
+        Op::Index(Index::ScatterElements { axis: axis(n.attrs().int_or("axis", 0)?, n.rank(x))? })
     };
     n.emit(op, &[x, indices, updates])
 }
@@ -62,13 +63,13 @@ fn shape(n: &mut Node) -> Res<Outs> {
     let place = |v: i64| if v < 0 { v.saturating_add(rank) } else { v }.clamp(0, rank) as usize;
     let start = place(n.attrs().int_or("start", 0)?);
     let end = place(n.attrs().int_or("end", rank)?).max(start);
-    n.emit(Op::Shape { start, end }, &[x])
+    n.emit(Op::Generate(Generate::Shape { start, end }), &[x])
 }
 
 fn size(n: &mut Node) -> Res<Outs> {
     let x = n.input(0)?;
     let values = vec![product(&n.shape(x))?];
-    n.emit(Op::Dims { values, scalar: true }, &[])
+    n.emit(Op::Generate(Generate::Dims { values, scalar: true }), &[])
 }
 
 fn full(n: &mut Node) -> Res<Outs> {
@@ -87,7 +88,7 @@ fn full(n: &mut Node) -> Res<Outs> {
     }
     let mut operands = vec![n.const_part("value", value)];
     let shape = n.int_arg(0, &mut operands)?;
-    n.emit(Op::Full { shape }, &operands)
+    n.emit(Op::Generate(Generate::Full { shape }), &operands)
 }
 
 /// The one element of a vector as a scalar.
@@ -100,7 +101,7 @@ fn range(n: &mut Node) -> Res<Outs> {
     for (v, part) in all.iter_mut().zip(["start", "limit", "delta"]) {
         *v = scalar(n, part, *v)?;
     }
-    n.emit(Op::Range, &all)
+    n.emit(Op::Generate(Generate::Range), &all)
 }
 
 fn one_hot(n: &mut Node) -> Res<Outs> {
@@ -109,7 +110,7 @@ fn one_hot(n: &mut Node) -> Res<Outs> {
     let indices = n.cast("indices", indices, DType::I64)?;
     let depth = n.cast("depth", depth, DType::I64)?;
     let depth = scalar(n, "depth_scalar", depth)?;
-    n.emit(Op::OneHot { axis: at }, &[indices, depth, values])
+    n.emit(Op::Generate(Generate::OneHot { axis: at }), &[indices, depth, values])
 }
 
 fn trilu(n: &mut Node) -> Res<Outs> {
@@ -119,7 +120,7 @@ fn trilu(n: &mut Node) -> Res<Outs> {
     if let Some(k) = n.maybe(1)? {
         operands.push(scalar(n, "k", k)?);
     }
-    n.emit(Op::Trilu { upper }, &operands)
+    n.emit(Op::Movement(Movement::Trilu { upper }), &operands)
 }
 
 /// The upper triangle from the diagonal `k` of the lower triangle up to it.
@@ -139,12 +140,12 @@ fn eye(n: &mut Node) -> Res<Outs> {
     let one = n.const_part("one", Constant::scalar(Scalar::from_i64(dtype, 1)));
     let k = n.const_part("k", Constant::scalar(Scalar::i64(k)));
     let shape = IntArg::Known(n.shape(x));
-    let ones = n.part("ones", Op::Full { shape }, &[one])?;
-    let lower = n.part("lower", Op::Trilu { upper: false }, &[ones, k])?;
-    n.emit(Op::Trilu { upper: true }, &[lower, k])
+    let ones = n.part("ones", Op::Generate(Generate::Full { shape }), &[one])?;
+    let lower = n.part("lower", Op::Movement(Movement::Trilu { upper: false }), &[ones, k])?;
+    n.emit(Op::Movement(Movement::Trilu { upper: true }), &[lower, k])
 }
 
 fn non_zero(n: &mut Node) -> Res<Outs> {
     let x = n.input(0)?;
-    n.emit(Op::NonZero, &[x])
+    n.emit(Op::Index(Index::NonZero), &[x])
 }

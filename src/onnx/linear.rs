@@ -2,7 +2,9 @@
 
 use super::convert::{Convert, Node, Outs};
 use super::error::{Res, fail};
-use bgz_passes::ir::{Attention, Binary, DType, Dim, Float, MaskKind, Op, Precision, Scores, ValueId};
+use bgz_passes::ir::{
+    Attention, Binary, DType, Dim, Float, MaskKind, Movement, Op, Precision, Product, Scores, ValueId,
+};
 
 pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
     let found: Convert = match (domain, op) {
@@ -17,7 +19,7 @@ pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
 
 fn matmul(n: &mut Node) -> Res<Outs> {
     let (a, b) = (n.input(0)?, n.input(1)?);
-    n.emit(Op::MatMul, &[a, b])
+    n.emit(Op::Product(Product::MatMul), &[a, b])
 }
 
 /// The last two axes swapped.
@@ -28,7 +30,7 @@ fn swapped(n: &mut Node, part: &str, v: ValueId) -> Res<ValueId> {
     }
     let mut perm: Vec<usize> = (0..rank).collect();
     perm.swap(rank - 2, rank - 1);
-    n.part(part, Op::Transpose { perm }, &[v])
+    n.part(part, Op::Movement(Movement::Transpose { perm }), &[v])
 }
 
 /// `alpha * A . B + beta * C`: one linear op where it is nothing else.
@@ -44,7 +46,7 @@ fn gemm(n: &mut Node) -> Res<Outs> {
         a = swapped(n, "a_transposed", a)?;
     }
     let columns = n.shape(b)[usize::from(!trans_w)].clone();
-    let linear = Op::Linear { trans_w, precision: Precision::Exact };
+    let linear = Op::Product(Product::Linear { trans_w, precision: Precision::Exact });
     if !n.has(2) || beta == 0.0 {
         if alpha == 1.0 {
             return n.emit(linear, &[a, b]);
@@ -99,9 +101,9 @@ fn fused_matmul(n: &mut Node) -> Res<Outs> {
         b = swapped(n, "b_transposed", b)?;
     }
     if alpha == 1.0 {
-        return n.emit(Op::MatMul, &[a, b]);
+        return n.emit(Op::Product(Product::MatMul), &[a, b]);
     }
-    let y = n.part("product", Op::MatMul, &[a, b])?;
+    let y = n.part("product", Op::Product(Product::MatMul), &[a, b])?;
     let alpha = n.number("alpha", y, alpha.into());
     n.emit(Op::Binary(Binary::Mul), &[y, alpha])
 }

@@ -2,7 +2,7 @@
 
 use super::convert::{Convert, Node, Outs, alias, axes, axis, product};
 use super::error::{Res, fail};
-use bgz_passes::ir::{Binary, Constant, Dim, IntArg, Op, Pad, PadMode, Slice, ValueId};
+use bgz_passes::ir::{Binary, Constant, Dim, Generate, Index, IntArg, Movement, Op, Pad, PadMode, Slice, ValueId};
 
 pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
     if !domain.is_empty() {
@@ -40,7 +40,7 @@ fn reshape(n: &mut Node) -> Res<Outs> {
     }
     // What does not work out is an error of the op itself.
     let shape = n.vector(1)?;
-    n.emit(Op::Reshape { shape: IntArg::Operand, zero_copies }, &[x, shape])
+    n.emit(Op::Movement(Movement::Reshape { shape: IntArg::Operand, zero_copies }), &[x, shape])
 }
 
 /// Extents without shorthand, or `None` if they do not follow.
@@ -109,7 +109,7 @@ fn transpose(n: &mut Node) -> Res<Outs> {
         Some(p) => p.iter().map(|&a| axis(a, rank)).collect::<Res<Vec<_>>>()?,
         None => (0..rank).rev().collect(),
     };
-    n.emit(Op::Transpose { perm }, &[x])
+    n.emit(Op::Movement(Movement::Transpose { perm }), &[x])
 }
 
 fn expand(n: &mut Node) -> Res<Outs> {
@@ -118,7 +118,7 @@ fn expand(n: &mut Node) -> Res<Outs> {
         fail!("operand 1 is missing");
     }
     let shape = n.int_arg(1, &mut operands)?;
-    n.emit(Op::Expand { shape }, &operands)
+    n.emit(Op::Movement(Movement::Expand { shape }), &operands)
 }
 
 fn slice(n: &mut Node) -> Res<Outs> {
@@ -148,7 +148,7 @@ fn slice(n: &mut Node) -> Res<Outs> {
     let ends = bound(n, 2, "ends")?;
     let steps = if n.has(4) { bound(n, 4, "steps")? } else { IntArg::Known(vec![Dim::int(1); axes.len()]) };
     let ends = open_ended(&n.shape(x), &axes, ends, &steps);
-    n.emit(Op::Slice(Slice { axes, starts, ends, steps }), &operands)
+    n.emit(Op::Movement(Movement::Slice(Slice { axes, starts, ends, steps })), &operands)
 }
 
 /// Files made by tf2onnx say "to the end" with this number.
@@ -178,7 +178,7 @@ fn sorted(n: &mut Node, i: usize, name: &str, order: &[usize], operands: &mut Ve
     if order.windows(2).any(|w| w[0] > w[1]) {
         let order: Vec<i64> = order.iter().filter_map(|&k| i64::try_from(k).ok()).collect();
         let indices = n.const_part(&format!("{name}_order"), Constant::i64s(&order));
-        v = n.part(name, Op::Gather { axis: 0 }, &[v, indices])?;
+        v = n.part(name, Op::Index(Index::Gather { axis: 0 }), &[v, indices])?;
     }
     operands.push(v);
     Ok(IntArg::Operand)
@@ -223,7 +223,7 @@ fn split(n: &mut Node) -> Res<Outs> {
             let mut ty = n.ty(x).clone();
             ty.shape[at] = size;
             let name = n.result_name(i);
-            outs.push(Some(n.add(Op::Slice(cut), &[x], &[&name], Some(&[ty]))?[0]));
+            outs.push(Some(n.add(Op::Movement(Movement::Slice(cut)), &[x], &[&name], Some(&[ty]))?[0]));
         }
         start = end;
     }
@@ -247,7 +247,7 @@ fn equal_parts(extent: &Dim, count: usize) -> Option<Vec<Dim>> {
 /// Equal parts of an extent that is only known when the graph is bound.
 fn split_at_run_time(n: &mut Node, x: ValueId, at: usize) -> Res<Outs> {
     let Some(count) = i64::try_from(n.results()).ok().filter(|&c| c > 0) else { fail!("it has no results") };
-    let extent = n.part("extent", Op::Shape { start: at, end: at + 1 }, &[x])?;
+    let extent = n.part("extent", Op::Generate(Generate::Shape { start: at, end: at + 1 }), &[x])?;
     let constant = |n: &mut Node, part: &str, v: i64| n.const_part(part, Constant::i64s(&[v]));
     let (rest, parts) = (constant(n, "rest", count - 1), constant(n, "parts", count));
     let sum = n.part("rounded_up", Op::Binary(Binary::Add), &[extent, rest])?;
@@ -264,7 +264,7 @@ fn split_at_run_time(n: &mut Node, x: ValueId, at: usize) -> Res<Outs> {
         let end = n.part("end", Op::Binary(Binary::Mul), &[size, j])?;
         let steps = IntArg::Known(vec![Dim::int(1)]);
         let cut = Slice { axes: vec![at], starts: IntArg::Operand, ends: IntArg::Operand, steps };
-        outs.push(Some(n.result(index, Op::Slice(cut), &[x, start, end])?));
+        outs.push(Some(n.result(index, Op::Movement(Movement::Slice(cut)), &[x, start, end])?));
     }
     Ok(outs)
 }
@@ -276,7 +276,7 @@ fn concat(n: &mut Node) -> Res<Outs> {
     if let [one] = all[..] {
         return alias(one);
     }
-    n.emit(Op::Concat { axis }, &all)
+    n.emit(Op::Movement(Movement::Concat { axis }), &all)
 }
 
 fn pad(n: &mut Node) -> Res<Outs> {
@@ -316,7 +316,7 @@ fn pad(n: &mut Node) -> Res<Outs> {
     if mode == PadMode::Constant {
         operands.extend(value);
     }
-    n.emit(Op::Pad(Pad { pads, mode }), &operands)
+    n.emit(Op::Movement(Movement::Pad(Pad { pads, mode })), &operands)
 }
 
 fn tile(n: &mut Node) -> Res<Outs> {
@@ -325,7 +325,7 @@ fn tile(n: &mut Node) -> Res<Outs> {
         fail!("operand 1 is missing");
     }
     let repeats = n.int_arg(1, &mut operands)?;
-    n.emit(Op::Tile { repeats }, &operands)
+    n.emit(Op::Movement(Movement::Tile { repeats }), &operands)
 }
 
 /// Batch, channels, height, width and the block size.
@@ -347,7 +347,7 @@ fn depth_to_space(n: &mut Node) -> Res<Outs> {
         other => fail!("attribute mode is {other:?}"),
     };
     let split = n.part("split", Op::reshape(shape), &[x])?;
-    let moved = n.part("moved", Op::Transpose { perm }, &[split])?;
+    let moved = n.part("moved", Op::Movement(Movement::Transpose { perm }), &[split])?;
     n.emit(Op::reshape([&batch, &depth, &(&h * &b), &(&w * &b)]), &[moved])
 }
 
@@ -358,6 +358,6 @@ fn space_to_depth(n: &mut Node) -> Res<Outs> {
         fail!("blocks of {b} in {}", n.ty(x));
     };
     let split = n.part("split", Op::reshape([&batch, &c, &rows, &b, &columns, &b]), &[x])?;
-    let moved = n.part("moved", Op::Transpose { perm: vec![0, 3, 5, 1, 2, 4] }, &[split])?;
+    let moved = n.part("moved", Op::Movement(Movement::Transpose { perm: vec![0, 3, 5, 1, 2, 4] }), &[split])?;
     n.emit(Op::reshape([&batch, &(&c * &(&b * &b)), &rows, &columns]), &[moved])
 }

@@ -3,7 +3,7 @@
 use super::convert::{Convert, Node, Outs, axis, product};
 use super::error::{Res, fail};
 use super::reduce::reduce;
-use bgz_passes::ir::{Binary, Constant, DType, Dim, Op, ReduceKind, Scalar, Unary, ValueId};
+use bgz_passes::ir::{Binary, Constant, DType, Dim, FoldKind, Norm, Op, Scalar, Unary, ValueId, Where};
 
 pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
     let found: Convert = match (domain, op) {
@@ -24,7 +24,7 @@ pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
 fn softmax(n: &mut Node) -> Res<Outs> {
     let x = n.input(0)?;
     let (log, rank) = (n.op() == "LogSoftmax", n.rank(x));
-    let make = |axis| if log { Op::LogSoftmax { axis } } else { Op::Softmax { axis } };
+    let make = |axis| if log { Op::Norm(Norm::LogSoftmax { axis }) } else { Op::Norm(Norm::Softmax { axis }) };
     let flattens = n.opset() < 13;
     let at = axis(n.attrs().int_or("axis", if flattens { 1 } else { -1 })?, rank)?;
     let shape = n.shape(x);
@@ -49,13 +49,13 @@ fn normed(n: &mut Node, x: ValueId, axes: &[usize], eps: f32, centre: bool) -> R
     let dtype = n.dtype(x);
     let x = if matches!(dtype, DType::F16 | DType::BF16) { n.cast("wide", x, DType::F32)? } else { x };
     let (mean, d) = if centre {
-        let mean = n.part("mean", reduce(ReduceKind::Mean, axes, true), &[x])?;
+        let mean = n.part("mean", reduce(FoldKind::Mean, axes, true), &[x])?;
         (Some(mean), n.part("centred", Op::Binary(Binary::Sub), &[x, mean])?)
     } else {
         (None, x)
     };
     let square = n.part("square", Op::Binary(Binary::Mul), &[d, d])?;
-    let variance = n.part("variance", reduce(ReduceKind::Mean, axes, true), &[square])?;
+    let variance = n.part("variance", reduce(FoldKind::Mean, axes, true), &[square])?;
     let eps = n.number("epsilon", x, eps.into());
     let sum = n.part("stable", Op::Binary(Binary::Add), &[variance, eps])?;
     let root = n.part("std", Op::Unary(Unary::Sqrt), &[sum])?;
@@ -264,7 +264,7 @@ fn lp_norm(n: &mut Node) -> Res<Outs> {
     let x = n.input(0)?;
     let at = axis(n.attrs().int_or("axis", -1)?, n.rank(x))?;
     let p = n.attrs().int_or("p", 2)?;
-    let sum = reduce(ReduceKind::Sum, &[at], true);
+    let sum = reduce(FoldKind::Sum, &[at], true);
     let norm = match p {
         1 => {
             let abs = n.part("abs", Op::Unary(Unary::Abs), &[x])?;
@@ -280,5 +280,5 @@ fn lp_norm(n: &mut Node) -> Res<Outs> {
     let zero = n.number("zero", x, 0.0);
     let nothing = n.part("nothing", Op::Binary(Binary::Eq), &[norm, zero])?;
     let ratio = n.part("ratio", Op::Binary(Binary::Div), &[x, norm])?;
-    n.emit(Op::Where, &[nothing, zero, ratio])
+    n.emit(Op::Where(Where), &[nothing, zero, ratio])
 }

@@ -2,7 +2,9 @@
 
 use super::convert::{Convert, Node, Outs, alias, axes, axis};
 use super::error::{Res, fail};
-use bgz_passes::ir::{ArgReduce, Binary, Cumulative, DType, Op, Reduce, ReduceKind, TopK, Unary, ValueId};
+use bgz_passes::ir::{
+    ArgReduce, Binary, Cast, Cumulative, DType, Fold, FoldKind, Op, Reduce, TopK, Unary, ValueId, Where,
+};
 
 pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
     if !domain.is_empty() {
@@ -20,8 +22,8 @@ pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
     Some(found)
 }
 
-pub(super) fn reduce(kind: ReduceKind, axes: &[usize], keep_dims: bool) -> Op {
-    Op::Reduce(Reduce { kind, axes: axes.to_vec(), keep_dims })
+pub(super) fn reduce(kind: FoldKind, axes: &[usize], keep_dims: bool) -> Op {
+    Op::Reduce(Reduce::Fold(Fold { kind, axes: axes.to_vec(), keep_dims }))
 }
 
 /// The axes and whether they stay.
@@ -41,19 +43,19 @@ fn plain(n: &mut Node) -> Res<Outs> {
     let x = n.input(0)?;
     let (axes, keep) = arguments(n, n.rank(x))?;
     let kind = match n.op() {
-        "ReduceSum" => ReduceKind::Sum,
-        "ReduceMean" => ReduceKind::Mean,
-        "ReduceMax" => ReduceKind::Max,
-        "ReduceMin" => ReduceKind::Min,
-        _ => ReduceKind::Prod,
+        "ReduceSum" => FoldKind::Sum,
+        "ReduceMean" => FoldKind::Mean,
+        "ReduceMax" => FoldKind::Max,
+        "ReduceMin" => FoldKind::Min,
+        _ => FoldKind::Prod,
     };
     if axes.is_empty() {
         return alias(x);
     }
     if n.dtype(x) == DType::Bool {
-        let x = n.part("number", Op::Cast(DType::U8), &[x])?;
+        let x = n.part("number", Op::Cast(Cast(DType::U8)), &[x])?;
         let y = n.part("extreme", reduce(kind, &axes, keep), &[x])?;
-        return n.emit(Op::Cast(DType::Bool), &[y]);
+        return n.emit(Op::Cast(Cast(DType::Bool)), &[y]);
     }
     n.emit(reduce(kind, &axes, keep), &[x])
 }
@@ -61,7 +63,7 @@ fn plain(n: &mut Node) -> Res<Outs> {
 fn composed(n: &mut Node) -> Res<Outs> {
     let x = n.input(0)?;
     let (axes, keep) = arguments(n, n.rank(x))?;
-    let sum = reduce(ReduceKind::Sum, &axes, keep);
+    let sum = reduce(FoldKind::Sum, &axes, keep);
     match n.op() {
         "ReduceL1" => {
             let abs = n.part("abs", Op::Unary(Unary::Abs), &[x])?;
@@ -90,21 +92,21 @@ fn root(n: &mut Node, v: ValueId) -> Res<Outs> {
     if dtype.is_float() {
         return n.emit(Op::Unary(Unary::Sqrt), &[v]);
     }
-    let float = n.part("float", Op::Cast(DType::F64), &[v])?;
+    let float = n.part("float", Op::Cast(Cast(DType::F64)), &[v])?;
     let root = n.part("root", Op::Unary(Unary::Sqrt), &[float])?;
-    n.emit(Op::Cast(dtype), &[root])
+    n.emit(Op::Cast(Cast(dtype)), &[root])
 }
 
 /// `log(sum(exp(x - m))) + m` with `m` the maximum, so that nothing overflows;
 /// an infinite maximum is left out of the difference, which would be NaN.
 fn log_sum_exp(n: &mut Node, x: ValueId, axes: &[usize], keep: bool) -> Res<Outs> {
-    let max = n.part("max", reduce(ReduceKind::Max, axes, true), &[x])?;
+    let max = n.part("max", reduce(FoldKind::Max, axes, true), &[x])?;
     let zero = n.number("zero", x, 0.0);
     let infinite = n.part("infinite", Op::Unary(Unary::IsInf), &[max])?;
-    let shift = n.part("shift", Op::Where, &[infinite, zero, max])?;
+    let shift = n.part("shift", Op::Where(Where), &[infinite, zero, max])?;
     let shifted = n.part("shifted", Op::Binary(Binary::Sub), &[x, shift])?;
     let exp = n.part("exp", Op::Unary(Unary::Exp), &[shifted])?;
-    let sum = n.part("sum", reduce(ReduceKind::Sum, axes, true), &[exp])?;
+    let sum = n.part("sum", reduce(FoldKind::Sum, axes, true), &[exp])?;
     let log = n.part("log", Op::Unary(Unary::Log), &[sum])?;
     if keep || axes.is_empty() {
         return n.emit(Op::Binary(Binary::Add), &[log, shift]);
@@ -117,7 +119,7 @@ fn log_sum_exp(n: &mut Node, x: ValueId, axes: &[usize], keep: bool) -> Res<Outs
 fn global_pool(n: &mut Node) -> Res<Outs> {
     let x = n.input(0)?;
     let axes: Vec<usize> = (2..n.rank(x)).collect();
-    let kind = if n.op() == "GlobalMaxPool" { ReduceKind::Max } else { ReduceKind::Mean };
+    let kind = if n.op() == "GlobalMaxPool" { FoldKind::Max } else { FoldKind::Mean };
     n.emit(reduce(kind, &axes, true), &[x])
 }
 
@@ -131,7 +133,7 @@ fn arg(n: &mut Node) -> Res<Outs> {
         keep_dims: a.flag("keepdims", true)?,
         last: a.flag("select_last_index", false)?,
     };
-    n.emit(Op::ArgReduce(op), &[x])
+    n.emit(Op::Reduce(Reduce::Arg(op)), &[x])
 }
 
 fn cumulative(n: &mut Node) -> Res<Outs> {
@@ -141,7 +143,7 @@ fn cumulative(n: &mut Node) -> Res<Outs> {
         _ => fail!("axis must be one number"),
     };
     let (exclusive, reverse) = (n.attrs().flag("exclusive", false)?, n.attrs().flag("reverse", false)?);
-    n.emit(Op::Cumulative(Cumulative { axis: at, exclusive, reverse }), &[x])
+    n.emit(Op::Reduce(Reduce::Cumulative(Cumulative { axis: at, exclusive, reverse })), &[x])
 }
 
 fn top_k(n: &mut Node) -> Res<Outs> {
@@ -155,6 +157,6 @@ fn top_k(n: &mut Node) -> Res<Outs> {
     }
     let k = n.int_arg(1, &mut operands)?;
     let (values, indices) = (n.result_name(0), n.result_name(1));
-    let made = n.add(Op::TopK(TopK { axis, largest, k }), &operands, &[&values, &indices], None)?;
+    let made = n.add(Op::Reduce(Reduce::TopK(TopK { axis, largest, k })), &operands, &[&values, &indices], None)?;
     Ok(made.into_iter().map(Some).collect())
 }

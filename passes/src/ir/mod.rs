@@ -1,36 +1,39 @@
 //! The graph: values in SSA form, a closed set of ops, types with symbolic
 //! dims, and constants that share the bytes they came from.
 
+mod broadcast;
 mod constant;
 mod dim;
 mod dtype;
-mod elementwise;
 mod expr;
+mod functions;
 mod graph;
 mod infer;
-mod op;
-mod op_text;
-mod opaque;
+mod ops;
 mod scalar;
 mod stored;
+mod tensor;
 mod text;
 
 pub use constant::Constant;
 pub use dim::{Bindings, Dim};
 pub use dtype::DType;
-pub use elementwise::{Binary, Unary};
 pub use expr::Expr;
+pub use functions::{Binary, Unary};
 pub use graph::{Def, Graph, GraphError, Node, NodeId, Output, ValueData, ValueId};
 pub(crate) use graph::{Unbound, compatible};
 pub(crate) use infer::MAX_INTS;
-pub use infer::{InferError, Known, Operand, infer, slice_bounds};
+pub use infer::{InferError, Known, Operand, infer};
 pub(crate) use infer::{broadcast, is_fresh};
-pub use op::{
-    ArgReduce, Attention, Attr, Attrs, Cumulative, IntArg, MaskKind, Op, Opaque, Pad, PadMode, Precision, Reduce,
-    ReduceKind, Scores, Slice, TopK,
+pub use ops::{
+    ArgReduce, Attention, Attr, Attrs, Cast, Conv, Coordinates, Cumulative, Fold, FoldKind, Generate, Index, IntArg,
+    MaskKind, Movement, Nearest, Norm, Op, Opaque, Pad, PadMode, Padding, Pool, PoolKind, Precision, Product, Reduce,
+    Resize, ResizeAxis, ResizeMode, ResizeTarget, RowOperand, RowPart, Scores, Slice, TopK, Where, Window,
+    slice_bounds,
 };
 pub use scalar::{Float, Scalar};
 pub use stored::{Origin, Unavailable};
+pub use tensor::{MAX_LEN, Tensor};
 #[cfg(test)]
 pub(crate) use text::random_graph;
 pub use text::{ExprError, ParseError, parse, parse_with, print};

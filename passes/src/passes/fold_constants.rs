@@ -8,7 +8,10 @@
 //! are known becomes a constant, or a `dims` if they are symbolic.
 
 use crate::eval::{self, Tensor};
-use crate::ir::{Constant, DType, Dim, Graph, IntArg, Known, Node, Op, Scalar, Type, ValueId, is_fresh};
+use crate::ir::{
+    Cast, Constant, DType, Dim, Generate, Graph, IntArg, Known, Movement, Node, Op, Product, Reduce, Scalar, Type,
+    ValueId, is_fresh,
+};
 use crate::rewrite::{Cx, Pass, PassError, Patch, Ref};
 
 const NAME: &str = "fold-constants";
@@ -16,8 +19,8 @@ const NAME: &str = "fold-constants";
 /// Elements an operand or a result may have to be evaluated here.
 const MAX_ELEMENTS: usize = 1 << 20;
 
-/// Products a matrix product may take to be evaluated here.
-const MAX_PRODUCTS: usize = 1 << 22;
+/// Products a matrix product or convolution may take to be evaluated here, or entries of windows a pooling.
+const MAX_PRODUCTS: u64 = 1 << 22;
 
 /// Bytes by which a result may be larger than its operands: a model must not
 /// grow by its broadcasts.
@@ -66,7 +69,7 @@ fn evaluated(g: &Graph, node: &Node) -> Option<Patch> {
     }
     let constants: Vec<&Constant> = node.inputs.iter().map(|&v| g.constant(v)).collect::<Option<_>>()?;
     let types: Vec<&Type> = node.outputs.iter().map(|&v| g.ty(v)).collect();
-    if let Op::Reshape { .. } = node.op {
+    if let Op::Movement(Movement::Reshape { .. }) = node.op {
         let shape = types[0].known_shape()?;
         return Some(replace_all(node, [constants[0].reshaped(shape)?]));
     }
@@ -88,14 +91,18 @@ fn worthwhile(g: &Graph, node: &Node, constants: &[&Constant], types: &[&Type]) 
     let after: usize = types.iter().zip(&lens).map(|(t, n)| n * t.dtype.size()).sum();
     match &node.op {
         // A weight stays the bytes of the file; `linear` takes it transposed.
-        Op::Transpose { perm } if perm[..] == [1, 0] => {
-            !g.users(node.outputs[0]).iter().all(|&u| matches!(g.node(u).op, Op::MatMul))
+        Op::Movement(Movement::Transpose { perm }) if perm[..] == [1, 0] => {
+            !g.users(node.outputs[0]).iter().all(|&u| matches!(g.node(u).op, Op::Product(Product::MatMul)))
         }
         // A weight kept at half the width is needed at full width anyway.
         Op::Cast(_) => true,
-        Op::MatMul | Op::Linear { .. } => {
-            let inner = constants[0].shape().last().copied().unwrap_or(1);
-            lens[0].checked_mul(inner).is_some_and(|n| n <= MAX_PRODUCTS) && after <= before + MAX_GROWTH
+        Op::Product(_) | Op::Conv(_) => {
+            let operands: Vec<&Type> = node.inputs.iter().map(|&v| g.ty(v)).collect();
+            node.op.flops(&operands, types) <= 2 * MAX_PRODUCTS && after <= before + MAX_GROWTH
+        }
+        Op::Pool(p) => {
+            let taps = p.window.kernel.iter().try_fold(lens[0] as u64, |n, &k| n.checked_mul(k as u64));
+            taps.is_some_and(|n| n <= MAX_PRODUCTS)
         }
         Op::Attention(_) => false,
         _ => after <= before + MAX_GROWTH,
@@ -120,9 +127,8 @@ fn with_arguments(g: &Graph, node: &Node) -> Option<Patch> {
     let mut changed = false;
     let needs_type = matches!(
         op,
-        Op::Reshape { shape: IntArg::Operand, .. }
-            | Op::Expand { shape: IntArg::Operand }
-            | Op::Full { shape: IntArg::Operand }
+        Op::Movement(Movement::Reshape { shape: IntArg::Operand, .. } | Movement::Expand { shape: IntArg::Operand })
+            | Op::Generate(Generate::Full { shape: IntArg::Operand })
     );
     {
         let mut settle = |arg: &mut IntArg, resolved: Option<&[Dim]>| {
@@ -140,24 +146,25 @@ fn with_arguments(g: &Graph, node: &Node) -> Option<Patch> {
         let resolved = if needs_type { known_again(g, node) } else { None };
         let resolved = resolved.as_ref().and_then(|k| k.first()).map(|k| k.ty.shape.as_slice());
         match &mut op {
-            Op::Reshape { shape, .. } | Op::Expand { shape } | Op::Full { shape } => {
+            Op::Movement(Movement::Reshape { shape, .. } | Movement::Expand { shape })
+            | Op::Generate(Generate::Full { shape }) => {
                 settle(shape, resolved);
             }
-            Op::Tile { repeats } => settle(repeats, None),
-            Op::Slice(s) => {
+            Op::Movement(Movement::Tile { repeats }) => settle(repeats, None),
+            Op::Movement(Movement::Slice(s)) => {
                 for arg in [&mut s.starts, &mut s.ends, &mut s.steps] {
                     settle(arg, None);
                 }
             }
-            Op::Pad(p) => settle(&mut p.pads, None),
-            Op::TopK(t) => settle(&mut t.k, None),
+            Op::Movement(Movement::Pad(p)) => settle(&mut p.pads, None),
+            Op::Reduce(Reduce::TopK(t)) => settle(&mut t.k, None),
             _ => return None,
         }
     }
     if !changed {
         return None;
     }
-    if let Op::Reshape { zero_copies, .. } = &mut op {
+    if let Op::Movement(Movement::Reshape { zero_copies, .. }) = &mut op {
         *zero_copies = true;
     }
     inputs.extend(rest);
@@ -223,17 +230,17 @@ fn shape_arithmetic(g: &Graph, node: &Node) -> Option<Patch> {
         patch.replace(root, new);
         return Some(patch);
     }
-    let is_dims = |op: &Op| matches!(op, Op::Dims { .. });
+    let is_dims = |op: &Op| matches!(op, Op::Generate(Generate::Dims { .. }));
     let source = node.inputs.first().and_then(|&v| g.op(v));
     if is_dims(&node.op) || matches!(node.op, Op::Cast(_)) && source.is_some_and(is_dims) {
         return None;
     }
-    let dims = Op::Dims { values: lasting(ints)?, scalar: data.ty.rank() == 0 };
+    let dims = Op::Generate(Generate::Dims { values: lasting(ints)?, scalar: data.ty.rank() == 0 });
     let new = match dtype {
         DType::I64 => patch.add::<ValueId>("", dims, []),
         _ => {
             let dims = patch.add::<ValueId>("dims", dims, []);
-            patch.add("", Op::Cast(dtype), [dims])
+            patch.add("", Op::Cast(Cast(dtype)), [dims])
         }
     };
     patch.replace(root, new);

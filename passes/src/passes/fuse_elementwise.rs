@@ -7,7 +7,7 @@
 //! Constants of one repeated number become literals. A chain of one op stays
 //! what it is.
 
-use crate::ir::{Constant, DType, Dim, Expr, Graph, NodeId, Op, Operand, Type, ValueId, infer};
+use crate::ir::{Cast, Constant, DType, Dim, Expr, Graph, NodeId, Op, Operand, Type, ValueId, Where, infer};
 use crate::rewrite::{Cx, Pass, PassError, Patch};
 use std::collections::BTreeSet;
 
@@ -176,8 +176,8 @@ impl<'a> Chain<'a> {
         match &node.op {
             Op::Unary(f) => Expr::Unary(*f, next()),
             Op::Binary(f) => Expr::Binary(*f, next(), next()),
-            Op::Where => Expr::Where(next(), next(), next()),
-            Op::Cast(to) => Expr::Cast(*to, next()),
+            Op::Where(Where) => Expr::Where(next(), next(), next()),
+            Op::Cast(Cast(to)) => Expr::Cast(*to, next()),
             Op::Fused(e) => {
                 let terms: Vec<Expr> = x.collect();
                 e.substitute(&mut |i| terms.get(i).cloned().unwrap_or(Expr::Input(usize::MAX)))

@@ -4,7 +4,7 @@
 //! it, so that a LayerNorm of any origin does.
 
 use super::parts::{attribute, inverse_root, over_last, reduced, root, same_type};
-use crate::ir::{Binary, Constant, DType, Dim, Graph, Op, ReduceKind, Scalar, ValueId};
+use crate::ir::{Binary, Constant, DType, Dim, FoldKind, Graph, Movement, Norm, Op, Scalar, ValueId};
 use crate::rewrite::{Match, Pass, Patch, Pattern, Ref, Rule, Rules, Skip, any, binary, lit, one_of, op, scalar};
 
 /// The pass.
@@ -14,18 +14,18 @@ pub fn pass() -> Box<dyn Pass> {
 
 /// `mean(x)`
 fn mean() -> Pattern {
-    reduced(ReduceKind::Mean, any("x"), "mean")
+    reduced(FoldKind::Mean, any("x"), "mean")
 }
 
 /// `x - mean(x)`, the mean being computed anew each time or not
 fn centred(name: &'static str) -> Pattern {
-    any("x") - reduced(ReduceKind::Mean, any("x"), name)
+    any("x") - reduced(FoldKind::Mean, any("x"), name)
 }
 
 /// `mean((x - mean(x))^2) + eps`
 fn variance() -> Pattern {
     let squares = one_of([binary(Binary::Pow, centred("mean2"), lit(2.0)), centred("mean2") * centred("mean3")]);
-    reduced(ReduceKind::Mean, squares, "variance") + scalar("eps")
+    reduced(FoldKind::Mean, squares, "variance") + scalar("eps")
 }
 
 fn check_means(graph: &Graph, m: &Match) -> Result<(), Skip> {
@@ -62,7 +62,7 @@ impl Rule for Core {
         if let Some(scale) = m.get("scale") {
             operands.push(vector(graph, scale, m["x"], "scale", &mut patch).ok_or(Skip::NoEffect)?);
         }
-        let new = patch.add("", Op::LayerNorm { eps: attribute(graph, m["eps"])? }, operands);
+        let new = patch.add("", Op::Norm(Norm::LayerNorm { eps: attribute(graph, m["eps"])? }), operands);
         patch.replace(m.root, new);
         patch.consume(m.interior.iter().copied());
         Ok(patch)
@@ -89,7 +89,7 @@ impl Rule for Folded {
         let mut patch = Patch::new();
         let scale = vector(graph, m["scale"], m["x"], "scale", &mut patch).ok_or(Skip::NoEffect)?;
         let bias = vector(graph, m["bias"], m["x"], "bias", &mut patch).ok_or(Skip::NoEffect)?;
-        let op = Op::LayerNorm { eps: attribute(graph, m["eps"])? };
+        let op = Op::Norm(Norm::LayerNorm { eps: attribute(graph, m["eps"])? });
         let new = patch.add("", op, [m["x"].into(), scale, bias]);
         patch.replace(m.root, new);
         patch.consume(m.interior.iter().copied());
@@ -100,7 +100,7 @@ impl Rule for Folded {
 fn layer_norm() -> Pattern {
     let norm = |n: usize| {
         let operands = ["x", "scale", "bias"].map(any).into_iter().take(n);
-        op(|op| matches!(op, Op::LayerNorm { .. }), operands)
+        op(|op| matches!(op, Op::Norm(Norm::LayerNorm { .. })), operands)
     };
     one_of([norm(1), norm(2)]).named("norm")
 }
@@ -189,7 +189,7 @@ pub(super) fn vector(graph: &Graph, v: ValueId, x: ValueId, part: &str, patch: &
         return Some(patch.constant(part, c.reshaped(vec![c.len()])?));
     }
     // A reshape that only put leading axes before a vector.
-    if let (Some(Op::Reshape { .. }), Some(id)) = (graph.op(v), graph.producer(v)) {
+    if let (Some(Op::Movement(Movement::Reshape { .. })), Some(id)) = (graph.op(v), graph.producer(v)) {
         let from = graph.node(id).inputs[0];
         if graph.ty(from).shape == std::slice::from_ref(own) {
             return Some(from.into());

@@ -1,13 +1,13 @@
 //! A matrix product with constant weights, and the bias added to it, become one
 //! `linear`: its weights are packed once and its bias costs nothing.
 
-use crate::ir::{Binary, Constant, Graph, Op, Precision, ValueId};
+use crate::ir::{Binary, Constant, Graph, Movement, Op, Precision, Product, ValueId};
 use crate::rewrite::{Match, Pass, Patch, Ref, Rule, Rules, Skip, any, op, rule};
 
 /// The pass.
 pub fn pass() -> Box<dyn Pass> {
-    let is_matmul = |op: &Op| matches!(op, Op::MatMul);
-    let is_linear = |op: &Op| matches!(op, Op::Linear { .. });
+    let is_matmul = |op: &Op| matches!(op, Op::Product(Product::MatMul));
+    let is_linear = |op: &Op| matches!(op, Op::Product(Product::Linear { .. }));
     let is_add = |op: &Op| matches!(op, Op::Binary(Binary::Add));
     let unbiased = op(is_linear, [any("x"), any("w")]).named("l");
     let rules: Vec<Box<dyn Rule>> = vec![
@@ -51,7 +51,7 @@ fn linear(g: &Graph, m: &Match) -> Result<Patch, Skip> {
         }
         _ => w.into(),
     };
-    let new = patch.add("", Op::Linear { trans_w, precision: Precision::Exact }, [x.into(), w]);
+    let new = patch.add("", Op::Product(Product::Linear { trans_w, precision: Precision::Exact }), [x.into(), w]);
     patch.replace(m.root, new);
     Ok(patch)
 }
@@ -66,16 +66,16 @@ fn matrix(g: &Graph, mut v: ValueId) -> Option<(ValueId, bool)> {
             return None;
         }
         let from = g.producer(v).map(|n| g.node(n)).filter(|n| match &n.op {
-            Op::Transpose { perm } => {
+            Op::Movement(Movement::Transpose { perm }) => {
                 let swapped = [leading + 1, leading];
                 (0..leading).eq(perm[..leading].iter().copied()) && perm[leading..] == swapped
             }
-            Op::Reshape { .. } => g.ty(n.inputs[0]).shape.ends_with(&shape[leading..]),
+            Op::Movement(Movement::Reshape { .. }) => g.ty(n.inputs[0]).shape.ends_with(&shape[leading..]),
             _ => false,
         });
         match from {
             Some(n) => {
-                transposed ^= matches!(n.op, Op::Transpose { .. });
+                transposed ^= matches!(n.op, Op::Movement(Movement::Transpose { .. }));
                 v = n.inputs[0];
             }
             None if leading == 0 || g.constant(v).is_some() => return Some((v, transposed)),
@@ -104,7 +104,9 @@ fn linear_bias(g: &Graph, m: &Match) -> Result<Patch, Skip> {
         Some(c) => return Err(Skip::check(format!("{} is added, not a row", c.ty()))),
         None => match inputs(g, b) {
             // A reshape that only put leading axes before a vector.
-            &[v] if matches!(g.op(b), Some(Op::Reshape { .. })) && g.ty(v).shape[..] == [columns.clone()] => {
+            &[v] if matches!(g.op(b), Some(Op::Movement(Movement::Reshape { .. })))
+                && g.ty(v).shape[..] == [columns.clone()] =>
+            {
                 if bias.len() > g.ty(l).rank() {
                     return Err(Skip::NoEffect);
                 }

@@ -3,7 +3,7 @@
 //! It changes nothing but what a `linear` with constant weights says of its precision, so it comes behind the pass
 //! `linear`, and no other product is touched.
 
-use crate::ir::{DType, Graph, Op, Precision, ValueId};
+use crate::ir::{DType, Graph, Op, Precision, Product, ValueId};
 use crate::rewrite::{Cx, Pass, PassError, Patch};
 
 /// The name of the pass, and of its rule in the trace.
@@ -30,7 +30,7 @@ impl Pass for LinearPrecision {
                 break;
             }
             let Some(root) = graph.try_node(id).and_then(|n| n.outputs.first().copied()) else { continue };
-            let Some(&Op::Linear { trans_w, precision }) = graph.op(root) else { continue };
+            let Some(&Op::Product(Product::Linear { trans_w, precision })) = graph.op(root) else { continue };
             if precision == self.precision {
                 continue;
             }
@@ -40,7 +40,7 @@ impl Pass for LinearPrecision {
                 continue;
             }
             let mut patch = Patch::new();
-            let new = patch.add("", Op::Linear { trans_w, precision: self.precision }, inputs);
+            let new = patch.add("", Op::Product(Product::Linear { trans_w, precision: self.precision }), inputs);
             patch.replace(root, new);
             applied += usize::from(cx.apply_because(graph, NAME, patch, Some(self.precision.to_string())));
         }

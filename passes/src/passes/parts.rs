@@ -1,14 +1,17 @@
 //! Patterns and checks that several passes share.
 
-use crate::ir::{Binary, Float, Graph, IntArg, Op, ReduceKind, Type, Unary, ValueId};
+use crate::ir::{Binary, Float, FoldKind, Graph, IntArg, Movement, Op, Reduce, Type, Unary, ValueId};
 use crate::rewrite::{Pattern, Skip, binary, lit, one_of, op, unary};
 
 /// A reduction of `x`, bound to `name`, that keeps its axis: [`axis`] tells
 /// which one. A reshape may put back what the reduction dropped.
-pub(super) fn reduced(kind: ReduceKind, x: Pattern, name: &'static str) -> Pattern {
-    let reduce = move |keep: bool| move |op: &Op| matches!(op, Op::Reduce(r) if r.kind == kind && r.keep_dims == keep);
+pub(super) fn reduced(kind: FoldKind, x: Pattern, name: &'static str) -> Pattern {
+    let reduce = move |keep: bool| move |op: &Op| matches!(op, Op::Reduce(Reduce::Fold(r)) if r.kind == kind && r.keep_dims == keep);
     let kept = op(reduce(true), [x.clone()]);
-    let reshaped = op(|op| matches!(op, Op::Reshape { shape: IntArg::Known(_), .. }), [op(reduce(false), [x])]);
+    let reshaped = op(
+        |op| matches!(op, Op::Movement(Movement::Reshape { shape: IntArg::Known(_), .. })),
+        [op(reduce(false), [x])],
+    );
     one_of([kept, reshaped]).named(name)
 }
 
@@ -16,10 +19,10 @@ pub(super) fn reduced(kind: ReduceKind, x: Pattern, name: &'static str) -> Patte
 pub(super) fn axis(graph: &Graph, reduced: ValueId) -> Option<usize> {
     let node = graph.node(graph.producer(reduced)?);
     match &node.op {
-        Op::Reduce(r) => single(&r.axes),
-        Op::Reshape { .. } => {
+        Op::Reduce(Reduce::Fold(r)) => single(&r.axes),
+        Op::Movement(Movement::Reshape { .. }) => {
             let inner = graph.node(graph.producer(node.inputs[0])?);
-            let Op::Reduce(r) = &inner.op else { return None };
+            let Op::Reduce(Reduce::Fold(r)) = &inner.op else { return None };
             let axis = single(&r.axes)?;
             let mut kept = graph.ty(inner.inputs[0]).shape.clone();
             kept[axis] = 1.into();

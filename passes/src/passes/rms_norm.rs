@@ -4,7 +4,7 @@
 
 use super::layer_norm::vector;
 use super::parts::{attribute, inverse_root, over_last, reduced, root, same_type, square};
-use crate::ir::{Graph, Op, ReduceKind};
+use crate::ir::{FoldKind, Graph, Norm, Op};
 use crate::rewrite::{Match, Pass, Patch, Pattern, Ref, Rule, Rules, Skip, any, one_of, op, scalar};
 
 /// The pass.
@@ -14,7 +14,7 @@ pub fn pass() -> Box<dyn Pass> {
 
 /// `mean(x^2) + eps`
 fn mean_square() -> Pattern {
-    reduced(ReduceKind::Mean, square(|| any("x")), "mean") + scalar("eps")
+    reduced(FoldKind::Mean, square(|| any("x")), "mean") + scalar("eps")
 }
 
 /// `x / sqrt(mean(x^2) + eps) => rms_norm(x)`, or times the inverse root,
@@ -42,7 +42,7 @@ impl Rule for Core {
         if let Some(scale) = m.get("scale") {
             operands.push(vector(graph, scale, m["x"], "scale", &mut patch).ok_or(Skip::NoEffect)?);
         }
-        let new = patch.add("", Op::RmsNorm { eps: attribute(graph, m["eps"])? }, operands);
+        let new = patch.add("", Op::Norm(Norm::RmsNorm { eps: attribute(graph, m["eps"])? }), operands);
         patch.replace(m.root, new);
         patch.consume(m.interior.iter().copied());
         Ok(patch)
@@ -58,7 +58,7 @@ impl Rule for Scale {
     }
 
     fn pattern(&self) -> Pattern {
-        op(|op| matches!(op, Op::RmsNorm { .. }), [any("x")]).named("norm") * any("factor")
+        op(|op| matches!(op, Op::Norm(Norm::RmsNorm { .. })), [any("x")]).named("norm") * any("factor")
     }
 
     fn rewrite(&self, graph: &Graph, m: &Match) -> Result<Patch, Skip> {

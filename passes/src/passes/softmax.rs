@@ -4,7 +4,7 @@
 //! softmax: it overflows where softmax does not.
 
 use super::parts::{axis, recip, reduced, same_type};
-use crate::ir::{Graph, Op, ReduceKind, Unary};
+use crate::ir::{FoldKind, Graph, Norm, Op, Unary};
 use crate::rewrite::{Match, Pass, Patch, Pattern, Rule, Rules, Skip, any, one_of, op, unary};
 
 /// The pass.
@@ -14,12 +14,12 @@ pub fn pass() -> Box<dyn Pass> {
 
 /// `exp(x - max(x))`, its maximum bound to `name`.
 fn exponential(name: &'static str) -> Pattern {
-    unary(Unary::Exp, any("x") - reduced(ReduceKind::Max, any("x"), name))
+    unary(Unary::Exp, any("x") - reduced(FoldKind::Max, any("x"), name))
 }
 
 /// `sum(exp(x - max(x)))`
 fn total() -> Pattern {
-    reduced(ReduceKind::Sum, exponential("max2"), "sum")
+    reduced(FoldKind::Sum, exponential("max2"), "sum")
 }
 
 /// The axis that every reduction of the match is over.
@@ -55,7 +55,7 @@ impl Rule for Quotient {
     }
 
     fn rewrite(&self, graph: &Graph, m: &Match) -> Result<Patch, Skip> {
-        patch(graph, m, Op::Softmax { axis: common_axis(graph, m)? })
+        patch(graph, m, Op::Norm(Norm::Softmax { axis: common_axis(graph, m)? }))
     }
 }
 
@@ -68,12 +68,12 @@ impl Rule for LogOfSoftmax {
     }
 
     fn pattern(&self) -> Pattern {
-        unary(Unary::Log, op(|op| matches!(op, Op::Softmax { .. }), [any("x")]).named("softmax"))
+        unary(Unary::Log, op(|op| matches!(op, Op::Norm(Norm::Softmax { .. })), [any("x")]).named("softmax"))
     }
 
     fn rewrite(&self, graph: &Graph, m: &Match) -> Result<Patch, Skip> {
         match graph.op(m["softmax"]) {
-            Some(&Op::Softmax { axis }) => patch(graph, m, Op::LogSoftmax { axis }),
+            Some(&Op::Norm(Norm::Softmax { axis })) => patch(graph, m, Op::Norm(Norm::LogSoftmax { axis })),
             _ => Err(Skip::NoEffect),
         }
     }
@@ -89,12 +89,12 @@ impl Rule for LessLogSum {
     }
 
     fn pattern(&self) -> Pattern {
-        let max = || reduced(ReduceKind::Max, any("x"), "max");
+        let max = || reduced(FoldKind::Max, any("x"), "max");
         let log = || unary(Unary::Log, total());
         one_of([(any("x") - max()) - log(), any("x") - (max() + log())])
     }
 
     fn rewrite(&self, graph: &Graph, m: &Match) -> Result<Patch, Skip> {
-        patch(graph, m, Op::LogSoftmax { axis: common_axis(graph, m)? })
+        patch(graph, m, Op::Norm(Norm::LogSoftmax { axis: common_axis(graph, m)? }))
     }
 }

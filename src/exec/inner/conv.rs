@@ -1,15 +1,12 @@
 //! Convolutions over one to three spatial axes.
 
 use super::movement::pad_constant;
-use super::opaque::{Reader, same_total, span};
 use super::tensor::range;
 use super::{Cx, Fault, InnerTensor, Operands, Res};
-use bgz_passes::ir::{Attrs, Scalar};
+use bgz_passes::ir::{Conv, Scalar, Window};
 use burn_backend::Backend;
 use burn_backend::ops::{ConvOptions, ConvTransposeOptions};
 use burn_backend::tensor::FloatTensor;
-
-const UNDERSTOOD: [&str; 7] = ["auto_pad", "dilations", "group", "kernel", "output_padding", "pads", "strides"];
 
 /// The operands, as floats: `x [batch, in, ..]`, weights, bias.
 struct Operand<B: Backend> {
@@ -21,7 +18,7 @@ struct Operand<B: Backend> {
 }
 
 impl<B: Backend> Operand<B> {
-    fn new(mut x: Operands<B>, reader: &Reader<'_>, cx: &Cx<'_, B>) -> Res<Self> {
+    fn new(mut x: Operands<B>, cx: &Cx<'_, B>) -> Res<Self> {
         let (input, w) = (x.take()?, x.take()?);
         let bias = x.take_if().map(InnerTensor::float).transpose()?;
         let (shape, weights) = (cx.shape(0)?, cx.shape(1)?);
@@ -31,150 +28,113 @@ impl<B: Backend> Operand<B> {
         if weights.contains(&0) || shape.contains(&0) {
             return Err(Fault::Invalid(format!("convolution of {shape:?} by {weights:?}")));
         }
-        if let Some(k) = reader.ints("kernel")?
-            && k.iter().map(|&k| usize::try_from(k).ok()).ne(weights[2..].iter().map(|&w| Some(w)))
-        {
-            let reason = format!("{k:?} is not that of the weights {weights:?}");
-            return Err(Fault::Attribute { name: "kernel".into(), reason });
-        }
-        if let Some(b) = cx.inputs.get(2)
-            && b.rank() != 1
-        {
-            return Err(Fault::Invalid(format!("bias {b}")));
-        }
         Ok(Self { x: input, w: w.float()?, bias, weights })
     }
 }
 
-/// Checks that channels fit.
-fn check(expected: usize, actual: usize, what: &str) -> Res<()> {
-    if expected == actual { Ok(()) } else { Err(Fault::Invalid(format!("{actual} {what}, not {expected}"))) }
-}
-
-pub(super) fn conv<B: Backend>(attrs: &Attrs, x: Operands<B>, cx: &Cx<'_, B>) -> Res<InnerTensor<B>> {
-    let reader = Reader::new(attrs, &UNDERSTOOD)?;
-    let operand = Operand::new(x, &reader, cx)?;
-    match operand.weights.len() {
-        3 => forward(operand, &reader, cx, B::conv1d),
-        4 => forward(operand, &reader, cx, B::conv2d),
-        _ => forward(operand, &reader, cx, B::conv3d),
+pub(super) fn conv<B: Backend>(conv: &Conv, x: Operands<B>, cx: &Cx<'_, B>) -> Res<InnerTensor<B>> {
+    let operand = Operand::new(x, cx)?;
+    let (w, groups) = (conv.window(), conv.groups());
+    match (conv, operand.weights.len()) {
+        (Conv::Plain { .. }, 3) => forward(operand, w, groups, cx, B::conv1d),
+        (Conv::Plain { .. }, 4) => forward(operand, w, groups, cx, B::conv2d),
+        (Conv::Plain { .. }, _) => forward(operand, w, groups, cx, B::conv3d),
+        (Conv::Transposed { output_padding, .. }, 3) => {
+            backward(operand, w, groups, output_padding, cx, B::conv_transpose1d)
+        }
+        (Conv::Transposed { output_padding, .. }, 4) => {
+            backward(operand, w, groups, output_padding, cx, B::conv_transpose2d)
+        }
+        (Conv::Transposed { output_padding, .. }, _) => {
+            backward(operand, w, groups, output_padding, cx, B::conv_transpose3d)
+        }
     }
 }
 
-type Conv<B, const N: usize> =
+/// An entry for each of `N` axes.
+pub(super) fn axes<T: Copy, const N: usize>(v: &[T]) -> Res<[T; N]> {
+    v.try_into().map_err(|_| Fault::Invalid(format!("{} entries for {N} axes", v.len())))
+}
+
+type Forward<B, const N: usize> =
     fn(FloatTensor<B>, FloatTensor<B>, Option<FloatTensor<B>>, ConvOptions<N>) -> FloatTensor<B>;
 
 fn forward<B: Backend, const N: usize>(
     operand: Operand<B>,
-    reader: &Reader<'_>,
+    window: &Window,
+    groups: usize,
     cx: &Cx<'_, B>,
-    conv: Conv<B, N>,
+    conv: Forward<B, N>,
 ) -> Res<InnerTensor<B>> {
-    let group = reader.size("group", 1)?;
-    let strides = reader.sizes::<N>("strides", 1, 1)?;
-    let dilations = reader.sizes::<N>("dilations", 1, 1)?;
-    let Operand { x, w, bias, weights } = operand;
+    let Operand { x, w, bias, .. } = operand;
     let mut shape = cx.shape(0)?;
-    let reach: [usize; N] = std::array::from_fn(|i| span(weights[2 + i], dilations[i]));
-    let pads = reader.pads::<N>(|i| same_total(shape[2 + i], reach[i], strides[i]))?;
-    check(weights[1].saturating_mul(group), shape[1], "channels in")?;
-    if !weights[0].is_multiple_of(group) {
-        return Err(Fault::Invalid(format!("{} channels out in {group} groups", weights[0])));
-    }
-    if let Some(b) = cx.inputs.get(2) {
-        check(weights[0], b.known_len().unwrap_or(0), "biases")?;
-    }
+    let pads = axes(&window.pads(&shape[2..]))?;
     // Burn pads both sides alike; anything else is padded before.
-    let alike = pads.iter().all(|&(a, b)| a == b && a >= 0);
+    let alike = pads.iter().all(|&(a, b)| a == b);
     let (x, padding) =
-        if alike { (x, pads.map(|(a, _)| a as usize)) } else { (pad_spatial(x, &pads, 0.0, &mut shape, cx)?, [0; N]) };
+        if alike { (x, pads.map(|(a, _)| a)) } else { (pad_spatial(x, &pads, 0.0, &mut shape, cx)?, [0; N]) };
     for i in 0..N {
-        if shape[2 + i].saturating_add(padding[i].saturating_mul(2)) < reach[i] {
-            return Err(Fault::Invalid(format!("extent {} for a kernel that spans {}", shape[2 + i], reach[i])));
+        if shape[2 + i].saturating_add(padding[i].saturating_mul(2)) < window.reach(i) {
+            return Err(Fault::Invalid(format!("extent {} for a kernel that spans {}", shape[2 + i], window.reach(i))));
         }
     }
-    let options = ConvOptions::new(strides, padding, dilations, group);
+    let options = ConvOptions::new(axes(&window.strides)?, padding, axes(&window.dilations)?, groups);
     Ok(InnerTensor::Float(conv(x.float()?, w, bias, options)))
 }
 
 /// Pads the last `N` of the axes with a value; `shape` becomes that of the result.
 pub(super) fn pad_spatial<B: Backend, const N: usize>(
     x: InnerTensor<B>,
-    pads: &[(i64, i64); N],
+    pads: &[(usize, usize); N],
     value: f64,
     shape: &mut Vec<usize>,
     cx: &Cx<'_, B>,
 ) -> Res<InnerTensor<B>> {
     let outer = vec![0; shape.len() - N];
+    let entries = |n: usize| i64::try_from(n).map_err(|_| Fault::Invalid(format!("{n} entries of padding")));
     let before = outer.iter().copied().chain(pads.iter().map(|p| p.0));
-    let all: Vec<i64> = before.chain(outer.iter().copied()).chain(pads.iter().map(|p| p.1)).collect();
+    let all: Vec<usize> = before.chain(outer.iter().copied()).chain(pads.iter().map(|p| p.1)).collect();
+    let all = all.into_iter().map(entries).collect::<Res<Vec<_>>>()?;
     let dtype = x.need_dtype()?;
     let x = pad_constant(x, &all, Scalar::from_f64(dtype, value), shape, cx)?;
     *shape = x.shape();
     Ok(x)
 }
 
-pub(super) fn conv_transpose<B: Backend>(attrs: &Attrs, x: Operands<B>, cx: &Cx<'_, B>) -> Res<InnerTensor<B>> {
-    let reader = Reader::new(attrs, &UNDERSTOOD)?;
-    let operand = Operand::new(x, &reader, cx)?;
-    match operand.weights.len() {
-        3 => backward(operand, &reader, cx, B::conv_transpose1d),
-        4 => backward(operand, &reader, cx, B::conv_transpose2d),
-        _ => backward(operand, &reader, cx, B::conv_transpose3d),
-    }
-}
-
-type ConvTranspose<B, const N: usize> =
+type Backward<B, const N: usize> =
     fn(FloatTensor<B>, FloatTensor<B>, Option<FloatTensor<B>>, ConvTransposeOptions<N>) -> FloatTensor<B>;
 
 fn backward<B: Backend, const N: usize>(
     operand: Operand<B>,
-    reader: &Reader<'_>,
+    window: &Window,
+    groups: usize,
+    output_padding: &[usize],
     cx: &Cx<'_, B>,
-    conv: ConvTranspose<B, N>,
+    conv: Backward<B, N>,
 ) -> Res<InnerTensor<B>> {
-    let group = reader.size("group", 1)?;
-    let strides = reader.sizes::<N>("strides", 1, 1)?;
-    let dilations = reader.sizes::<N>("dilations", 1, 1)?;
-    let mut extra = reader.sizes::<N>("output_padding", 0, 0)?;
-    let Operand { x, w, bias, weights } = operand;
-    let shape = cx.shape(0)?;
-    let reach: [usize; N] = std::array::from_fn(|i| span(weights[2 + i], dilations[i]));
-    // Chosen so that there are `extent * stride` results: what is too much is cut, what is missing is added.
-    let pads = reader.pads::<N>(|i| i64::try_from(reach[i].saturating_sub(strides[i])).unwrap_or(i64::MAX))?;
-    if reader.text("auto_pad")?.is_some() {
-        extra = std::array::from_fn(|i| extra[i] + strides[i].saturating_sub(reach[i]));
-    }
-    check(weights[0], shape[1], "channels in")?;
-    if !weights[0].is_multiple_of(group) {
-        return Err(Fault::Invalid(format!("{} channels in {group} groups", weights[0])));
-    }
-    if let Some(b) = cx.inputs.get(2) {
-        check(weights[1].saturating_mul(group), b.known_len().unwrap_or(0), "biases")?;
-    }
-    // What comes out before the pads are cut off.
+    let Operand { x, w, bias, .. } = operand;
+    let (shape, out) = (cx.shape(0)?, cx.out()?);
+    let (strides, dilations) = (axes::<_, N>(&window.strides)?, axes(&window.dilations)?);
+    let mut extra: [usize; N] = axes(output_padding)?;
+    let pads = axes(&window.transposed_pads())?;
+    // What comes out before the pads are cut off; where padding is chosen, as much as there are results and padding.
     let mut full = [0; N];
     for i in 0..N {
-        full[i] = (shape[2 + i] - 1).saturating_mul(strides[i]).saturating_add(reach[i]).saturating_add(extra[i]);
-        let (a, b) = pads[i];
-        if i64::try_from(full[i]).map_or(true, |f| f.saturating_sub(a).saturating_sub(b) <= 0) {
-            return Err(Fault::Invalid(format!("pads {a} and {b} leave nothing of {}", full[i])));
-        }
+        let made = (shape[2 + i] - 1).saturating_mul(strides[i]).saturating_add(window.reach(i));
+        full[i] = out[2 + i].saturating_add(pads[i].0).saturating_add(pads[i].1);
+        extra[i] = full[i].saturating_sub(made);
     }
     // Burn cuts both sides alike; anything else is cut after.
-    let alike = pads.iter().all(|&(a, b)| a == b && a >= 0);
-    let padding = if alike { pads.map(|(a, _)| a as usize) } else { [0; N] };
-    let options = ConvTransposeOptions::new(strides, padding, extra, dilations, group);
+    let alike = pads.iter().all(|&(a, b)| a == b);
+    let padding = if alike { pads.map(|(a, _)| a) } else { [0; N] };
+    let options = ConvTransposeOptions::new(strides, padding, extra, dilations, groups);
     let y = InnerTensor::<B>::Float(conv(x.float()?, w, bias, options));
     if alike {
         return Ok(y);
     }
-    if pads.iter().any(|&(a, b)| a < 0 || b < 0) {
-        return Err(Fault::Unsupported(format!("negative pads {pads:?} of a transposed convolution")));
-    }
     let mut cuts: Vec<_> = y.shape().iter().map(|&d| range(0, d)).collect();
     for i in 0..N {
-        cuts[2 + i] = range(pads[i].0 as usize, full[i] - pads[i].1 as usize);
+        cuts[2 + i] = range(pads[i].0, full[i] - pads[i].1);
     }
     Ok(y.slice(&cuts))
 }

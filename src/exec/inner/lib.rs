@@ -22,7 +22,6 @@ mod index;
 mod linear;
 mod memory;
 mod movement;
-mod opaque;
 mod pool;
 mod quiet;
 mod reduce;
@@ -40,7 +39,9 @@ pub use run::OpByOp;
 pub use single::{InnerOp, Single, Spans};
 pub use tensor::InnerTensor;
 
-use bgz_passes::ir::{DType, Dim, Op, Operand, Type, infer};
+use bgz_passes::ir::{
+    Cast, DType, Dim, Generate, Index, Movement, Norm, Op, Operand, Product, Reduce, Type, Where, infer,
+};
 use burn_backend::Backend;
 use burn_backend::tensor::Device;
 use thiserror::Error;
@@ -290,40 +291,47 @@ fn dispatch<B: Backend>(op: &Op, mut x: Operands<B>, cx: &Cx<'_, B>) -> Res<Vec<
     let result = match op {
         Op::Unary(f) => elementwise::unary(*f, x.take()?)?,
         Op::Binary(f) => elementwise::binary(*f, x.take()?, x.take()?, cx)?,
-        Op::Where => elementwise::choose(x.take()?, x.take()?, x.take()?, cx)?,
-        Op::Cast(to) => elementwise::cast(x.take()?, *to, cx)?,
+        Op::Where(Where) => elementwise::choose(x.take()?, x.take()?, x.take()?, cx)?,
+        Op::Cast(Cast(to)) => elementwise::cast(x.take()?, *to, cx)?,
         Op::Fused(e) => fused::fused(e, x.0.collect(), cx)?,
-        Op::MatMul => linear::matmul(x.take()?, x.take()?, cx)?,
-        Op::Linear { trans_w, .. } => linear::linear(*trans_w, x.take()?, x.take()?, x.take_if(), cx)?,
+        Op::Product(Product::MatMul) => linear::matmul(x.take()?, x.take()?, cx)?,
+        Op::Product(Product::Linear { trans_w, .. }) => {
+            linear::linear(*trans_w, x.take()?, x.take()?, x.take_if(), cx)?
+        }
         Op::Attention(a) => attention::attention(a, x.take()?, x.take()?, x.take()?, x.take_if(), cx)?,
-        Op::Softmax { axis } => reduce::softmax(x.take()?, *axis)?,
-        Op::LogSoftmax { axis } => reduce::log_softmax(x.take()?, *axis)?,
-        Op::LayerNorm { eps } => reduce::layer_norm(x.take()?, x.take_if(), x.take_if(), eps.0, cx)?,
-        Op::RmsNorm { eps } => reduce::rms_norm(x.take()?, x.take_if(), eps.0, cx)?,
-        Op::Reduce(r) => reduce::reduce(r, x.take()?, cx)?,
-        Op::ArgReduce(a) => reduce::arg_reduce(a, x.take()?, cx)?,
-        Op::Cumulative(c) => reduce::cumulative(c, x.take()?, cx)?,
-        Op::TopK(t) => return reduce::top_k(t, x.take()?, cx),
-        Op::Reshape { .. } => x.take()?.reshape(&cx.out()?)?,
-        Op::Transpose { perm } => x.take()?.permute(perm),
-        Op::Expand { .. } => x.take()?.expand(&cx.out()?)?,
-        Op::Slice(s) => movement::slice(s, x, cx)?,
-        Op::Concat { axis } => movement::concat(*axis, x.0.collect())?,
-        Op::Pad(p) => movement::pad(p, x, cx)?,
-        Op::Tile { .. } => movement::tile(x.take()?, cx)?,
-        Op::Gather { axis } => index::gather(*axis, x.take()?, x.take()?, cx)?,
-        Op::GatherElements { axis } => index::gather_elements(*axis, x.take()?, x.take()?, cx)?,
-        Op::GatherNd { batch_dims } => index::gather_nd(*batch_dims, x.take()?, x.take()?, cx)?,
-        Op::ScatterNd => index::scatter_nd(x.take()?, x.take()?, x.take()?, cx)?,
-        Op::ScatterElements { axis } => index::scatter_elements(*axis, x.take()?, x.take()?, x.take()?, cx)?,
-        Op::Shape { start, end } => movement::shape(*start, *end, cx)?,
-        Op::Dims { values, .. } => movement::dims(values, cx)?,
-        Op::Full { .. } => InnerTensor::full(x.take()?.to_scalar()?, &cx.out()?, cx.device)?,
-        Op::Range => movement::range(x.take()?, x.take()?, x.take()?, cx)?,
-        Op::OneHot { axis } => index::one_hot(*axis, x.take()?, x.take()?, x.take()?, cx)?,
-        Op::Trilu { upper } => index::trilu(*upper, x.take()?, x.take_if(), cx)?,
-        Op::NonZero => index::non_zero(x.take()?, cx)?,
-        Op::Opaque(o) => return opaque::run(o, x, cx),
+        Op::Conv(c) => conv::conv(c, x, cx)?,
+        Op::Pool(p) => pool::pool(p, x, cx)?,
+        Op::Resize(r) => resize::resize(r, x.take()?, cx)?,
+        Op::Norm(Norm::Softmax { axis }) => reduce::softmax(x.take()?, *axis)?,
+        Op::Norm(Norm::LogSoftmax { axis }) => reduce::log_softmax(x.take()?, *axis)?,
+        Op::Norm(Norm::LayerNorm { eps }) => reduce::layer_norm(x.take()?, x.take_if(), x.take_if(), eps.0, cx)?,
+        Op::Norm(Norm::RmsNorm { eps }) => reduce::rms_norm(x.take()?, x.take_if(), eps.0, cx)?,
+        Op::Reduce(Reduce::Fold(r)) => reduce::reduce(r, x.take()?, cx)?,
+        Op::Reduce(Reduce::Arg(a)) => reduce::arg_reduce(a, x.take()?, cx)?,
+        Op::Reduce(Reduce::Cumulative(c)) => reduce::cumulative(c, x.take()?, cx)?,
+        Op::Reduce(Reduce::TopK(t)) => return reduce::top_k(t, x.take()?, cx),
+        Op::Movement(Movement::Reshape { .. }) => x.take()?.reshape(&cx.out()?)?,
+        Op::Movement(Movement::Transpose { perm }) => x.take()?.permute(perm),
+        Op::Movement(Movement::Expand { .. }) => x.take()?.expand(&cx.out()?)?,
+        Op::Movement(Movement::Slice(s)) => movement::slice(s, x, cx)?,
+        Op::Movement(Movement::Concat { axis }) => movement::concat(*axis, x.0.collect())?,
+        Op::Movement(Movement::Pad(p)) => movement::pad(p, x, cx)?,
+        Op::Movement(Movement::Tile { .. }) => movement::tile(x.take()?, cx)?,
+        Op::Index(Index::Gather { axis }) => index::gather(*axis, x.take()?, x.take()?, cx)?,
+        Op::Index(Index::GatherElements { axis }) => index::gather_elements(*axis, x.take()?, x.take()?, cx)?,
+        Op::Index(Index::GatherNd { batch_dims }) => index::gather_nd(*batch_dims, x.take()?, x.take()?, cx)?,
+        Op::Index(Index::ScatterNd) => index::scatter_nd(x.take()?, x.take()?, x.take()?, cx)?,
+        Op::Index(Index::ScatterElements { axis }) => {
+            index::scatter_elements(*axis, x.take()?, x.take()?, x.take()?, cx)?
+        }
+        Op::Generate(Generate::Shape { start, end }) => movement::shape(*start, *end, cx)?,
+        Op::Generate(Generate::Dims { values, .. }) => movement::dims(values, cx)?,
+        Op::Generate(Generate::Full { .. }) => InnerTensor::full(x.take()?.to_scalar()?, &cx.out()?, cx.device)?,
+        Op::Generate(Generate::Range) => movement::range(x.take()?, x.take()?, x.take()?, cx)?,
+        Op::Generate(Generate::OneHot { axis }) => index::one_hot(*axis, x.take()?, x.take()?, x.take()?, cx)?,
+        Op::Movement(Movement::Trilu { upper }) => index::trilu(*upper, x.take()?, x.take_if(), cx)?,
+        Op::Index(Index::NonZero) => index::non_zero(x.take()?, cx)?,
+        Op::Opaque(_) => return Err(Fault::Unsupported("Burn has no such op".into())),
     };
     Ok(vec![result])
 }

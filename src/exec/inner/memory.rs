@@ -2,7 +2,7 @@
 //! before they are called that there is enough.
 
 use super::{Fault, Res};
-use bgz_passes::ir::{Attr, Binary, DType, Dim, Expr, Op, Opaque, Type};
+use bgz_passes::ir::{Binary, Conv, DType, Dim, Expr, Generate, Index, Movement, Op, Padding, Reduce, Type, Window};
 use bgz_passes::memory::obtainable;
 use std::sync::OnceLock;
 
@@ -39,17 +39,19 @@ pub(super) fn needs(op: &Op, inputs: &[Type], outputs: &[Type]) -> u128 {
     let whole = outputs.first().map_or(0, |ty| at_least(ty, widest));
     let times = |n: u128, bytes: u128| bytes.saturating_mul(n);
     match op {
-        Op::Shape { .. } | Op::Dims { .. } => out,
-        Op::Reshape { .. } | Op::Transpose { .. } | Op::Expand { .. } | Op::Full { .. } | Op::Range => times(2, out),
-        Op::Slice(_) | Op::Concat { .. } | Op::Tile { .. } | Op::Gather { .. } | Op::GatherNd { .. } => {
+        Op::Generate(Generate::Shape { .. } | Generate::Dims { .. }) => out,
+        Op::Movement(Movement::Reshape { .. } | Movement::Transpose { .. } | Movement::Expand { .. })
+        | Op::Generate(Generate::Full { .. } | Generate::Range) => times(2, out),
+        Op::Movement(Movement::Slice(_) | Movement::Concat { .. } | Movement::Tile { .. })
+        | Op::Index(Index::Gather { .. } | Index::GatherNd { .. }) => {
             times(2, out).saturating_add(times(4, operand(1, 8)))
         }
         Op::Unary(_) | Op::Cast(_) => times(4, whole),
         Op::Binary(Binary::Rem | Binary::Mod) => times(6, whole),
-        Op::Binary(_) | Op::Where => times(4, whole),
+        Op::Binary(_) | Op::Where(_) => times(4, whole),
         Op::Fused(e) => times(3 + depth(e) as u128, times(8, outputs.first().map_or(0, len))),
-        Op::Softmax { .. } | Op::LogSoftmax { .. } | Op::LayerNorm { .. } | Op::RmsNorm { .. } => times(6, whole),
-        Op::MatMul | Op::Linear { .. } => {
+        Op::Norm(_) => times(6, whole),
+        Op::Product(_) => {
             // Integers are multiplied in i64, bf16 in f32.
             let converted = match inputs.first().map(|ty| ty.dtype) {
                 Some(DType::F32 | DType::F64) => 0,
@@ -67,28 +69,40 @@ pub(super) fn needs(op: &Op, inputs: &[Type], outputs: &[Type]) -> u128 {
             let all = [times(6, scores), heads, times(2, operand(0, 4)), times(3, out)];
             all.into_iter().fold(0, u128::saturating_add)
         }
-        Op::Reduce(_) | Op::ArgReduce(_) | Op::Cumulative(_) => {
+        Op::Reduce(Reduce::Fold(_) | Reduce::Arg(_) | Reduce::Cumulative(_)) => {
             let float = inputs.first().is_some_and(|ty| ty.dtype.is_float());
             out.saturating_add(times(3, operand(0, if float { 4 } else { 8 })))
         }
-        Op::TopK(_) => times(2, out).saturating_add(times(5, operand(0, 8))),
-        Op::Pad(_) => {
+        Op::Reduce(Reduce::TopK(_)) => times(2, out).saturating_add(times(5, operand(0, 8))),
+        Op::Movement(Movement::Pad(_)) => {
             // An axis may grow before another is cut.
             let extent = |ty: &Type, i: usize| ty.shape.get(i).and_then(Dim::as_usize).unwrap_or(1) as u128;
             let (Some(x), Some(y)) = (inputs.first(), outputs.first()) else { return out };
             let most = (0..x.rank()).fold(1, |n: u128, i| n.saturating_mul(extent(x, i).max(extent(y, i))));
             times(3, most.saturating_mul(x.dtype.size() as u128))
         }
-        Op::GatherElements { .. } | Op::ScatterNd | Op::ScatterElements { .. } => {
+        Op::Index(Index::GatherElements { .. } | Index::ScatterNd | Index::ScatterElements { .. }) => {
             let indices = times(4, operand(1, 8));
             [times(2, out), times(2, operand(0, 1)), indices, times(2, operand(2, 1))]
                 .into_iter()
                 .fold(0, u128::saturating_add)
         }
-        Op::OneHot { .. } => times(3, out).saturating_add(times(3, operand(0, 8))),
-        Op::Trilu { .. } => times(4, out),
-        Op::NonZero => times(2 * inputs.first().map_or(0, Type::rank) as u128 + 4, operand(0, 8)),
-        Op::Opaque(o) => opaque(o, inputs, outputs, out),
+        Op::Generate(Generate::OneHot { .. }) => times(3, out).saturating_add(times(3, operand(0, 8))),
+        Op::Movement(Movement::Trilu { .. }) => times(4, out),
+        Op::Index(Index::NonZero) => times(2 * inputs.first().map_or(0, Type::rank) as u128 + 4, operand(0, 8)),
+        Op::Conv(c) => match inputs {
+            [x, w, ..] => conv(c, x, w, out),
+            _ => out,
+        },
+        Op::Pool(p) => {
+            let padded = inputs.first().map_or(0, |x| padded(&p.window, x));
+            times(4, padded).saturating_add(times(6, out))
+        }
+        Op::Resize(_) => match (inputs, outputs) {
+            ([x], [to]) => resize(x, to, out),
+            _ => out,
+        },
+        Op::Opaque(_) => out,
     }
 }
 
@@ -102,28 +116,37 @@ fn depth(e: &Expr) -> usize {
     }
 }
 
-/// Convolutions, pooling, resizing: padded copies of the operand, windows, indices of what is greatest.
-fn opaque(o: &Opaque, inputs: &[Type], outputs: &[Type], out: u128) -> u128 {
-    let extents = |ty: &Type| ty.shape.iter().map(|d| d.as_usize().unwrap_or(1) as u128).collect::<Vec<_>>();
-    let product = |v: &[u128]| v.iter().fold(1, |n: u128, &d| n.saturating_mul(d));
-    let Some((x, w)) = inputs.first().map(|x| (x, inputs.get(1))) else { return out };
-    let pads: Vec<u128> = match o.attrs.get("pads") {
-        Some(Attr::Dims(v)) => v.iter().map(|d| d.as_usize().unwrap_or(0) as u128).collect(),
-        _ => Vec::new(),
+fn extents(ty: &Type) -> Vec<u128> {
+    ty.shape.iter().map(|d| d.as_usize().unwrap_or(1) as u128).collect()
+}
+
+fn product(v: &[u128]) -> u128 {
+    v.iter().fold(1, |n, &d| n.saturating_mul(d))
+}
+
+/// Bytes of an operand of four and more to an element, with what is padded around it.
+fn padded(window: &Window, x: &Type) -> u128 {
+    let pads = match &window.padding {
+        Padding::Explicit(pads) => pads.clone(),
+        Padding::SameUpper | Padding::SameLower => Vec::new(),
     };
-    let padded = extents(x).iter().enumerate().fold(x.dtype.size().max(4) as u128, |n, (i, &d)| {
-        // Beginnings, then ends, of all axes but two.
-        let spatial = x.rank().saturating_sub(2);
-        let pad = |at: usize| i.checked_sub(2).and_then(|i| pads.get(at + i)).copied().unwrap_or(0);
+    // Beginnings, then ends, of all axes but two.
+    let spatial = x.rank().saturating_sub(2);
+    extents(x).iter().enumerate().fold(x.dtype.size().max(4) as u128, |n, (i, &d)| {
+        let pad = |at: usize| i.checked_sub(2).and_then(|i| pads.get(at + i)).map_or(0, |&p| p as u128);
         n.saturating_mul(d.saturating_add(pad(0)).saturating_add(pad(spatial)))
-    });
-    let kernel = w.map_or(0, |w| at_least(w, 4));
+    })
+}
+
+/// Convolutions: padded copies of the operand, windows.
+fn conv(conv: &Conv, x: &Type, w: &Type, out: u128) -> u128 {
+    let (padded, kernel) = (padded(conv.window(), x), at_least(w, 4));
     // Bytes of one, as wide as any dtype.
-    let window = |w: Option<&Type>| w.map_or(0, |w| product(extents(w).get(1..).unwrap_or(&[])).saturating_mul(8));
-    let all = match o.name.as_str() {
-        "conv" => {
+    let window = product(extents(w).get(1..).unwrap_or(&[])).saturating_mul(8);
+    let all = match conv {
+        Conv::Plain { .. } => {
             // Windows of 512 results on each thread.
-            let windows = window(w).saturating_mul(512);
+            let windows = window.saturating_mul(512);
             [
                 padded.saturating_mul(3),
                 kernel.saturating_mul(3),
@@ -131,27 +154,22 @@ fn opaque(o: &Opaque, inputs: &[Type], outputs: &[Type], out: u128) -> u128 {
                 out.saturating_mul(3),
             ]
         }
-        "conv_transpose" => {
+        Conv::Transposed { .. } => {
             // A window of results for each element of a channel.
-            let spatial = product(extents(x).get(2..).unwrap_or(&[]));
-            let windows = window(w).saturating_mul(spatial);
+            let windows = window.saturating_mul(product(extents(x).get(2..).unwrap_or(&[])));
             let batch = extents(x).first().copied().unwrap_or(1);
-            [
-                padded.saturating_mul(2),
-                kernel.saturating_mul(2),
-                windows.saturating_mul(batch.min(threads())),
-                out.saturating_mul(4),
-            ]
+            let at_once = windows.saturating_mul(batch.min(threads()));
+            [padded.saturating_mul(2), kernel.saturating_mul(2), at_once, out.saturating_mul(4)]
         }
-        "resize" => {
-            // An axis may grow before another shrinks.
-            let most = outputs.first().map_or(Vec::new(), extents);
-            let most: Vec<u128> = extents(x).into_iter().zip(most).map(|(a, b)| a.max(b)).collect();
-            [product(&most).saturating_mul(3 * 8), at_least(x, 8), out.saturating_mul(2), 0]
-        }
-        _ => [padded.saturating_mul(4), out.saturating_mul(6), 0, 0],
     };
     all.into_iter().fold(0, u128::saturating_add)
+}
+
+/// Resizing: an axis may grow before another shrinks.
+fn resize(x: &Type, to: &Type, out: u128) -> u128 {
+    let most: Vec<u128> = extents(x).into_iter().zip(extents(to)).map(|(a, b)| a.max(b)).collect();
+    let lanes = product(&most).saturating_mul(3 * 8);
+    lanes.saturating_add(at_least(x, 8)).saturating_add(out.saturating_mul(2))
 }
 
 /// Threads that a backend may use.

@@ -1,21 +1,13 @@
 //! Pooling over spatial axes.
 
-use super::conv::pad_spatial;
+use super::conv::{axes, pad_spatial};
 use super::elementwise::cast;
 use super::host::{Host, strides, unravel};
-use super::opaque::{Reader, same_total, span};
 use super::reduce::widened;
 use super::{Cx, Fault, InnerTensor, Operands, Res};
-use bgz_passes::ir::{Attrs, Scalar};
+use bgz_passes::ir::{Pool, PoolKind, Scalar};
 use burn_backend::Backend;
 use burn_backend::tensor::FloatTensor;
-
-/// What is taken of a window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Max,
-    Average,
-}
 
 /// A window that slides over `N` axes.
 #[derive(Clone, Copy, Debug)]
@@ -23,50 +15,39 @@ struct Window<const N: usize> {
     kernel: [usize; N],
     strides: [usize; N],
     dilations: [usize; N],
-    pads: [(i64, i64); N],
+    pads: [(usize, usize); N],
+    /// Entries from the first to the last that it touches.
+    reach: [usize; N],
     ceil: bool,
     /// Whether an average counts padding.
     count_pads: bool,
 }
 
-pub(super) fn pool<B: Backend>(kind: Kind, attrs: &Attrs, x: Operands<B>, cx: &Cx<'_, B>) -> Res<InnerTensor<B>> {
+pub(super) fn pool<B: Backend>(pool: &Pool, x: Operands<B>, cx: &Cx<'_, B>) -> Res<InnerTensor<B>> {
     match cx.shape(0)?.len() {
-        3 => over::<B, 1>(kind, attrs, x, cx),
-        4 => over::<B, 2>(kind, attrs, x, cx),
-        5 => over::<B, 3>(kind, attrs, x, cx),
+        3 => over::<B, 1>(pool, x, cx),
+        4 => over::<B, 2>(pool, x, cx),
+        5 => over::<B, 3>(pool, x, cx),
         rank => Err(Fault::Unsupported(format!("pooling of rank {rank}"))),
     }
 }
 
-fn over<B: Backend, const N: usize>(
-    kind: Kind,
-    attrs: &Attrs,
-    mut x: Operands<B>,
-    cx: &Cx<'_, B>,
-) -> Res<InnerTensor<B>> {
-    let understood = ["auto_pad", "ceil_mode", "count_include_pad", "dilations", "kernel", "pads", "strides"];
-    let reader = Reader::new(attrs, &understood)?;
-    let kernel = reader.sizes::<N>("kernel", 1, 0)?;
-    if kernel.contains(&0) {
-        return Err(Fault::Attribute { name: "kernel".into(), reason: "is missing".into() });
-    }
+fn over<B: Backend, const N: usize>(pool: &Pool, mut x: Operands<B>, cx: &Cx<'_, B>) -> Res<InnerTensor<B>> {
+    let (kind, w) = (pool.kind, &pool.window);
     let t = x.take()?;
     let shape = cx.shape(0)?;
     if shape.contains(&0) {
         return Err(Fault::Invalid(format!("pooling of {shape:?}")));
     }
-    let (strides, dilations) = (reader.sizes::<N>("strides", 1, 1)?, reader.sizes::<N>("dilations", 1, 1)?);
-    let window = Window {
-        kernel,
-        strides,
-        dilations,
-        pads: reader.pads(|i| same_total(shape[2 + i], span(kernel[i], dilations[i]), strides[i]))?,
-        ceil: reader.flag("ceil_mode")?,
-        count_pads: reader.flag("count_include_pad")?,
+    let window = Window::<N> {
+        kernel: axes::<_, N>(&w.kernel)?,
+        strides: axes(&w.strides)?,
+        dilations: axes(&w.dilations)?,
+        pads: axes(&w.pads(&shape[2..]))?,
+        reach: std::array::from_fn(|i| w.reach(i)),
+        ceil: pool.ceil,
+        count_pads: kind == PoolKind::Average { count_pads: true },
     };
-    if window.pads.iter().any(|&(a, b)| a < 0 || b < 0) {
-        return Err(Fault::Unsupported(format!("negative pads {:?}", window.pads)));
-    }
     let out = cx.out()?;
     if out.len() != shape.len() || out[..2] != shape[..2] {
         return Err(Fault::Invalid(format!("pooling of {shape:?} to {out:?}")));
@@ -76,26 +57,26 @@ fn over<B: Backend, const N: usize>(
         return by_hand(kind, &window, t, &out, cx);
     }
     // A sum of 16-bit numbers would be rounded at every step.
-    let t = if kind == Kind::Average { InnerTensor::Float(widened(t, cx)?) } else { t };
+    let t = if kind != PoolKind::Max { InnerTensor::Float(widened(t, cx)?) } else { t };
     cast(by_burn(kind, window, t, shape, cx)?, dtype, cx)
 }
 
 /// Whether Burn has such a pooling, with as many windows.
-fn burn_has<const N: usize>(kind: Kind, w: &Window<N>, shape: &[usize], out: &[usize]) -> bool {
+fn burn_has<const N: usize>(kind: PoolKind, w: &Window<N>, shape: &[usize], out: &[usize]) -> bool {
     let fits = |i: usize| {
-        let padded = shape[i].checked_add(w.pads[i].0 as usize).and_then(|s| s.checked_add(w.pads[i].1 as usize));
-        let slack = padded.and_then(|p| p.checked_sub(span(w.kernel[i], w.dilations[i])));
+        let padded = shape[i].checked_add(w.pads[i].0).and_then(|s| s.checked_add(w.pads[i].1));
+        let slack = padded.and_then(|p| p.checked_sub(w.reach[i]));
         let Some(slack) = slack else { return false };
         let steps = if w.ceil { slack.div_ceil(w.strides[i]) } else { slack / w.strides[i] };
         // A window that starts behind the elements would be of nothing.
-        let starts_inside = steps * w.strides[i] < shape[i] + w.pads[i].0 as usize;
+        let starts_inside = steps * w.strides[i] < shape[i] + w.pads[i].0;
         steps + 1 == out[i] && starts_inside
     };
-    N <= 2 && (0..N).all(fits) && (kind == Kind::Max || w.dilations == [1; N])
+    N <= 2 && (0..N).all(fits) && (kind == PoolKind::Max || w.dilations == [1; N])
 }
 
 fn by_burn<B: Backend, const N: usize>(
-    kind: Kind,
+    kind: PoolKind,
     mut w: Window<N>,
     x: InnerTensor<B>,
     mut shape: Vec<usize>,
@@ -108,7 +89,7 @@ fn by_burn<B: Backend, const N: usize>(
     // Burn pads both sides alike; anything else is padded before.
     let (pads, unpadded) = (w.pads, shape.clone());
     w.pads = [(0, 0); N];
-    if kind == Kind::Max {
+    if kind == PoolKind::Max {
         let x = pad_spatial(x, &pads, f64::NEG_INFINITY, &mut shape, cx)?;
         return Ok(InnerTensor::Float(call::<B, N>(kind, &w, x.float()?)?));
     }
@@ -127,13 +108,15 @@ fn by_burn<B: Backend, const N: usize>(
 }
 
 /// Burn's own function; the pads are alike on both sides.
-fn call<B: Backend, const N: usize>(kind: Kind, w: &Window<N>, x: FloatTensor<B>) -> Res<FloatTensor<B>> {
-    let pads = w.pads.map(|(a, _)| a as usize);
+fn call<B: Backend, const N: usize>(kind: PoolKind, w: &Window<N>, x: FloatTensor<B>) -> Res<FloatTensor<B>> {
+    let pads = w.pads.map(|(a, _)| a);
     match (kind, &w.kernel[..], &w.strides[..], &pads[..], &w.dilations[..]) {
-        (Kind::Max, &[k], &[s], &[p], &[d]) => Ok(B::max_pool1d(x, k, s, p, d, w.ceil)),
-        (Kind::Max, &[k, l], &[s, t], &[p, q], &[d, e]) => Ok(B::max_pool2d(x, [k, l], [s, t], [p, q], [d, e], w.ceil)),
-        (Kind::Average, &[k], &[s], &[p], _) => Ok(B::avg_pool1d(x, k, s, p, w.count_pads, w.ceil)),
-        (Kind::Average, &[k, l], &[s, t], &[p, q], _) => {
+        (PoolKind::Max, &[k], &[s], &[p], &[d]) => Ok(B::max_pool1d(x, k, s, p, d, w.ceil)),
+        (PoolKind::Max, &[k, l], &[s, t], &[p, q], &[d, e]) => {
+            Ok(B::max_pool2d(x, [k, l], [s, t], [p, q], [d, e], w.ceil))
+        }
+        (PoolKind::Average { .. }, &[k], &[s], &[p], _) => Ok(B::avg_pool1d(x, k, s, p, w.count_pads, w.ceil)),
+        (PoolKind::Average { .. }, &[k, l], &[s, t], &[p, q], _) => {
             Ok(B::avg_pool2d(x, [k, l], [s, t], [p, q], w.count_pads, w.ceil))
         }
         _ => Err(Fault::Unsupported(format!("pooling over {N} axes"))),
@@ -142,7 +125,7 @@ fn call<B: Backend, const N: usize>(kind: Kind, w: &Window<N>, x: FloatTensor<B>
 
 /// Pooling on the host, for what Burn has not: integers, three axes, a dilated average, other numbers of windows.
 fn by_hand<B: Backend, const N: usize>(
-    kind: Kind,
+    kind: PoolKind,
     w: &Window<N>,
     x: InnerTensor<B>,
     out: &[usize],
@@ -162,11 +145,11 @@ fn by_hand<B: Backend, const N: usize>(
                 let k = unravel(tap, &w.kernel);
                 let (mut place, mut inside, mut padded) = (0, true, true);
                 for i in 0..N {
-                    let at = (at[i] * w.strides[i] + k[i] * w.dilations[i]) as i64 - w.pads[i].0;
-                    let extent = shape[2 + i] as i64;
-                    inside &= (0..extent).contains(&at);
-                    padded &= at < extent + w.pads[i].1;
-                    place += at.max(0) as usize * steps[i];
+                    let at = at[i] * w.strides[i] + k[i] * w.dilations[i];
+                    let own = at.checked_sub(w.pads[i].0).filter(|&at| at < shape[2 + i]);
+                    inside &= own.is_some();
+                    padded &= at < w.pads[i].0 + shape[2 + i] + w.pads[i].1;
+                    place += own.unwrap_or(0) * steps[i];
                 }
                 // A window of the last step may reach behind the padding; that is not counted.
                 counted += usize::from(padded);
@@ -178,8 +161,8 @@ fn by_hand<B: Backend, const N: usize>(
                 }
             }
             result.push(match kind {
-                Kind::Max => best,
-                Kind::Average => sum / if w.count_pads { counted } else { elements } as f64,
+                PoolKind::Max => best,
+                PoolKind::Average { .. } => sum / if w.count_pads { counted } else { elements } as f64,
             });
         }
     }

@@ -3,12 +3,12 @@
 use super::host::Host;
 use super::tensor::BOOL;
 use super::{Cx, Fault, InnerTensor, Res, elementwise};
-use bgz_passes::ir::{ArgReduce, Cumulative, DType, Reduce, ReduceKind, Scalar, TopK};
+use bgz_passes::ir::{ArgReduce, Cumulative, DType, Fold, FoldKind, Scalar, TopK};
 use burn_backend::tensor::FloatTensor;
 use burn_backend::{Backend, IntDType, Scalar as BurnScalar};
 use std::cmp::Ordering;
 
-pub(super) fn reduce<B: Backend>(r: &Reduce, x: InnerTensor<B>, cx: &Cx<'_, B>) -> Res<InnerTensor<B>> {
+pub(super) fn reduce<B: Backend>(r: &Fold, x: InnerTensor<B>, cx: &Cx<'_, B>) -> Res<InnerTensor<B>> {
     let shape = cx.shape(0)?;
     let out = cx.out()?;
     if r.axes.is_empty() {
@@ -22,11 +22,11 @@ pub(super) fn reduce<B: Backend>(r: &Reduce, x: InnerTensor<B>, cx: &Cx<'_, B>) 
         InnerTensor::Float(mut t) => {
             for &a in &r.axes {
                 t = match r.kind {
-                    ReduceKind::Sum => B::float_sum_dim(t, a),
-                    ReduceKind::Mean => B::float_mean_dim(t, a),
-                    ReduceKind::Max => extreme::<B>(t, a, B::float_max_dim)?,
-                    ReduceKind::Min => extreme::<B>(t, a, B::float_min_dim)?,
-                    ReduceKind::Prod => B::float_prod_dim(t, a),
+                    FoldKind::Sum => B::float_sum_dim(t, a),
+                    FoldKind::Mean => B::float_mean_dim(t, a),
+                    FoldKind::Max => extreme::<B>(t, a, B::float_max_dim)?,
+                    FoldKind::Min => extreme::<B>(t, a, B::float_min_dim)?,
+                    FoldKind::Prod => B::float_prod_dim(t, a),
                 };
             }
             InnerTensor::Float(t)
@@ -37,14 +37,14 @@ pub(super) fn reduce<B: Backend>(r: &Reduce, x: InnerTensor<B>, cx: &Cx<'_, B>) 
             t = B::int_cast(t, IntDType::I64);
             for &a in &r.axes {
                 t = match r.kind {
-                    ReduceKind::Sum | ReduceKind::Mean => B::int_sum_dim(t, a),
-                    ReduceKind::Max => B::int_max_dim(t, a),
-                    ReduceKind::Min => B::int_min_dim(t, a),
-                    ReduceKind::Prod => B::int_prod_dim(t, a),
+                    FoldKind::Sum | FoldKind::Mean => B::int_sum_dim(t, a),
+                    FoldKind::Max => B::int_max_dim(t, a),
+                    FoldKind::Min => B::int_min_dim(t, a),
+                    FoldKind::Prod => B::int_prod_dim(t, a),
                 };
             }
             // One division: a mean of rounded means is another number.
-            if r.kind == ReduceKind::Mean {
+            if r.kind == FoldKind::Mean {
                 let count: usize = r.axes.iter().filter_map(|&a| shape.get(a)).product();
                 t = B::int_div_scalar(t, BurnScalar::Int(i64::try_from(count).unwrap_or(i64::MAX)));
             }
@@ -71,13 +71,13 @@ fn extreme<B: Backend>(
 }
 
 /// The reduction of no elements.
-fn of_nothing(kind: ReduceKind, dtype: DType) -> Res<Scalar> {
+fn of_nothing(kind: FoldKind, dtype: DType) -> Res<Scalar> {
     let value = match kind {
-        ReduceKind::Sum => 0.0,
-        ReduceKind::Prod => 1.0,
-        ReduceKind::Mean if dtype.is_float() => f64::NAN,
-        ReduceKind::Max if dtype.is_float() => f64::NEG_INFINITY,
-        ReduceKind::Min if dtype.is_float() => f64::INFINITY,
+        FoldKind::Sum => 0.0,
+        FoldKind::Prod => 1.0,
+        FoldKind::Mean if dtype.is_float() => f64::NAN,
+        FoldKind::Max if dtype.is_float() => f64::NEG_INFINITY,
+        FoldKind::Min if dtype.is_float() => f64::INFINITY,
         _ => return Err(Fault::Invalid(format!("{} of no integers", kind.name()))),
     };
     Ok(Scalar::from_f64(dtype, value))

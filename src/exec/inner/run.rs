@@ -3,7 +3,7 @@
 use super::tensor::{known, physical};
 use super::{Fault, InnerError, InnerTensor, run_typed};
 use bgz_passes::halves::{WidenError, widened};
-use bgz_passes::ir::{Graph, Op, Type, ValueId};
+use bgz_passes::ir::{Graph, Index, Op, Type, ValueId};
 use burn_backend::Backend;
 use burn_backend::tensor::Device;
 use std::collections::HashMap;
@@ -99,7 +99,7 @@ impl<B: Backend> OpByOp<B> {
             let types = |v: &[ValueId]| v.iter().map(|&v| graph.ty(v).clone()).collect::<Vec<_>>();
             let (input_types, output_types) = (types(&node.inputs), types(&node.outputs));
             // The count of non-zero elements is the one extent that may be open.
-            for ty in input_types.iter().chain(&output_types).filter(|_| node.op != Op::NonZero) {
+            for ty in input_types.iter().chain(&output_types).filter(|_| node.op != Op::Index(Index::NonZero)) {
                 known(ty).map_err(|e| fail(e.to_string()))?;
             }
             let outputs = node.outputs.iter().map(|&v| {

@@ -11,7 +11,7 @@ use super::elementwise::{CHANNELS_FIRST, CHANNELS_LAST};
 use crate::kernels::Isa;
 use crate::kernels::overlap::Windows;
 use bgz_kernels::alone;
-use bgz_passes::ir::{Attr, Attrs, DType, Dim, Node, Op, Precision, ValueId};
+use bgz_passes::ir::{self, Constant, Conv, DType, Node, Op, Padding, Precision, ValueId};
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
@@ -30,30 +30,17 @@ struct Window {
 }
 
 impl Window {
-    /// Of a convolution in one group that says all it does; `kernel` are the spatial extents of its weights.
-    fn new(attrs: &Attrs, kernel: &[usize]) -> Option<Self> {
-        const KNOWN: [&str; 6] = ["dilations", "group", "kernel", "output_padding", "pads", "strides"];
-        if attrs.keys().any(|k| !KNOWN.contains(&k.as_str())) {
+    /// Of a convolution in one group over one or two axes, whose padding is given.
+    fn new(conv: &Conv) -> Option<Self> {
+        let ir::Window { kernel, strides, dilations, padding: Padding::Explicit(pads) } = conv.window() else {
             return None;
-        }
-        let group = match attrs.get("group") {
-            Some(Attr::Dim(group)) => group.as_int()?,
-            None => 1,
-            _ => return None,
         };
         let n = kernel.len();
-        let ints = |name: &str, count: usize, or: usize| match attrs.get(name) {
-            None => Some(vec![or; count]),
-            Some(Attr::Dims(v)) if v.len() == count => v.iter().map(Dim::as_usize).collect(),
-            Some(_) => None,
-        };
         let pair = |v: &[usize], or: usize| [v[0], v.get(1).copied().unwrap_or(or)];
-        let (strides, dilations, pads) = (ints("strides", n, 1)?, ints("dilations", n, 1)?, ints("pads", 2 * n, 0)?);
-        let fits = group == 1 && (1..=2).contains(&n) && strides.iter().chain(&dilations).chain(kernel).all(|&i| i > 0);
-        fits.then(|| Self {
+        (conv.groups() == 1 && (1..=2).contains(&n)).then(|| Self {
             kernel: pair(kernel, 1),
-            strides: pair(&strides, 1),
-            dilations: pair(&dilations, 1),
+            strides: pair(strides, 1),
+            dilations: pair(dilations, 1),
             before: pair(&pads[..n], 0),
             after: pair(&pads[n..], 0),
         })
@@ -278,17 +265,12 @@ impl Kernel for Spread {
 
 impl Lowering<'_> {
     pub(super) fn convolution(&mut self, node: &Node) -> Result<bool, ExecError> {
-        let Op::Opaque(op) = &node.op else { return Ok(false) };
-        let transposed = match op.name.as_str() {
-            "conv" => false,
-            "conv_transpose" => true,
-            _ => return Ok(false),
-        };
+        let Op::Conv(conv) = &node.op else { return Ok(false) };
         let (&[x, w, ..], &[out]) = (&node.inputs[..], &node.outputs[..]) else { return Ok(false) };
         let (Some(weights), true) = (self.constant(w), self.all_f32(node)) else { return Ok(false) };
         let (image, shape) = (self.shape(x)?, self.shape(out)?);
         let [_, _, kernel @ ..] = weights.shape() else { return Ok(false) };
-        let Some(window) = Window::new(&op.attrs, kernel) else { return Ok(false) };
+        let Some(window) = Window::new(conv) else { return Ok(false) };
         if Isa::current() == Isa::Scalar
             || image.len() != kernel.len() + 2
             || [&image, &shape].iter().any(|s| s.contains(&0))
@@ -299,9 +281,9 @@ impl Lowering<'_> {
         let (image, shape) = (planes(&image), planes(&shape));
         let x = self.view(x)?;
         let x = View { shape: image.to_vec(), strides: planes(&x.strides).to_vec(), ..x };
-        let done = match transposed {
-            false => self.windows(node, weights, window, &x, bias.as_ref(), shape)?,
-            true => self.spread(node, weights, window, &x, bias.as_ref(), shape)?,
+        let done = match conv {
+            Conv::Plain { .. } => self.windows(node, weights, window, &x, bias.as_ref(), shape)?,
+            Conv::Transposed { .. } => self.spread(node, weights, window, &x, bias.as_ref(), shape)?,
         };
         let Some(done) = done else { return Ok(false) };
         let mut view = done.transposed(&CHANNELS_FIRST);
@@ -315,7 +297,7 @@ impl Lowering<'_> {
     fn windows(
         &mut self,
         node: &Node,
-        weights: &bgz_passes::ir::Constant,
+        weights: &Constant,
         window: Window,
         x: &View,
         bias: Option<&View>,
@@ -349,7 +331,7 @@ impl Lowering<'_> {
     fn spread(
         &mut self,
         node: &Node,
-        weights: &bgz_passes::ir::Constant,
+        weights: &Constant,
         window: Window,
         x: &View,
         bias: Option<&View>,
@@ -409,7 +391,7 @@ impl Lowering<'_> {
     fn product(
         &mut self,
         name: &str,
-        weights: &bgz_passes::ir::Constant,
+        weights: &Constant,
         arrangement: Arrangement,
         x: &View,
         width: usize,

@@ -6,7 +6,7 @@ use super::super::plan::Kernel;
 use super::super::view::View;
 use super::Lowering;
 use crate::kernels::chain::{Elementwise, Program};
-use bgz_passes::ir::{DType, Expr, Node, Op};
+use bgz_passes::ir::{Cast, DType, Expr, Node, Op, Where};
 
 /// A chain over operands with strides.
 struct Chain {
@@ -34,8 +34,8 @@ fn expression(op: &Op) -> Option<Expr> {
     Some(match op {
         Op::Unary(f) => Expr::Unary(*f, input(0)),
         Op::Binary(f) => Expr::Binary(*f, input(0), input(1)),
-        Op::Where => Expr::Where(input(0), input(1), input(2)),
-        Op::Cast(to) => Expr::Cast(*to, input(0)),
+        Op::Where(Where) => Expr::Where(input(0), input(1), input(2)),
+        Op::Cast(Cast(to)) => Expr::Cast(*to, input(0)),
         Op::Fused(e) => e.clone(),
         _ => return None,
     })

@@ -4,7 +4,7 @@ use super::super::ExecError;
 use super::super::arena::{Reads, Writes};
 use super::super::plan::Kernel;
 use super::Lowering;
-use bgz_passes::ir::{DType, Node, Op};
+use bgz_passes::ir::{DType, Index, Node, Op};
 
 /// Copies slices of `bytes` along an axis of `extent`, for each of `outer` blocks.
 struct Gather {
@@ -45,7 +45,7 @@ impl Kernel for Gather {
 
 impl Lowering<'_> {
     pub(super) fn index(&mut self, node: &Node) -> Result<bool, ExecError> {
-        let Op::Gather { axis } = node.op else { return Ok(false) };
+        let Op::Index(Index::Gather { axis }) = node.op else { return Ok(false) };
         let (x, indices, out) = (node.inputs[0], node.inputs[1], node.outputs[0]);
         let mut data = self.bytes_view(x)?;
         if !data.is_contiguous() {

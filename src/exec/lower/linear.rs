@@ -10,7 +10,7 @@ use super::super::work;
 use super::Lowering;
 use arrayvec::ArrayVec;
 use bgz_kernels::linear::{self, Branch, Float};
-use bgz_passes::ir::{Constant, DType, Def, Graph, Node, NodeId, Op, Precision, ValueId};
+use bgz_passes::ir::{Constant, DType, Def, Graph, Node, NodeId, Op, Precision, Product, ValueId};
 use bgz_passes::memory::obtainable;
 use rayon::prelude::*;
 use rten_gemm::{BiasVector, GemmExecutor, GemmInputA, GemmInputB, GemmOptions};
@@ -143,7 +143,7 @@ impl Kernel for BatchMatMul {
 }
 
 /// Rows times constant weights, which are packed.
-struct Product<'a> {
+struct PackedProduct<'a> {
     /// That of its result.
     name: Arc<str>,
     x: ValueId,
@@ -153,12 +153,12 @@ struct Product<'a> {
     bias: Option<ValueId>,
 }
 
-impl<'a> Product<'a> {
+impl<'a> PackedProduct<'a> {
     fn of(graph: &'a Graph, node: &Node) -> Option<Self> {
         let (arrangement, precision) = match node.op {
-            Op::MatMul => (Arrangement::Plain, Precision::Exact),
-            Op::Linear { trans_w: false, precision } => (Arrangement::Plain, precision),
-            Op::Linear { trans_w: true, precision } => (Arrangement::Transposed, precision),
+            Op::Product(Product::MatMul) => (Arrangement::Plain, Precision::Exact),
+            Op::Product(Product::Linear { trans_w: false, precision }) => (Arrangement::Plain, precision),
+            Op::Product(Product::Linear { trans_w: true, precision }) => (Arrangement::Transposed, precision),
             _ => return None,
         };
         let (&[x, w], bias) = node.inputs.split_first_chunk()?;
@@ -181,8 +181,8 @@ pub(super) fn together(graph: &Graph, apart: &HashSet<NodeId>) -> HashMap<NodeId
     let mut all = HashMap::new();
     let mut open: Vec<NodeId> = Vec::new();
     for (id, node) in graph.nodes() {
-        let product = Product::of(graph, node).filter(|_| !apart.contains(&id));
-        let first = open.first().and_then(|&first| Product::of(graph, graph.node(first)));
+        let product = PackedProduct::of(graph, node).filter(|_| !apart.contains(&id));
+        let first = open.first().and_then(|&first| PackedProduct::of(graph, graph.node(first)));
         match (&product, &first) {
             (Some(product), Some(first))
                 if product.goes_with(first)
@@ -207,14 +207,14 @@ impl Lowering<'_> {
         let graph = self.graph;
         let node = graph.node(id);
         let trans_w = match node.op {
-            Op::MatMul => false,
-            Op::Linear { trans_w, .. } => trans_w,
+            Op::Product(Product::MatMul) => false,
+            Op::Product(Product::Linear { trans_w, .. }) => trans_w,
             _ => return Ok(false),
         };
         if !self.all_f32(node) {
             return Ok(false);
         }
-        match Product::of(graph, node) {
+        match PackedProduct::of(graph, node) {
             Some(_) => {
                 let group = self.together.remove(&id).unwrap_or_else(|| vec![id]);
                 self.packed_linear(&group)?;
@@ -227,7 +227,8 @@ impl Lowering<'_> {
     /// The products of the same rows.
     fn packed_linear(&mut self, group: &[NodeId]) -> Result<(), ExecError> {
         let graph = self.graph;
-        let products: Vec<Product> = group.iter().filter_map(|&id| Product::of(graph, graph.node(id))).collect();
+        let products: Vec<PackedProduct> =
+            group.iter().filter_map(|&id| PackedProduct::of(graph, graph.node(id))).collect();
         let packed: Vec<Arc<PackedMatrix>> = products
             .iter()
             .map(|p| self.packed.get(&p.name, p.weights, p.arrangement, p.precision))
@@ -269,7 +270,7 @@ impl Lowering<'_> {
 
     fn batch_matmul(&mut self, node: &Node, trans_w: bool, bias: Option<ValueId>) -> Result<(), ExecError> {
         let mut a = self.dense_matrix(node.inputs[0])?;
-        if matches!(node.op, Op::Linear { .. }) && a.shape.len() > 2 {
+        if matches!(node.op, Op::Product(Product::Linear { .. })) && a.shape.len() > 2 {
             // All rows of all batches meet the same weights: one product.
             a = self.contiguous(node.inputs[0])?;
             let k = a.shape[a.shape.len() - 1];

@@ -6,7 +6,7 @@ use super::super::plan::Kernel;
 use super::super::view::View;
 use super::Lowering;
 use crate::kernels::copy::Strided;
-use bgz_passes::ir::{Dim, IntArg, Node, Op, Slice};
+use bgz_passes::ir::{Dim, Generate, IntArg, Movement, Node, Op, Slice};
 
 /// Copies a view into a row-major buffer.
 pub(super) struct Copy(Strided);
@@ -75,7 +75,7 @@ impl Lowering<'_> {
         let Some(&out) = node.outputs.first() else { return Ok(false) };
         let shape = self.shape(out)?;
         match &node.op {
-            Op::Reshape { .. } => {
+            Op::Movement(Movement::Reshape { .. }) => {
                 let x = self.view(node.inputs[0])?;
                 let view = match x.reshaped(&shape) {
                     Some(view) => view,
@@ -87,15 +87,15 @@ impl Lowering<'_> {
                 };
                 self.alias(out, view);
             }
-            Op::Transpose { perm } => {
+            Op::Movement(Movement::Transpose { perm }) => {
                 let x = self.view(node.inputs[0])?;
                 self.alias(out, x.transposed(perm));
             }
-            Op::Expand { .. } => {
+            Op::Movement(Movement::Expand { .. }) => {
                 let x = self.view(node.inputs[0])?;
                 self.alias(out, x.broadcast(&shape));
             }
-            Op::Slice(s) => {
+            Op::Movement(Movement::Slice(s)) => {
                 let x = self.view(node.inputs[0])?;
                 let Some(view) = cut(&x, s) else { return Ok(false) };
                 if view.shape != shape {
@@ -103,14 +103,14 @@ impl Lowering<'_> {
                 }
                 self.alias(out, view);
             }
-            Op::Concat { axis } => {
+            Op::Movement(Movement::Concat { axis }) => {
                 let views = node.inputs.iter().map(|&v| self.contiguous(v)).collect::<Result<Vec<_>, _>>()?;
                 let bytes = views.iter().map(|v| v.shape[*axis..].iter().product::<usize>() * v.dtype.size()).collect();
                 let kernel = Concat { outer: shape[..*axis].iter().product(), bytes };
                 let to = self.output(out)?;
                 self.step_of(&[node], "concat", Box::new(kernel), &views.iter().collect::<Vec<_>>(), &[&to]);
             }
-            Op::Full { .. } => {
+            Op::Generate(Generate::Full { .. }) => {
                 let value = self.view(node.inputs[0])?;
                 let to = self.output(out)?;
                 self.step_of(&[node], "fill", Box::new(Fill { size: to.dtype.size() }), &[&value], &[&to]);

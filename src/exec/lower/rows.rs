@@ -6,7 +6,7 @@ use super::super::plan::Kernel;
 use super::super::view::View;
 use super::Lowering;
 use crate::kernels::rows::{self, Reduction};
-use bgz_passes::ir::{Node, Op, ReduceKind};
+use bgz_passes::ir::{FoldKind, Node, Norm, Op, Reduce};
 
 /// A kernel over rows of `cols`.
 struct Rows {
@@ -79,11 +79,11 @@ impl Lowering<'_> {
         };
         let last = rank.saturating_sub(1);
         let (op, axis) = match &node.op {
-            Op::Softmax { axis } => (RowOp::Softmax, *axis),
-            Op::LogSoftmax { axis } => (RowOp::LogSoftmax, *axis),
-            Op::LayerNorm { eps } => (RowOp::LayerNorm(eps.0), last),
-            Op::RmsNorm { eps } => (RowOp::RmsNorm(eps.0), last),
-            Op::Reduce(r) if !r.axes.is_empty() => return self.reduce(node, r.kind, &r.axes),
+            Op::Norm(Norm::Softmax { axis }) => (RowOp::Softmax, *axis),
+            Op::Norm(Norm::LogSoftmax { axis }) => (RowOp::LogSoftmax, *axis),
+            Op::Norm(Norm::LayerNorm { eps }) => (RowOp::LayerNorm(eps.0), last),
+            Op::Norm(Norm::RmsNorm { eps }) => (RowOp::RmsNorm(eps.0), last),
+            Op::Reduce(Reduce::Fold(r)) if !r.axes.is_empty() => return self.reduce(node, r.kind, &r.axes),
             _ => return Ok(false),
         };
         if axis != last {
@@ -120,13 +120,13 @@ impl Lowering<'_> {
     }
 
     /// Neighbouring axes of a row-major operand as they lie; others are brought to the end first.
-    fn reduce(&mut self, node: &Node, kind: ReduceKind, axes: &[usize]) -> Result<bool, ExecError> {
+    fn reduce(&mut self, node: &Node, kind: FoldKind, axes: &[usize]) -> Result<bool, ExecError> {
         let kind = match kind {
-            ReduceKind::Sum => Reduction::Sum,
-            ReduceKind::Mean => Reduction::Mean,
-            ReduceKind::Max => Reduction::Max,
-            ReduceKind::Min => Reduction::Min,
-            ReduceKind::Prod => Reduction::Prod,
+            FoldKind::Sum => Reduction::Sum,
+            FoldKind::Mean => Reduction::Mean,
+            FoldKind::Max => Reduction::Max,
+            FoldKind::Min => Reduction::Min,
+            FoldKind::Prod => Reduction::Prod,
         };
         let x = self.view(node.inputs[0])?;
         let count = axes.iter().map(|&a| x.shape[a]).product();

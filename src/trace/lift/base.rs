@@ -1,7 +1,7 @@
 //! Ops that move, choose or make elements of any dtype.
 
 use super::{Lift, Lifting, NotLifted};
-use bgz_passes::ir::{Binary, Constant, IntArg, Op, Scalar};
+use bgz_passes::ir::{Binary, Cast, Constant, Generate, Index, IntArg, Movement, Op, Scalar, Where};
 use burn_ir::{BaseOperationIr, OperationIr, TensorIr};
 
 /// The operand and the result of an op that shows the same elements in another shape or order.
@@ -31,39 +31,39 @@ impl Lifting<'_> {
                     return Err(NotLifted::Opaque);
                 }
                 perm.swap(o.dim1, o.dim2);
-                self.lifted(&o.out, Op::Transpose { perm }, &[x])
+                self.lifted(&o.out, Op::Movement(Movement::Transpose { perm }), &[x])
             }
             B::Permute(o) => {
                 let x = self.get(&o.input)?;
-                self.lifted(&o.out, Op::Transpose { perm: o.axes.clone() }, &[x])
+                self.lifted(&o.out, Op::Movement(Movement::Transpose { perm: o.axes.clone() }), &[x])
             }
             B::Expand(o) => {
                 let x = self.get(&o.input)?;
                 let shape = IntArg::Known(self.dims(&o.out)?);
-                self.lifted(&o.out, Op::Expand { shape }, &[x])
+                self.lifted(&o.out, Op::Movement(Movement::Expand { shape }), &[x])
             }
             // Repeating one entry is a broadcast.
             B::RepeatDim(o) if self.shape(&o.tensor).is_ok_and(|s| s.get(o.dim) == Some(&1)) => {
                 let x = self.get(&o.tensor)?;
                 let shape = IntArg::Known(self.dims(&o.out)?);
-                self.lifted(&o.out, Op::Expand { shape }, &[x])
+                self.lifted(&o.out, Op::Movement(Movement::Expand { shape }), &[x])
             }
             B::Select(o) => {
                 let (x, indices) = (self.get(&o.tensor)?, self.get(&o.indices)?);
-                self.lifted(&o.out, Op::Gather { axis: o.dim }, &[x, indices])
+                self.lifted(&o.out, Op::Index(Index::Gather { axis: o.dim }), &[x, indices])
             }
             B::Cat(o) => {
                 let parts = o.tensors.iter().map(|t| self.get(t)).collect::<Lift<Vec<_>>>()?;
-                self.lifted(&o.out, Op::Concat { axis: o.dim }, &parts)
+                self.lifted(&o.out, Op::Movement(Movement::Concat { axis: o.dim }), &parts)
             }
             B::MaskWhere(o) => {
                 let (x, mask, value) = (self.get(&o.tensor)?, self.get(&o.mask)?, self.get(&o.value)?);
-                self.lifted(&o.out, Op::Where, &[mask, value, x])
+                self.lifted(&o.out, Op::Where(Where), &[mask, value, x])
             }
             B::MaskFill(o) => {
                 let (x, mask) = (self.get(&o.tensor)?, self.get(&o.mask)?);
                 let value = self.scalar(o.value, self.dtype(x))?;
-                self.lifted(&o.out, Op::Where, &[mask, value, x])
+                self.lifted(&o.out, Op::Where(Where), &[mask, value, x])
             }
             B::Equal(o) => {
                 let (a, b) = (self.get(&o.lhs)?, self.get(&o.rhs)?);
@@ -99,7 +99,7 @@ impl Lifting<'_> {
         if self.dtype(x) == to {
             return self.set(out, x);
         }
-        self.lifted(out, Op::Cast(to), &[x])
+        self.lifted(out, Op::Cast(Cast(to)), &[x])
     }
 
     fn filled(&mut self, out: &TensorIr, value: i64) -> Lift<()> {
@@ -111,6 +111,6 @@ impl Lifting<'_> {
     /// A tensor of one value.
     pub(super) fn full(&mut self, out: &TensorIr, value: bgz_passes::ir::ValueId) -> Lift<()> {
         let shape = IntArg::Known(self.dims(out)?);
-        self.lifted(out, Op::Full { shape }, &[value])
+        self.lifted(out, Op::Generate(Generate::Full { shape }), &[value])
     }
 }

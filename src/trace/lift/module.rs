@@ -2,7 +2,7 @@
 
 use super::super::whole::WholeOp;
 use super::{Lift, Lifting, NotLifted};
-use bgz_passes::ir::{Attention, DType, Float, MaskKind, Op, Precision, Scores, Unary};
+use bgz_passes::ir::{Attention, DType, Float, Index, MaskKind, Norm, Op, Precision, Product, Scores, Unary};
 use burn_ir::{AttentionOpIr, CustomOpIr, ModuleOperationIr};
 
 impl Lifting<'_> {
@@ -10,7 +10,7 @@ impl Lifting<'_> {
         match op {
             ModuleOperationIr::Embedding(o) => {
                 let (weights, indices) = (self.get(&o.weights)?, self.get(&o.indices)?);
-                self.lifted(&o.out, Op::Gather { axis: 0 }, &[weights, indices])
+                self.lifted(&o.out, Op::Index(Index::Gather { axis: 0 }), &[weights, indices])
             }
             ModuleOperationIr::Linear(o) => {
                 let mut inputs = vec![self.get(&o.x)?, self.get(&o.weight)?];
@@ -20,7 +20,7 @@ impl Lifting<'_> {
                 if inputs.iter().any(|&v| self.dtype(v) != DType::F32) {
                     return Err(NotLifted::Opaque);
                 }
-                let op = Op::Linear { trans_w: false, precision: Precision::Exact };
+                let op = Op::Product(Product::Linear { trans_w: false, precision: Precision::Exact });
                 self.lifted(&o.out, op, &inputs)
             }
             ModuleOperationIr::Attention(o) => self.attention(o),
@@ -36,10 +36,10 @@ impl Lifting<'_> {
             return Err(NotLifted::Opaque);
         }
         let op = match whole {
-            WholeOp::LayerNorm { epsilon } => Op::LayerNorm { eps: Float(epsilon as f32) },
+            WholeOp::LayerNorm { epsilon } => Op::Norm(Norm::LayerNorm { eps: Float(epsilon as f32) }),
             WholeOp::Gelu => Op::Unary(Unary::GeluErf),
-            WholeOp::Softmax { dim } => Op::Softmax { axis: dim },
-            WholeOp::LogSoftmax { dim } => Op::LogSoftmax { axis: dim },
+            WholeOp::Softmax { dim } => Op::Norm(Norm::Softmax { axis: dim }),
+            WholeOp::LogSoftmax { dim } => Op::Norm(Norm::LogSoftmax { axis: dim }),
             WholeOp::Trunc => Op::Unary(Unary::Trunc),
         };
         self.lifted(out, op, &inputs)

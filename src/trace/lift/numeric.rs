@@ -1,7 +1,7 @@
 //! Arithmetic, functions of one element, comparisons, reductions.
 
 use super::{Lift, Lifting, NotLifted};
-use bgz_passes::ir::{Binary, DType, Op, Reduce, ReduceKind, Unary};
+use bgz_passes::ir::{Binary, DType, Fold, FoldKind, Op, Product, Reduce, Unary};
 use burn_ir::{
     BinaryOpIr, BoolOperationIr, FloatOperationIr, IntOperationIr, NumericOperationIr, ReduceDimOpIr, ReduceOpIr,
     ScalarOpIr, UnaryOpIr,
@@ -40,16 +40,16 @@ impl Lifting<'_> {
                 let at_least = self.add(Op::Binary(Binary::Max), &[x, min])?;
                 self.lifted(&o.out, Op::Binary(Binary::Min), &[at_least, max])
             }
-            N::MeanDim(o) => self.reduce_axis(ReduceKind::Mean, o),
-            N::SumDim(o) => self.reduce_axis(ReduceKind::Sum, o),
-            N::ProdDim(o) => self.reduce_axis(ReduceKind::Prod, o),
-            N::MaxDim(o) => self.reduce_axis(ReduceKind::Max, o),
-            N::MinDim(o) => self.reduce_axis(ReduceKind::Min, o),
-            N::Mean(o) => self.reduce_all(ReduceKind::Mean, o),
-            N::Sum(o) => self.reduce_all(ReduceKind::Sum, o),
-            N::Prod(o) => self.reduce_all(ReduceKind::Prod, o),
-            N::Max(o) => self.reduce_all(ReduceKind::Max, o),
-            N::Min(o) => self.reduce_all(ReduceKind::Min, o),
+            N::MeanDim(o) => self.reduce_axis(FoldKind::Mean, o),
+            N::SumDim(o) => self.reduce_axis(FoldKind::Sum, o),
+            N::ProdDim(o) => self.reduce_axis(FoldKind::Prod, o),
+            N::MaxDim(o) => self.reduce_axis(FoldKind::Max, o),
+            N::MinDim(o) => self.reduce_axis(FoldKind::Min, o),
+            N::Mean(o) => self.reduce_all(FoldKind::Mean, o),
+            N::Sum(o) => self.reduce_all(FoldKind::Sum, o),
+            N::Prod(o) => self.reduce_all(FoldKind::Prod, o),
+            N::Max(o) => self.reduce_all(FoldKind::Max, o),
+            N::Min(o) => self.reduce_all(FoldKind::Min, o),
             // Backends differ in the sign of a remainder and in ties, or there is no kernel.
             N::Rem(_)
             | N::RemScalar(_)
@@ -105,7 +105,7 @@ impl Lifting<'_> {
                 if [a, b].iter().any(|&v| self.dtype(v) != DType::F32) {
                     return Err(NotLifted::Opaque);
                 }
-                self.lifted(&o.out, Op::MatMul, &[a, b])
+                self.lifted(&o.out, Op::Product(Product::MatMul), &[a, b])
             }
             F::ArcTan2(_) | F::Cross(_) | F::Random(_) | F::Quantize(_) | F::Dequantize(_) | F::GridSample2d(_) => {
                 Err(NotLifted::Opaque)
@@ -156,21 +156,21 @@ impl Lifting<'_> {
         if self.dtype(a).is_float() { self.binary_scalar(f, o) } else { Err(NotLifted::Opaque) }
     }
 
-    fn reduce_axis(&mut self, kind: ReduceKind, o: &ReduceDimOpIr) -> Lift<()> {
+    fn reduce_axis(&mut self, kind: FoldKind, o: &ReduceDimOpIr) -> Lift<()> {
         let x = self.get(&o.input)?;
         if self.dtype(x) != DType::F32 || o.accumulator_len != 1 {
             return Err(NotLifted::Opaque);
         }
-        self.lifted(&o.out, Op::Reduce(Reduce { kind, axes: vec![o.axis], keep_dims: true }), &[x])
+        self.lifted(&o.out, Op::Reduce(Reduce::Fold(Fold { kind, axes: vec![o.axis], keep_dims: true })), &[x])
     }
 
-    fn reduce_all(&mut self, kind: ReduceKind, o: &ReduceOpIr) -> Lift<()> {
+    fn reduce_all(&mut self, kind: FoldKind, o: &ReduceOpIr) -> Lift<()> {
         let x = self.get(&o.input)?;
         if self.dtype(x) != DType::F32 {
             return Err(NotLifted::Opaque);
         }
         let axes = (0..self.graph.ty(x).rank()).collect();
-        let scalar = self.add(Op::Reduce(Reduce { kind, axes, keep_dims: false }), &[x])?;
+        let scalar = self.add(Op::Reduce(Reduce::Fold(Fold { kind, axes, keep_dims: false })), &[x])?;
         let shape = self.dims(&o.out)?;
         self.lifted(&o.out, Op::reshape(shape), &[scalar])
     }

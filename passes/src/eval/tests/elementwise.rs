@@ -78,27 +78,30 @@ fn nan_spreads_through_min_and_max_and_compares_false() {
 #[test]
 fn where_takes_bools_and_broadcasts_all_three() {
     let c = b(&[2, 1], &[true, false]);
-    assert_eq!(eval(Op::Where, &[c, one(1.0), f(&[2], &[5.0, 6.0])]), f(&[2, 2], &[1.0, 1.0, 5.0, 6.0]));
-    refused(Op::Where, &[one(1.0), one(1.0), one(2.0)], "not bool");
+    assert_eq!(eval(Op::Where(Where), &[c, one(1.0), f(&[2], &[5.0, 6.0])]), f(&[2, 2], &[1.0, 1.0, 5.0, 6.0]));
+    refused(Op::Where(Where), &[one(1.0), one(1.0), one(2.0)], "not bool");
 }
 
 #[test]
 fn casts_truncate_saturate_and_round() {
     let x = f(&[4], &[-1.9, 300.0, f32::NAN, 0.5]);
     // By way of 32 bits, of which the low ones stay.
-    assert_eq!(eval(Op::Cast(DType::U8), std::slice::from_ref(&x)), of(DType::U8, &[4], &[255.0, 44.0, 0.0, 0.0]));
-    assert_eq!(eval(Op::Cast(DType::I8), std::slice::from_ref(&x)), of(DType::I8, &[4], &[-1.0, 44.0, 0.0, 0.0]));
+    assert_eq!(
+        eval(Op::Cast(Cast(DType::U8)), std::slice::from_ref(&x)),
+        of(DType::U8, &[4], &[255.0, 44.0, 0.0, 0.0])
+    );
+    assert_eq!(eval(Op::Cast(Cast(DType::I8)), std::slice::from_ref(&x)), of(DType::I8, &[4], &[-1.0, 44.0, 0.0, 0.0]));
     let beyond = f(&[6], &[70_000.0, -2147483648.0, 2147483648.0, 1e10, f32::INFINITY, f32::NEG_INFINITY]);
-    let kept = eval(Op::Cast(DType::I16), std::slice::from_ref(&beyond));
+    let kept = eval(Op::Cast(Cast(DType::I16)), std::slice::from_ref(&beyond));
     assert_eq!(kept, of(DType::I16, &[6], &[4464.0, 0.0, 0.0, 0.0, 0.0, 0.0]));
-    let kept = eval(Op::Cast(DType::I32), &[beyond]);
+    let kept = eval(Op::Cast(Cast(DType::I32)), &[beyond]);
     let (least, most) = (f64::from(i32::MIN), f64::from(i32::MAX));
     assert_eq!(kept, of(DType::I32, &[6], &[70_000.0, least, most, most, most, least]));
-    assert_eq!(eval(Op::Cast(DType::I64), std::slice::from_ref(&x)), i(&[4], &[-1, 300, 0, 0]));
-    assert_eq!(eval(Op::Cast(DType::Bool), &[x]), b(&[4], &[true; 4]));
-    assert_eq!(eval(Op::Cast(DType::I8), &[i(&[1], &[200])]), of(DType::I8, &[1], &[-56.0]));
-    assert_eq!(eval(Op::Cast(DType::F16), &[one(2049.0)]).to_f64s(), [2048.0]);
-    assert_eq!(eval(Op::Cast(DType::BF16), &[one(1.01)]).to_f64s(), [1.007_812_5]);
+    assert_eq!(eval(Op::Cast(Cast(DType::I64)), std::slice::from_ref(&x)), i(&[4], &[-1, 300, 0, 0]));
+    assert_eq!(eval(Op::Cast(Cast(DType::Bool)), &[x]), b(&[4], &[true; 4]));
+    assert_eq!(eval(Op::Cast(Cast(DType::I8)), &[i(&[1], &[200])]), of(DType::I8, &[1], &[-56.0]));
+    assert_eq!(eval(Op::Cast(Cast(DType::F16)), &[one(2049.0)]).to_f64s(), [2048.0]);
+    assert_eq!(eval(Op::Cast(Cast(DType::BF16)), &[one(1.01)]).to_f64s(), [1.007_812_5]);
 }
 
 #[test]

@@ -6,22 +6,22 @@ use crate::ir::{Attention, Float, MaskKind, Precision, Scores, Type, parse};
 fn matrices_vectors_and_batches() {
     let a = f(&[2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
     let x = f(&[3], &[1.0, 0.0, -1.0]);
-    assert_eq!(eval(Op::MatMul, &[a.clone(), x.clone()]), f(&[2], &[-2.0, -2.0]));
-    assert_eq!(eval(Op::MatMul, &[f(&[2], &[1.0, 1.0]), a.clone()]), f(&[3], &[5.0, 7.0, 9.0]));
-    assert_eq!(eval(Op::MatMul, &[x.clone(), x.clone()]), one(2.0));
-    let batch = eval(Op::MatMul, &[count(&[2, 1, 2, 2]), count(&[3, 2, 1])]);
+    assert_eq!(eval(Op::Product(Product::MatMul), &[a.clone(), x.clone()]), f(&[2], &[-2.0, -2.0]));
+    assert_eq!(eval(Op::Product(Product::MatMul), &[f(&[2], &[1.0, 1.0]), a.clone()]), f(&[3], &[5.0, 7.0, 9.0]));
+    assert_eq!(eval(Op::Product(Product::MatMul), &[x.clone(), x.clone()]), one(2.0));
+    let batch = eval(Op::Product(Product::MatMul), &[count(&[2, 1, 2, 2]), count(&[3, 2, 1])]);
     assert_eq!(batch.shape(), &[2, 3, 2, 1]);
     assert_eq!(batch.to_f64s(), [1.0, 3.0, 3.0, 13.0, 5.0, 23.0, 5.0, 7.0, 23.0, 33.0, 41.0, 59.0]);
-    assert_eq!(eval(Op::MatMul, &[count(&[2, 0]), count(&[0, 3])]), f(&[2, 3], &[0.0; 6]));
-    assert_eq!(eval(Op::MatMul, &[count(&[0, 2]), count(&[2, 3])]).shape(), &[0, 3]);
-    let ints = eval(Op::MatMul, &[i(&[1, 2], &[2, 3]), i(&[2, 1], &[4, 5])]);
+    assert_eq!(eval(Op::Product(Product::MatMul), &[count(&[2, 0]), count(&[0, 3])]), f(&[2, 3], &[0.0; 6]));
+    assert_eq!(eval(Op::Product(Product::MatMul), &[count(&[0, 2]), count(&[2, 3])]).shape(), &[0, 3]);
+    let ints = eval(Op::Product(Product::MatMul), &[i(&[1, 2], &[2, 3]), i(&[2, 1], &[4, 5])]);
     assert_eq!(ints, i(&[1, 1], &[23]));
-    refused(Op::MatMul, &[a.clone(), a.clone()], "inner dims differ");
-    refused(Op::MatMul, &[one(1.0), a], "scalar");
+    refused(Op::Product(Product::MatMul), &[a.clone(), a.clone()], "inner dims differ");
+    refused(Op::Product(Product::MatMul), &[one(1.0), a], "scalar");
 }
 
 fn linear(trans_w: bool) -> Op {
-    Op::Linear { trans_w, precision: Precision::Exact }
+    Op::Product(Product::Linear { trans_w, precision: Precision::Exact })
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn linear_adds_a_bias_and_takes_either_order_of_weights() {
     let bias = f(&[3], &[0.5, 0.0, -0.5]);
     let y = f(&[1, 3], &[9.5, 12.0, 14.5]);
     assert_eq!(eval(linear(false), &[x.clone(), w.clone(), bias.clone()]), y);
-    let t = eval(Op::Transpose { perm: vec![1, 0] }, std::slice::from_ref(&w));
+    let t = eval(Op::Movement(Movement::Transpose { perm: vec![1, 0] }), std::slice::from_ref(&w));
     assert_eq!(eval(linear(true), &[x.clone(), t, bias]), y);
     let half = |v: &[f64], s: &[usize]| of(DType::F16, s, v);
     let (x, w, bias) = (half(&[2048.0, 1.0], &[1, 2]), half(&[1.0, 1.0], &[2, 1]), half(&[1.0], &[1]));

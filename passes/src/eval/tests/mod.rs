@@ -10,7 +10,9 @@ mod reduce;
 mod run;
 
 use super::{Tensor, node};
-use crate::ir::{DType, Dim, IntArg, Op, Scalar};
+use crate::ir::{
+    Cast, DType, Dim, Fold, FoldKind, Generate, Index, IntArg, Movement, Norm, Op, Product, Reduce, Scalar, Where,
+};
 
 fn f(shape: &[usize], values: &[f32]) -> Tensor {
     Tensor::f32s(shape, values).unwrap()

@@ -2,12 +2,17 @@ use super::*;
 use crate::ir::{Pad, PadMode, Slice};
 
 fn slice(axes: &[usize], starts: &[i64], ends: &[i64], steps: &[i64]) -> Op {
-    Op::Slice(Slice { axes: axes.to_vec(), starts: known(starts), ends: known(ends), steps: known(steps) })
+    Op::Movement(Movement::Slice(Slice {
+        axes: axes.to_vec(),
+        starts: known(starts),
+        ends: known(ends),
+        steps: known(steps),
+    }))
 }
 
 #[test]
 fn reshape_takes_onnx_shorthand_as_an_operand() {
-    let op = |zero_copies| Op::Reshape { shape: IntArg::Operand, zero_copies };
+    let op = |zero_copies| Op::Movement(Movement::Reshape { shape: IntArg::Operand, zero_copies });
     let x = count(&[2, 3, 4]);
     assert_eq!(eval(op(true), &[x.clone(), i(&[2], &[0, -1])]).shape(), &[2, 12]);
     assert_eq!(eval(op(true), &[x.clone(), i(&[3], &[-1, 3, 2])]).shape(), &[4, 3, 2]);
@@ -24,15 +29,18 @@ fn reshape_takes_onnx_shorthand_as_an_operand() {
 #[test]
 fn transpose_permutes() {
     let x = count(&[2, 3]);
-    assert_eq!(eval(Op::Transpose { perm: vec![1, 0] }, &[x]), f(&[3, 2], &[0.0, 3.0, 1.0, 4.0, 2.0, 5.0]));
-    let y = eval(Op::Transpose { perm: vec![2, 0, 1] }, &[count(&[2, 1, 3])]);
+    assert_eq!(
+        eval(Op::Movement(Movement::Transpose { perm: vec![1, 0] }), &[x]),
+        f(&[3, 2], &[0.0, 3.0, 1.0, 4.0, 2.0, 5.0])
+    );
+    let y = eval(Op::Movement(Movement::Transpose { perm: vec![2, 0, 1] }), &[count(&[2, 1, 3])]);
     assert_eq!(y, f(&[3, 2, 1], &[0.0, 3.0, 1.0, 4.0, 2.0, 5.0]));
-    refused(Op::Transpose { perm: vec![0, 0] }, &[count(&[2, 3])], "perm [0, 0]");
+    refused(Op::Movement(Movement::Transpose { perm: vec![0, 0] }), &[count(&[2, 3])], "perm [0, 0]");
 }
 
 #[test]
 fn expand_broadcasts_both_ways() {
-    let op = |s: &[i64]| Op::Expand { shape: known(s) };
+    let op = |s: &[i64]| Op::Movement(Movement::Expand { shape: known(s) });
     assert_eq!(eval(op(&[2, 1]), &[count(&[3])]), f(&[2, 3], &[0.0, 1.0, 2.0, 0.0, 1.0, 2.0]));
     assert_eq!(eval(op(&[1]), &[count(&[2, 2])]), count(&[2, 2]));
     assert_eq!(eval(op(&[0, 2]), &[one(1.0)]).shape(), &[0, 2]);
@@ -63,7 +71,12 @@ fn slices_follow_python() {
 
 #[test]
 fn slices_of_some_axes_with_bounds_as_operands() {
-    let op = Op::Slice(Slice { axes: vec![1], starts: IntArg::Operand, ends: known(&[3]), steps: IntArg::Operand });
+    let op = Op::Movement(Movement::Slice(Slice {
+        axes: vec![1],
+        starts: IntArg::Operand,
+        ends: known(&[3]),
+        steps: IntArg::Operand,
+    }));
     let y = eval(op, &[count(&[2, 3]), i(&[1], &[0]), i(&[1], &[2])]);
     assert_eq!(y, f(&[2, 2], &[0.0, 2.0, 3.0, 5.0]));
 }
@@ -71,14 +84,17 @@ fn slices_of_some_axes_with_bounds_as_operands() {
 #[test]
 fn concat_joins_along_an_axis() {
     let (x, y) = (count(&[2, 2]), f(&[2, 1], &[8.0, 9.0]));
-    assert_eq!(eval(Op::Concat { axis: 1 }, &[x.clone(), y]), f(&[2, 3], &[0.0, 1.0, 8.0, 2.0, 3.0, 9.0]));
-    assert_eq!(eval(Op::Concat { axis: 0 }, &[x.clone(), count(&[0, 2])]), x);
-    refused(Op::Concat { axis: 0 }, &[x, count(&[1, 3])], "cannot join");
+    assert_eq!(
+        eval(Op::Movement(Movement::Concat { axis: 1 }), &[x.clone(), y]),
+        f(&[2, 3], &[0.0, 1.0, 8.0, 2.0, 3.0, 9.0])
+    );
+    assert_eq!(eval(Op::Movement(Movement::Concat { axis: 0 }), &[x.clone(), count(&[0, 2])]), x);
+    refused(Op::Movement(Movement::Concat { axis: 0 }), &[x, count(&[1, 3])], "cannot join");
 }
 
 #[test]
 fn pads_fill_mirror_repeat_and_crop() {
-    let op = |pads: &[i64], mode| Op::Pad(Pad { pads: known(pads), mode });
+    let op = |pads: &[i64], mode| Op::Movement(Movement::Pad(Pad { pads: known(pads), mode }));
     let x = count(&[3]);
     let pad = |pads: &[i64], mode| eval(op(pads, mode), std::slice::from_ref(&x)).to_f64s();
     assert_eq!(pad(&[1, 2], PadMode::Constant), [0.0, 0.0, 1.0, 2.0, 0.0, 0.0]);
@@ -95,8 +111,8 @@ fn pads_fill_mirror_repeat_and_crop() {
 
 #[test]
 fn tile_repeats_every_axis() {
-    let y = eval(Op::Tile { repeats: known(&[2, 2]) }, &[count(&[1, 2])]);
+    let y = eval(Op::Movement(Movement::Tile { repeats: known(&[2, 2]) }), &[count(&[1, 2])]);
     assert_eq!(y, f(&[2, 4], &[0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0]));
-    assert_eq!(eval(Op::Tile { repeats: known(&[0]) }, &[count(&[3])]).shape(), &[0]);
-    refused(Op::Tile { repeats: known(&[1]) }, &[count(&[1, 2])], "1 repeats for rank 2");
+    assert_eq!(eval(Op::Movement(Movement::Tile { repeats: known(&[0]) }), &[count(&[3])]).shape(), &[0]);
+    refused(Op::Movement(Movement::Tile { repeats: known(&[1]) }), &[count(&[1, 2])], "1 repeats for rank 2");
 }

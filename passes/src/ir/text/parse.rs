@@ -2,7 +2,7 @@
 
 use super::expr::parse_scalar;
 use super::lexer::{Cursor, Res};
-use crate::ir::op_text::OPAQUE;
+use crate::ir::ops::OPAQUE;
 use crate::ir::{Attr, Attrs, Constant, DType, Def, Float, Graph, GraphError, Op, Scalar, Type, ValueId};
 use std::fmt;
 

@@ -1,6 +1,6 @@
 //! Graph to text.
 
-use crate::ir::op_text::OPAQUE;
+use crate::ir::ops::OPAQUE;
 use crate::ir::{Attr, Constant, Def, Graph, Node, Op, ValueId};
 use std::collections::HashSet;
 use std::fmt::{self, Display, Formatter, Write};

@@ -2,7 +2,7 @@
 //! to, so that splits and merges of heads need not be computed.
 
 use super::layout::{Layout, views};
-use crate::ir::{Dim, Graph, Op, ValueId, is_fresh};
+use crate::ir::{Dim, Graph, Movement, Op, ValueId, is_fresh};
 use crate::rewrite::{Patch, Ref};
 
 /// A way to get an operand: a value of the graph, then reshaped, then transposed.
@@ -46,7 +46,7 @@ impl Operand {
             at = patch.add(part, Op::reshape(shape.iter().cloned()), [at]);
         }
         if let Some(perm) = &self.perm {
-            at = patch.add(part, Op::Transpose { perm: perm.clone() }, [at]);
+            at = patch.add(part, Op::Movement(Movement::Transpose { perm: perm.clone() }), [at]);
         }
         at
     }
@@ -144,9 +144,11 @@ fn transposed(graph: &Graph, source: &Source, path: &[(ValueId, f64)]) -> Option
     let heads = source.shape[1].as_usize()?;
     let plain = path.iter().take_while(|(v, _)| graph.ty(*v) == graph.ty(source.value)).last()?;
     let id = graph.producer(plain.0);
-    let from = id.map(|id| graph.node(id)).filter(|n| matches!(&n.op, Op::Transpose { perm } if perm.len() == 4));
+    let from = id
+        .map(|id| graph.node(id))
+        .filter(|n| matches!(&n.op, Op::Movement(Movement::Transpose { perm }) if perm.len() == 4));
     let (value, shape, perm) = match from.map(|n| (&n.op, n.inputs[0])) {
-        Some((Op::Transpose { perm: p }, x)) => (x, None, vec![p[0], p[1], p[3], p[2]]),
+        Some((Op::Movement(Movement::Transpose { perm: p }), x)) => (x, None, vec![p[0], p[1], p[3], p[2]]),
         _ => {
             let shape = (graph.ty(plain.0).rank() != 4).then(|| source.shape.to_vec());
             (plain.0, shape, vec![0, 1, 3, 2])
@@ -191,7 +193,11 @@ impl Place {
         let plain = self.perm.is_none() && self.shape.is_none();
         let mut new = patch.add(if plain { "" } else { "heads" }, op, operands);
         if let Some(perm) = self.perm {
-            new = patch.add(if self.shape.is_none() { "" } else { "heads" }, Op::Transpose { perm }, [new]);
+            new = patch.add(
+                if self.shape.is_none() { "" } else { "heads" },
+                Op::Movement(Movement::Transpose { perm }),
+                [new],
+            );
         }
         if let Some(shape) = self.shape {
             new = patch.add("", Op::reshape(shape), [new]);
@@ -237,7 +243,7 @@ pub(super) fn result(graph: &Graph, context: ValueId, shape: &[Dim; 4]) -> Optio
         }
         let [user] = graph.users(at) else { break };
         let node = graph.node(*user);
-        let moves = matches!(node.op, Op::Transpose { .. } | Op::Reshape { .. });
+        let moves = matches!(node.op, Op::Movement(Movement::Transpose { .. } | Movement::Reshape { .. }));
         if graph.is_output(at) || !moves || node.inputs[0] != at || layout.step(graph, *user).is_none() {
             break;
         }

@@ -6,7 +6,7 @@
 //! adds to. Two values with the same atoms in the same order have the same
 //! elements in the same order.
 
-use crate::ir::{Binary, Dim, Graph, IntArg, NodeId, Op, ValueId};
+use crate::ir::{Binary, Dim, Graph, Index, IntArg, Movement, NodeId, Op, ValueId};
 use std::collections::VecDeque;
 
 /// A row-major product of atoms, outermost first; empty for extent 1.
@@ -61,17 +61,17 @@ impl Layout {
         let node = graph.node(id);
         let shape = &graph.ty(node.outputs[0]).shape;
         match &node.op {
-            Op::Transpose { perm } => self.transpose(perm),
-            Op::Reshape { .. } => self.reshape(shape),
-            Op::Expand { .. } => self.expand(shape),
-            Op::Tile { repeats: IntArg::Known(repeats) } => {
+            Op::Movement(Movement::Transpose { perm }) => self.transpose(perm),
+            Op::Movement(Movement::Reshape { .. }) => self.reshape(shape),
+            Op::Movement(Movement::Expand { .. }) => self.expand(shape),
+            Op::Movement(Movement::Tile { repeats: IntArg::Known(repeats) }) => {
                 for (axis, n) in repeats.iter().enumerate() {
                     self.repeat(axis, n.clone(), false)?;
                 }
                 Some(())
             }
-            Op::Concat { axis } => self.repeat(*axis, node.inputs.len().into(), false),
-            Op::Gather { axis } => self.repeat(*axis, repeats_of(graph, id)?.into(), true),
+            Op::Movement(Movement::Concat { axis }) => self.repeat(*axis, node.inputs.len().into(), false),
+            Op::Index(Index::Gather { axis }) => self.repeat(*axis, repeats_of(graph, id)?.into(), true),
             // A factor does not move anything.
             Op::Binary(_) => Some(()),
             _ => None,
@@ -172,7 +172,7 @@ impl Layout {
 /// How often a gather takes each entry of its axis, all in order: indices `0 0 1 1 2 2`.
 fn repeats_of(graph: &Graph, gather: NodeId) -> Option<usize> {
     let node = graph.node(gather);
-    let Op::Gather { axis } = node.op else { return None };
+    let Op::Index(Index::Gather { axis }) = node.op else { return None };
     let entries = graph.ty(node.inputs[0]).shape[axis].as_usize()?;
     let indices = graph.constant(node.inputs[1]).filter(|c| c.shape().len() == 1)?.to_i64s()?;
     let n = indices.len().checked_div(entries).filter(|n| n * entries == indices.len() && *n > 0)?;
@@ -185,10 +185,10 @@ pub(super) fn upstream(graph: &Graph, v: ValueId) -> Option<(ValueId, f64)> {
     let node = graph.node(id);
     let x = *node.inputs.first()?;
     match node.op {
-        Op::Transpose { .. } | Op::Reshape { .. } | Op::Expand { .. } => Some((x, 1.0)),
-        Op::Tile { repeats: IntArg::Known(_) } => Some((x, 1.0)),
-        Op::Concat { .. } => node.inputs.iter().all(|&i| i == x).then_some((x, 1.0)),
-        Op::Gather { .. } => repeats_of(graph, id).map(|_| (x, 1.0)),
+        Op::Movement(Movement::Transpose { .. } | Movement::Reshape { .. } | Movement::Expand { .. }) => Some((x, 1.0)),
+        Op::Movement(Movement::Tile { repeats: IntArg::Known(_) }) => Some((x, 1.0)),
+        Op::Movement(Movement::Concat { .. }) => node.inputs.iter().all(|&i| i == x).then_some((x, 1.0)),
+        Op::Index(Index::Gather { .. }) => repeats_of(graph, id).map(|_| (x, 1.0)),
         Op::Binary(_) => factor(graph, v),
         _ => None,
     }

@@ -4,7 +4,7 @@
 use super::layout::{Layout, views};
 use super::scores::Mask;
 use super::{Shape, four};
-use crate::ir::{Binary, Constant, DType, Dim, Float, Graph, IntArg, MaskKind, Op, Slice, ValueId, is_fresh};
+use crate::ir::{Binary, Constant, DType, Dim, Float, Graph, IntArg, MaskKind, Movement, Op, Slice, ValueId, is_fresh};
 use crate::rewrite::{Patch, Ref, Skip};
 
 /// The mask operand and attributes of an attention.
@@ -177,13 +177,13 @@ fn triangle(graph: &Graph, mask: ValueId) -> Option<(&Constant, [Dim; 2])> {
         let node = graph.node(graph.producer(v)?);
         let x = *node.inputs.first()?;
         match &node.op {
-            Op::Reshape { .. } => {
+            Op::Movement(Movement::Reshape { .. }) => {
                 let from = &graph.ty(x).shape;
                 if from.len() < 2 || from[from.len() - 2..] != shape[shape.len() - 2..] {
                     return None;
                 }
             }
-            Op::Slice(s) => {
+            Op::Movement(Movement::Slice(s)) => {
                 let starts = starts(graph, s, &node.inputs)?;
                 for (&axis, start) in s.axes.iter().zip(starts) {
                     // A negative start counts from the end; one that is known not to be is followed.

@@ -9,7 +9,7 @@ mod layout;
 mod mask;
 mod scores;
 
-use crate::ir::{Attention, Dim, Float, Graph, MaskKind, Op, Scores, ValueId};
+use crate::ir::{Attention, Dim, Float, Graph, MaskKind, Op, Product, Scores, ValueId};
 use crate::rewrite::{Match, Pass, Patch, Pattern, Rule, Rules, Skip, any, op};
 use heads::{Ease, Operand, Source, best, best_pair, operands, result};
 use layout::{Layout, views};
@@ -64,7 +64,7 @@ impl Rule for Core {
     }
 
     fn pattern(&self) -> Pattern {
-        op(|op| matches!(op, Op::MatMul), [any("weights"), any("values")])
+        op(|op| matches!(op, Op::Product(Product::MatMul)), [any("weights"), any("values")])
     }
 
     fn rewrite(&self, graph: &Graph, m: &Match) -> Result<Patch, Skip> {

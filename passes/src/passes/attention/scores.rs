@@ -2,7 +2,7 @@
 //! factors on the way.
 
 use super::layout::factor;
-use crate::ir::{Binary, DType, Dim, Float, Graph, MaskKind, Op, Unary, ValueId};
+use crate::ir::{Binary, Cast, DType, Dim, Float, Graph, MaskKind, Movement, Norm, Op, Product, Unary, ValueId, Where};
 use crate::rewrite::Skip;
 
 /// A mask on the way from the scores to the softmax.
@@ -40,15 +40,15 @@ pub(super) fn softmax(graph: &Graph, weights: ValueId) -> Result<(ValueId, Vec<V
         let node = graph.node(id);
         values.push(v);
         match &node.op {
-            Op::Softmax { axis } => {
+            Op::Norm(Norm::Softmax { axis }) => {
                 if axis + 1 != graph.ty(v).rank() {
                     return Err(Skip::check(format!("softmax %{} is not over the last axis", graph.name(v))));
                 }
                 return Ok((node.inputs[0], values));
             }
             Op::Cast(_) => v = node.inputs[0],
-            Op::Reshape { .. } if regroups_batch(graph, node.inputs[0], v) => v = node.inputs[0],
-            Op::Where if guards(graph, &node.inputs) => {
+            Op::Movement(Movement::Reshape { .. }) if regroups_batch(graph, node.inputs[0], v) => v = node.inputs[0],
+            Op::Where(Where) if guards(graph, &node.inputs) => {
                 let reason = format!("%{} replaces NaN weights of rows that are hidden as a whole", graph.name(v));
                 return Err(Skip::check(reason));
             }
@@ -63,7 +63,7 @@ fn guards(graph: &Graph, operands: &[ValueId]) -> bool {
     let tested = graph.producer(test).map(|id| graph.node(id));
     tested.is_some_and(|n| matches!(n.op, Op::Unary(Unary::IsNan)) && n.inputs[0] == weights)
         && graph.constant(number).is_some()
-        && matches!(graph.op(weights), Some(Op::Softmax { .. }))
+        && matches!(graph.op(weights), Some(Op::Norm(Norm::Softmax { .. })))
 }
 
 /// Whether a reshape leaves the last two axes alone.
@@ -97,7 +97,7 @@ fn go(graph: &Graph, v: ValueId, mut path: Path, found: &mut Vec<Result<Path, Sk
         }
     };
     match &node.op {
-        Op::MatMul => {
+        Op::Product(Product::MatMul) => {
             path.product = v;
             found.push(Ok(path));
         }
@@ -120,7 +120,7 @@ fn go(graph: &Graph, v: ValueId, mut path: Path, found: &mut Vec<Result<Path, Sk
                 }
             }
         }
-        Op::Where => {
+        Op::Where(Where) => {
             let [cond, a, b] = node.inputs[..] else { return };
             if let Some(fill) = number(graph, b) {
                 let (cond, kept) = condition(graph, cond);
@@ -130,10 +130,10 @@ fn go(graph: &Graph, v: ValueId, mut path: Path, found: &mut Vec<Result<Path, Sk
                 masked(b, cond, if kept { MaskKind::Drop { fill } } else { MaskKind::Keep { fill } });
             }
         }
-        Op::Cast(to) if widens(graph.ty(node.inputs[0]).dtype, *to) => {
+        Op::Cast(Cast(to)) if widens(graph.ty(node.inputs[0]).dtype, *to) => {
             go(graph, node.inputs[0], path, found, depth + 1);
         }
-        Op::Reshape { .. } if regroups_batch(graph, node.inputs[0], v) => {
+        Op::Movement(Movement::Reshape { .. }) if regroups_batch(graph, node.inputs[0], v) => {
             go(graph, node.inputs[0], path, found, depth + 1);
         }
         _ => {}

@@ -1,7 +1,9 @@
 //! Rules on elementwise ops.
 
 use super::{lasting, same};
-use crate::ir::{Binary, Constant, DType, Dim, Graph, IntArg, Op, Scalar, Type, Unary, ValueId, broadcast};
+use crate::ir::{
+    Binary, Cast, Constant, DType, Dim, Graph, IntArg, Movement, Op, Scalar, Type, Unary, ValueId, Where, broadcast,
+};
 use crate::rewrite::{Match, Patch, Rule, Skip, any, binary, constant, leaf, one_of, op, rule, scalar, unary};
 
 pub(super) fn rules() -> Vec<Box<dyn Rule>> {
@@ -9,7 +11,7 @@ pub(super) fn rules() -> Vec<Box<dyn Rule>> {
     let any_binary = |op: &Op| matches!(op, Op::Binary(_));
     let is_cast = |op: &Op| matches!(op, Op::Cast(_));
     let elementwise = leaf("y", |g, v| g.op(v).is_some_and(Op::is_elementwise));
-    let is_where = |op: &Op| matches!(op, Op::Where);
+    let is_where = |op: &Op| matches!(op, Op::Where(Where));
     let twice = |f| unary(f, unary(f, any("x")));
     vec![
         rule("constant-right", op(commutative, [constant("c"), any("x")]), constant_right),
@@ -143,7 +145,7 @@ fn selected(g: &Graph, root: ValueId, x: ValueId) -> Result<Patch, Skip> {
         return same(g, root, x);
     }
     let mut patch = Patch::new();
-    let new = patch.add("", Op::Expand { shape: IntArg::Known(lasting(&g.ty(root).shape)?) }, [x]);
+    let new = patch.add("", Op::Movement(Movement::Expand { shape: IntArg::Known(lasting(&g.ty(root).shape)?) }), [x]);
     patch.replace(root, new);
     Ok(patch)
 }
@@ -159,7 +161,7 @@ fn cast_of_cast(g: &Graph, m: &Match) -> Result<Patch, Skip> {
         return same(g, m.root, x);
     }
     let mut patch = Patch::new();
-    let new = patch.add("", Op::Cast(to), [x]);
+    let new = patch.add("", Op::Cast(Cast(to)), [x]);
     patch.replace(m.root, new);
     Ok(patch)
 }
@@ -185,7 +187,7 @@ fn map_before_expand(g: &Graph, m: &Match) -> Result<Patch, Skip> {
     let mut expansions = 0;
     for &v in inputs {
         match g.op(v) {
-            Some(Op::Expand { .. }) => {
+            Some(Op::Movement(Movement::Expand { .. })) => {
                 sources.push(operands(g, v)[0]);
                 expansions += 1;
             }
@@ -199,7 +201,8 @@ fn map_before_expand(g: &Graph, m: &Match) -> Result<Patch, Skip> {
     }
     let mut patch = Patch::new();
     let small = patch.add("small", op.clone(), sources);
-    let new = patch.add("", Op::Expand { shape: IntArg::Known(lasting(&g.ty(m.root).shape)?) }, [small]);
+    let new =
+        patch.add("", Op::Movement(Movement::Expand { shape: IntArg::Known(lasting(&g.ty(m.root).shape)?) }), [small]);
     patch.replace(m.root, new);
     Ok(patch)
 }
@@ -208,7 +211,7 @@ fn map_before_expand(g: &Graph, m: &Match) -> Result<Patch, Skip> {
 fn implied_expand(g: &Graph, m: &Match) -> Result<Patch, Skip> {
     let inputs = operands(g, m.root);
     let source = |v: ValueId| match g.op(v) {
-        Some(Op::Expand { .. }) => operands(g, v)[0],
+        Some(Op::Movement(Movement::Expand { .. })) => operands(g, v)[0],
         _ => v,
     };
     let mut new = inputs.to_vec();

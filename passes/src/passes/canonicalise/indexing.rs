@@ -3,14 +3,14 @@
 //! projection) is a view of it.
 
 use super::{known, lasting};
-use crate::ir::{Dim, Graph, IntArg, Op, Slice};
+use crate::ir::{Dim, Graph, Index, IntArg, Movement, Op, Slice};
 use crate::rewrite::{Match, Patch, Rule, Skip, any, constant, op, rule};
 
 pub(super) fn rules() -> Vec<Box<dyn Rule>> {
-    let is_gather = |op: &Op| matches!(op, Op::Gather { .. });
-    let is_slice = |op: &Op| matches!(op, Op::Slice(_));
-    let is_transpose = |op: &Op| matches!(op, Op::Transpose { .. });
-    let is_reshape = |op: &Op| matches!(op, Op::Reshape { .. });
+    let is_gather = |op: &Op| matches!(op, Op::Index(Index::Gather { .. }));
+    let is_slice = |op: &Op| matches!(op, Op::Movement(Movement::Slice(_)));
+    let is_transpose = |op: &Op| matches!(op, Op::Movement(Movement::Transpose { .. }));
+    let is_reshape = |op: &Op| matches!(op, Op::Movement(Movement::Reshape { .. }));
     vec![
         rule("gather-is-slice", op(is_gather, [any("x"), constant("i")]), gather_is_slice),
         rule("slice-before-transpose", op(is_slice, [op(is_transpose, [any("x")]).named("t")]), slice_before_transpose),
@@ -21,12 +21,12 @@ pub(super) fn rules() -> Vec<Box<dyn Rule>> {
 /// A cut along one axis.
 fn cut(axis: usize, start: i64, end: i64) -> Op {
     let one = |v: i64| IntArg::Known(vec![Dim::int(v)]);
-    Op::Slice(Slice { axes: vec![axis], starts: one(start), ends: one(end), steps: one(1) })
+    Op::Movement(Movement::Slice(Slice { axes: vec![axis], starts: one(start), ends: one(end), steps: one(1) }))
 }
 
 /// `gather(x, [i, i + 1, ..]) => x[i..]`, and with one scalar index a reshape that drops the axis
 fn gather_is_slice(g: &Graph, m: &Match) -> Result<Patch, Skip> {
-    let (Some(Op::Gather { axis }), Some(index)) = (g.op(m.root), g.constant(m["i"])) else {
+    let (Some(Op::Index(Index::Gather { axis })), Some(index)) = (g.op(m.root), g.constant(m["i"])) else {
         return Err(Skip::NoEffect);
     };
     // Long index tables are lookups, not ranges: do not read them through.
@@ -68,7 +68,9 @@ fn gather_is_slice(g: &Graph, m: &Match) -> Result<Patch, Skip> {
 
 /// `slice(transpose(x)) => transpose(slice(x))`
 fn slice_before_transpose(g: &Graph, m: &Match) -> Result<Patch, Skip> {
-    let (Some(Op::Slice(s)), Some(Op::Transpose { perm })) = (g.op(m.root), g.op(m["t"])) else {
+    let (Some(Op::Movement(Movement::Slice(s))), Some(Op::Movement(Movement::Transpose { perm }))) =
+        (g.op(m.root), g.op(m["t"]))
+    else {
         return Err(Skip::NoEffect);
     };
     let (starts, ends, steps) = (known(&s.starts)?, known(&s.ends)?, known(&s.steps)?);
@@ -82,15 +84,15 @@ fn slice_before_transpose(g: &Graph, m: &Match) -> Result<Patch, Skip> {
         steps: sorted(steps),
     };
     let mut patch = Patch::new();
-    let sliced = patch.add("slice", Op::Slice(moved), [m["x"]]);
-    let new = patch.add("", Op::Transpose { perm: perm.clone() }, [sliced]);
+    let sliced = patch.add("slice", Op::Movement(Movement::Slice(moved)), [m["x"]]);
+    let new = patch.add("", Op::Movement(Movement::Transpose { perm: perm.clone() }), [sliced]);
     patch.replace(m.root, new);
     Ok(patch)
 }
 
 /// `reshape(x [.., 3*n, ..] -> [.., 3, n, ..])[.., i..j, ..] => reshape(x[.., i*n..j*n, ..])`
 fn slice_before_reshape(g: &Graph, m: &Match) -> Result<Patch, Skip> {
-    let Some(Op::Slice(s)) = g.op(m.root) else { return Err(Skip::NoEffect) };
+    let Some(Op::Movement(Movement::Slice(s))) = g.op(m.root) else { return Err(Skip::NoEffect) };
     let ([axis], [start], [end], [step]) = (s.axes.as_slice(), known(&s.starts)?, known(&s.ends)?, known(&s.steps)?)
     else {
         return Err(Skip::NoEffect);

@@ -2,17 +2,17 @@
 //! expansions, cuts and joins that do nothing, or undo or repeat each other.
 
 use super::{known, lasting, same};
-use crate::ir::{Dim, Graph, IntArg, Op, Reduce, Slice, ValueId, slice_bounds};
+use crate::ir::{Dim, Fold, Graph, IntArg, Movement, Op, Reduce, Slice, ValueId, slice_bounds};
 use crate::rewrite::{Match, Patch, Ref, Rule, Skip, any, leaf, op, rule};
 
 pub(super) fn rules() -> Vec<Box<dyn Rule>> {
-    let is_reshape = |op: &Op| matches!(op, Op::Reshape { shape: IntArg::Known(_), .. });
-    let is_expand = |op: &Op| matches!(op, Op::Expand { shape: IntArg::Known(_) });
-    let is_transpose = |op: &Op| matches!(op, Op::Transpose { .. });
-    let is_reduce = |op: &Op| matches!(op, Op::Reduce(r) if !r.keep_dims);
-    let reduces = |op: &Op| matches!(op, Op::Reduce(r) if !r.axes.is_empty());
-    let is_slice = |op: &Op| matches!(op, Op::Slice(_));
-    let reshaped = leaf("y", |g, v| matches!(g.op(v), Some(Op::Reshape { .. })));
+    let is_reshape = |op: &Op| matches!(op, Op::Movement(Movement::Reshape { shape: IntArg::Known(_), .. }));
+    let is_expand = |op: &Op| matches!(op, Op::Movement(Movement::Expand { shape: IntArg::Known(_) }));
+    let is_transpose = |op: &Op| matches!(op, Op::Movement(Movement::Transpose { .. }));
+    let is_reduce = |op: &Op| matches!(op, Op::Reduce(Reduce::Fold(r)) if !r.keep_dims);
+    let reduces = |op: &Op| matches!(op, Op::Reduce(Reduce::Fold(r)) if !r.axes.is_empty());
+    let is_slice = |op: &Op| matches!(op, Op::Movement(Movement::Slice(_)));
+    let reshaped = leaf("y", |g, v| matches!(g.op(v), Some(Op::Movement(Movement::Reshape { .. }))));
     vec![
         rule("identity", leaf("y", |g, v| g.op(v).is_some_and(may_be_identity)), identity),
         rule("transpose-of-transpose", op(is_transpose, [op(is_transpose, [any("x")]).named("t")]), double_transpose),
@@ -28,18 +28,20 @@ pub(super) fn rules() -> Vec<Box<dyn Rule>> {
 
 /// Rules for behind the recognisers, which look for transposes.
 pub(super) fn late_rules() -> Vec<Box<dyn Rule>> {
-    let is_transpose = |op: &Op| matches!(op, Op::Transpose { .. });
+    let is_transpose = |op: &Op| matches!(op, Op::Movement(Movement::Transpose { .. }));
     vec![rule("unit-transpose", op(is_transpose, [any("x")]), unit_transpose)]
 }
 
 fn may_be_identity(op: &Op) -> bool {
     match op {
-        Op::Transpose { perm } => perm.is_sorted(),
-        Op::Slice(s) => matches!(&s.steps, IntArg::Known(v) if v.iter().all(|d| d.is(1))),
-        Op::Pad(p) => matches!(&p.pads, IntArg::Known(v) if v.iter().all(|d| d.is(0))),
-        Op::Reduce(r) => r.axes.is_empty(),
-        Op::Reshape { .. } | Op::Expand { .. } | Op::Cast(_) | Op::Tile { .. } => true,
-        Op::Concat { .. } => true,
+        Op::Movement(Movement::Transpose { perm }) => perm.is_sorted(),
+        Op::Movement(Movement::Slice(s)) => matches!(&s.steps, IntArg::Known(v) if v.iter().all(|d| d.is(1))),
+        Op::Movement(Movement::Pad(p)) => matches!(&p.pads, IntArg::Known(v) if v.iter().all(|d| d.is(0))),
+        Op::Reduce(Reduce::Fold(r)) => r.axes.is_empty(),
+        Op::Movement(Movement::Reshape { .. } | Movement::Expand { .. })
+        | Op::Cast(_)
+        | Op::Movement(Movement::Tile { .. }) => true,
+        Op::Movement(Movement::Concat { .. }) => true,
         _ => false,
     }
 }
@@ -48,8 +50,8 @@ fn may_be_identity(op: &Op) -> bool {
 fn identity(g: &Graph, m: &Match) -> Result<Patch, Skip> {
     let inputs = g.producer(m.root).map(|n| g.node(n).inputs.as_slice()).unwrap_or_default();
     match (g.op(m.root), inputs) {
-        (Some(Op::Concat { .. }), [x]) => same(g, m.root, *x),
-        (Some(Op::Concat { .. }), _) => Err(Skip::NoEffect),
+        (Some(Op::Movement(Movement::Concat { .. })), [x]) => same(g, m.root, *x),
+        (Some(Op::Movement(Movement::Concat { .. })), _) => Err(Skip::NoEffect),
         (_, [x, ..]) => same(g, m.root, *x),
         _ => Err(Skip::NoEffect),
     }
@@ -58,7 +60,7 @@ fn identity(g: &Graph, m: &Match) -> Result<Patch, Skip> {
 /// The permutation of the transpose that makes `v`.
 fn perm(g: &Graph, v: ValueId) -> Result<&[usize], Skip> {
     match g.op(v) {
-        Some(Op::Transpose { perm }) => Ok(perm),
+        Some(Op::Movement(Movement::Transpose { perm })) => Ok(perm),
         _ => Err(Skip::NoEffect),
     }
 }
@@ -68,7 +70,7 @@ fn double_transpose(g: &Graph, m: &Match) -> Result<Patch, Skip> {
     let (outer, inner) = (perm(g, m.root)?, perm(g, m["t"])?);
     let perm = outer.iter().map(|&p| inner[p]).collect();
     let mut patch = Patch::new();
-    let new = patch.add("", Op::Transpose { perm }, [m["x"]]);
+    let new = patch.add("", Op::Movement(Movement::Transpose { perm }), [m["x"]]);
     patch.replace(m.root, new);
     Ok(patch)
 }
@@ -84,7 +86,7 @@ fn double_reshape(g: &Graph, m: &Match) -> Result<Patch, Skip> {
 
 /// `reshape(reduce(x)) => reduce(x) {keep_dims = true}` where the reshape puts the axes back
 fn keep_dims(g: &Graph, m: &Match) -> Result<Patch, Skip> {
-    let Some(Op::Reduce(r)) = g.op(m["r"]) else { return Err(Skip::NoEffect) };
+    let Some(Op::Reduce(Reduce::Fold(r))) = g.op(m["r"]) else { return Err(Skip::NoEffect) };
     let mut kept = g.ty(m["x"]).shape.clone();
     r.axes.iter().for_each(|&a| kept[a] = Dim::int(1));
     // With another user there would be two reductions instead of one.
@@ -92,7 +94,7 @@ fn keep_dims(g: &Graph, m: &Match) -> Result<Patch, Skip> {
         return Err(Skip::NoEffect);
     }
     let mut patch = Patch::new();
-    let new = patch.add("", Op::Reduce(Reduce { keep_dims: true, ..r.clone() }), [m["x"]]);
+    let new = patch.add("", Op::Reduce(Reduce::Fold(Fold { keep_dims: true, ..r.clone() })), [m["x"]]);
     patch.replace(m.root, new);
     patch.consume([m["r"]]);
     Ok(patch)
@@ -102,7 +104,7 @@ fn keep_dims(g: &Graph, m: &Match) -> Result<Patch, Skip> {
 fn double_expand(g: &Graph, m: &Match) -> Result<Patch, Skip> {
     let mut patch = Patch::new();
     let shape = IntArg::Known(lasting(&g.ty(m.root).shape)?);
-    let new = patch.add("", Op::Expand { shape }, [m["x"]]);
+    let new = patch.add("", Op::Movement(Movement::Expand { shape }), [m["x"]]);
     patch.replace(m.root, new);
     Ok(patch)
 }
@@ -110,7 +112,7 @@ fn double_expand(g: &Graph, m: &Match) -> Result<Patch, Skip> {
 /// `reduce(expand(x)) => expand(reduce(x))`, of which `x` is only expanded along the axes that are reduced: the same numbers
 /// are reduced, once instead of once for each copy
 fn reduce_before_expand(g: &Graph, m: &Match) -> Result<Patch, Skip> {
-    let Some(Op::Reduce(r)) = g.op(m.root) else { return Err(Skip::NoEffect) };
+    let Some(Op::Reduce(Reduce::Fold(r))) = g.op(m.root) else { return Err(Skip::NoEffect) };
     let (from, to) = (&g.ty(m["x"]).shape, &g.ty(m["e"]).shape);
     let added = to.len().checked_sub(from.len()).ok_or(Skip::NoEffect)?;
     let own = |axis: usize| axis.checked_sub(added).map_or(Dim::int(1), |a| from[a].clone());
@@ -122,17 +124,18 @@ fn reduce_before_expand(g: &Graph, m: &Match) -> Result<Patch, Skip> {
     let mut patch = Patch::new();
     let mut x = Ref::from(m["x"]);
     if narrow != *from {
-        x = patch.add("narrow", Op::Expand { shape: IntArg::Known(lasting(&narrow)?) }, [x]);
+        x = patch.add("narrow", Op::Movement(Movement::Expand { shape: IntArg::Known(lasting(&narrow)?) }), [x]);
     }
-    let small = patch.add("small", Op::Reduce(r.clone()), [x]);
-    let new = patch.add("", Op::Expand { shape: IntArg::Known(lasting(&g.ty(m.root).shape)?) }, [small]);
+    let small = patch.add("small", Op::Reduce(Reduce::Fold(r.clone())), [x]);
+    let new =
+        patch.add("", Op::Movement(Movement::Expand { shape: IntArg::Known(lasting(&g.ty(m.root).shape)?) }), [small]);
     patch.replace(m.root, new);
     Ok(patch)
 }
 
 /// `x[-3..9] => x[2..5]` on an axis of 5; an axis that is not cut is not mentioned
 fn plain_bounds(g: &Graph, m: &Match) -> Result<Patch, Skip> {
-    let Some(Op::Slice(s)) = g.op(m.root) else { return Err(Skip::NoEffect) };
+    let Some(Op::Movement(Movement::Slice(s))) = g.op(m.root) else { return Err(Skip::NoEffect) };
     let (starts, ends, steps) = (known(&s.starts)?, known(&s.ends)?, known(&s.steps)?);
     let (from, to) = (&g.ty(m["x"]).shape, &g.ty(m.root).shape);
     let mut axes = Vec::new();
@@ -159,14 +162,16 @@ fn plain_bounds(g: &Graph, m: &Match) -> Result<Patch, Skip> {
         return Err(Skip::NoEffect);
     }
     let mut patch = Patch::new();
-    let new = patch.add("", Op::Slice(plain), [m["x"]]);
+    let new = patch.add("", Op::Movement(Movement::Slice(plain)), [m["x"]]);
     patch.replace(m.root, new);
     Ok(patch)
 }
 
 /// `x[.., a..b][.., c..d] => x[.., a+c .. a+d]`, and cuts along different axes in one
 fn double_slice(g: &Graph, m: &Match) -> Result<Patch, Skip> {
-    let (Some(Op::Slice(outer)), Some(Op::Slice(inner))) = (g.op(m.root), g.op(m["s"])) else {
+    let (Some(Op::Movement(Movement::Slice(outer))), Some(Op::Movement(Movement::Slice(inner)))) =
+        (g.op(m.root), g.op(m["s"]))
+    else {
         return Err(Skip::NoEffect);
     };
     let mut cuts = Vec::new();
@@ -198,7 +203,7 @@ fn double_slice(g: &Graph, m: &Match) -> Result<Patch, Skip> {
     };
     slice.axes.extend(cuts.iter().map(|c| c.0));
     let mut patch = Patch::new();
-    let new = patch.add("", Op::Slice(slice), [m["x"]]);
+    let new = patch.add("", Op::Movement(Movement::Slice(slice)), [m["x"]]);
     patch.replace(m.root, new);
     Ok(patch)
 }
@@ -230,7 +235,7 @@ fn drop_unit(g: &Graph, m: &Match) -> Result<Patch, Skip> {
     let shape: Vec<Dim> = sources.iter().map(|&s| g.ty(m["x"]).shape[s].clone()).collect();
     let mut patch = Patch::new();
     let narrow = patch.add("narrow", Op::reshape(lasting(&shape)?), [m["x"]]);
-    let new = patch.add("", Op::Transpose { perm: new_perm }, [narrow]);
+    let new = patch.add("", Op::Movement(Movement::Transpose { perm: new_perm }), [narrow]);
     patch.replace(m.root, new);
     Ok(patch)
 }

@@ -9,7 +9,7 @@ fn message<B: Backend>(op: &Op, inputs: &[Tensor], out: Type) -> String {
 #[test]
 fn a_dtype_that_ndarray_has_not() {
     let x = Tensor::f64s(DType::F64, [2], &[1.0, 2.0]).unwrap();
-    let text = message::<NdArray>(&Op::Cast(DType::F16), &[x], Type::new(DType::F16, [2]));
+    let text = message::<NdArray>(&Op::Cast(Cast(DType::F16)), &[x], Type::new(DType::F16, [2]));
     assert_eq!(text, "cast: the backend ndarray has no f16");
     let fault = InnerTensor::<NdArray>::from_bytes(DType::BF16, &[1], &[0; 2], &Default::default()).unwrap_err();
     assert_eq!(fault.to_string(), "the backend ndarray has no bf16");
@@ -26,16 +26,16 @@ fn operands_that_do_not_fit<B: Backend>() {
         (&add, vec![f(&[2])], ty(&[2])),
         (&add, vec![f(&[2]), f(&[2])], ty(&[3])),
         (&add, vec![f(&[2]), f(&[2])], Type::new(DType::F64, [2])),
-        (&Op::MatMul, vec![f(&[2, 3]), f(&[4, 2])], ty(&[2, 2])),
+        (&Op::Product(Product::MatMul), vec![f(&[2, 3]), f(&[4, 2])], ty(&[2, 2])),
         (&Op::Unary(Unary::Not), vec![f(&[2])], ty(&[2])),
-        (&Op::Softmax { axis: 3 }, vec![f(&[2])], ty(&[2])),
+        (&Op::Norm(Norm::Softmax { axis: 3 }), vec![f(&[2])], ty(&[2])),
         (&Op::reshape([4]), vec![f(&[6])], ty(&[4])),
-        (&Op::Gather { axis: 0 }, vec![f(&[2]), i64s(&[1], &[2])], ty(&[1])),
-        (&Op::Gather { axis: 0 }, vec![f(&[2]), i64s(&[1], &[-3])], ty(&[1])),
-        (&Op::GatherElements { axis: 0 }, vec![f(&[2, 2]), i64s(&[1, 3], &[0, 0, 0])], ty(&[1, 3])),
-        (&Op::ScatterNd, vec![f(&[2]), i64s(&[1, 1], &[5]), f(&[1])], ty(&[2])),
-        (&Op::Range, [0.0, 1.0, 0.0].map(|v| f32s(&[], &[v])).to_vec(), ty(&[4])),
-        (&Op::Range, [0.0, 1.0, 1e-30].map(|v| f32s(&[], &[v])).to_vec(), ty(&[4])),
+        (&Op::Index(Index::Gather { axis: 0 }), vec![f(&[2]), i64s(&[1], &[2])], ty(&[1])),
+        (&Op::Index(Index::Gather { axis: 0 }), vec![f(&[2]), i64s(&[1], &[-3])], ty(&[1])),
+        (&Op::Index(Index::GatherElements { axis: 0 }), vec![f(&[2, 2]), i64s(&[1, 3], &[0, 0, 0])], ty(&[1, 3])),
+        (&Op::Index(Index::ScatterNd), vec![f(&[2]), i64s(&[1, 1], &[5]), f(&[1])], ty(&[2])),
+        (&Op::Generate(Generate::Range), [0.0, 1.0, 0.0].map(|v| f32s(&[], &[v])).to_vec(), ty(&[4])),
+        (&Op::Generate(Generate::Range), [0.0, 1.0, 1e-30].map(|v| f32s(&[], &[v])).to_vec(), ty(&[4])),
     ] {
         match on::<B>(op, &inputs, &[out]) {
             Err(InnerError::Op { op: name, .. }) => assert_eq!(name, op.mnemonic()),
@@ -72,19 +72,19 @@ fn more_than_memory_is_an_error<B: Backend>() {
     let pad = Pad { pads: known(&[0, big - 1]), mode: PadMode::Constant };
     let resize = |mode: &str| {
         let attrs = [("mode", Attr::Str(mode.into())), ("sizes", Attr::Dims(vec![1.into(), 1.into(), big.into()]))];
-        Op::Opaque(Opaque { name: "resize".into(), attrs: attrs.map(|(k, v)| (k.to_string(), v)).into() })
+        super::windows::op_of("resize", &attrs)
     };
     let square = ty(&[1 << 20, 1 << 20]);
     for (op, inputs, out) in [
-        (Op::Expand { shape: known(&[big]) }, vec![f(&[1])], ty(&[big])),
-        (Op::Full { shape: known(&[big]) }, vec![f(&[])], ty(&[big])),
-        (Op::Tile { repeats: known(&[big]) }, vec![f(&[1])], ty(&[big])),
-        (Op::Pad(pad), vec![f(&[1])], ty(&[big])),
+        (Op::Movement(Movement::Expand { shape: known(&[big]) }), vec![f(&[1])], ty(&[big])),
+        (Op::Generate(Generate::Full { shape: known(&[big]) }), vec![f(&[])], ty(&[big])),
+        (Op::Movement(Movement::Tile { repeats: known(&[big]) }), vec![f(&[1])], ty(&[big])),
+        (Op::Movement(Movement::Pad(pad)), vec![f(&[1])], ty(&[big])),
         (resize("nearest"), vec![f(&[1, 1, 1])], ty(&[1, 1, big])),
         (resize("linear"), vec![f(&[1, 1, 1])], ty(&[1, 1, big])),
-        (Op::MatMul, vec![f(&[1 << 20, 1]), f(&[1, 1 << 20])], square.clone()),
+        (Op::Product(Product::MatMul), vec![f(&[1 << 20, 1]), f(&[1, 1 << 20])], square.clone()),
         (Op::Binary(Binary::Add), vec![f(&[1 << 20, 1]), f(&[1, 1 << 20])], square),
-        (Op::Range, [0.0, 1e12, 1.0].map(|v| f32s(&[], &[v])).to_vec(), ty(&[999_999_995_904])),
+        (Op::Generate(Generate::Range), [0.0, 1e12, 1.0].map(|v| f32s(&[], &[v])).to_vec(), ty(&[999_999_995_904])),
     ] {
         match on::<B>(&op, &inputs, &[out]) {
             Err(InnerError::Op { fault: Fault::Memory { bytes }, .. }) => assert!(bytes >= 4 << 38, "{op:?}: {bytes}"),

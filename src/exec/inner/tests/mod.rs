@@ -3,14 +3,14 @@
 mod elementwise;
 mod errors;
 mod numbers;
-mod opaque;
 mod pool;
 mod run;
 mod structure;
+mod windows;
 
 use super::{Fault, InnerError, InnerTensor, run_op};
 use bgz_passes::eval::{Tensor, node};
-use bgz_passes::ir::{DType, Op, Scalar, Type};
+use bgz_passes::ir::{Cast, DType, Fold, Generate, Index, Movement, Norm, Op, Product, Scalar, Type, Where};
 use burn_backend::Backend;
 use burn_flex::Flex;
 use burn_ndarray::NdArray;
@@ -75,7 +75,7 @@ fn check_to<B: Backend>(op: &Op, inputs: &[Tensor], tolerance: f64) {
     expect_to::<B>(op, inputs, &expected, tolerance);
 }
 
-/// Checks one op on `B` against results that are known.
+/// Checks one op on `B`, and its definition, against results that are known.
 #[track_caller]
 fn expect_to<B: Backend>(op: &Op, inputs: &[Tensor], expected: &[Tensor], tolerance: f64) {
     let types: Vec<_> = expected.iter().map(Tensor::ty).collect();
@@ -86,7 +86,8 @@ fn expect_to<B: Backend>(op: &Op, inputs: &[Tensor], expected: &[Tensor], tolera
         return;
     }
     let actual = result.unwrap_or_else(|e| panic!("{op:?}: {e}"));
-    for (a, e) in actual.iter().zip(expected) {
+    let defined = node(op, inputs).unwrap_or_else(|e| panic!("{op:?}: {e}"));
+    for (a, e) in actual.iter().chain(&defined).zip(expected.iter().cycle()) {
         for (i, (x, y)) in a.to_f64s().into_iter().zip(e.to_f64s()).enumerate() {
             let near = (x - y).abs() <= tolerance * y.abs().max(1.0);
             let same = x == y || x.is_nan() && y.is_nan() || e.dtype().is_float() && near;

@@ -1,6 +1,6 @@
 //! Pooling of what is not f32.
 
-use super::opaque::{EXTENTS, Window, opaque, pool, product, windows};
+use super::windows::{EXTENTS, Window, op_of, pool, product, windows};
 use super::*;
 use bgz_passes::ir::Attr;
 
@@ -13,7 +13,7 @@ fn poolings_of_bytes<B: Backend>() {
                 let v: Vec<f64> = (0..product(&shape)).map(|i| low + (i * 97 % 256) as f64).collect();
                 let x = Tensor::f64s(dtype, shape, &v).unwrap();
                 let expected = pool(&w, &x, false, None);
-                expect_to::<B>(&opaque("max_pool", &w.attrs()), std::slice::from_ref(&x), &[expected], 0.0);
+                expect_to::<B>(&op_of("max_pool", &w.attrs()), std::slice::from_ref(&x), &[expected], 0.0);
             }
         }
     }
@@ -23,8 +23,8 @@ fn poolings_of_bytes<B: Backend>() {
     for (name, dtype) in none {
         let x = random(dtype, &[1, 1, 3, 3], 1);
         let operands = if name == "conv" { vec![x.clone(), x] } else { vec![x] };
-        let e = on::<B>(&opaque(name, &attrs), &operands, &[Type::new(dtype, [1, 1, 2, 2])]).unwrap_err();
-        assert_eq!(e.to_string(), format!("opaque.{name}: not defined for {dtype}"));
+        let e = on::<B>(&op_of(name, &attrs), &operands, &[Type::new(dtype, [1, 1, 2, 2])]).unwrap_err();
+        assert_eq!(e.to_string(), format!("{name}: not defined for {dtype}"));
     }
 }
 
@@ -39,7 +39,7 @@ fn averages_of_large_halves() {
                 let mut attrs = w.attrs();
                 attrs.push(("count_include_pad", Attr::Bool(count)));
                 let expected = pool(&w, &x, false, Some(count));
-                expect_to::<Flex>(&opaque("average_pool", &attrs), std::slice::from_ref(&x), &[expected], tolerance);
+                expect_to::<Flex>(&op_of("average_pool", &attrs), std::slice::from_ref(&x), &[expected], tolerance);
             }
         }
     }

@@ -13,13 +13,14 @@ fn graph() -> Graph {
     let w = g.add_const("w", constant(random(DType::F32, &[8, 8], 2)));
     let b = g.add_const("b", constant(random(DType::F32, &[8], 3)));
     let root = g.add_const("root", Constant::scalar(Scalar::f32(2.828)));
-    let x = g.add("x", Op::Gather { axis: 0 }, &[table, ids]).unwrap();
-    let q = g.add("q", Op::Linear { trans_w: false, precision: Precision::Exact }, &[x, w, b]).unwrap();
-    let kt = g.add("kt", Op::Transpose { perm: vec![0, 2, 1] }, &[q]).unwrap();
-    let s = g.add("s", Op::MatMul, &[q, kt]).unwrap();
+    let x = g.add("x", Op::Index(Index::Gather { axis: 0 }), &[table, ids]).unwrap();
+    let q =
+        g.add("q", Op::Product(Product::Linear { trans_w: false, precision: Precision::Exact }), &[x, w, b]).unwrap();
+    let kt = g.add("kt", Op::Movement(Movement::Transpose { perm: vec![0, 2, 1] }), &[q]).unwrap();
+    let s = g.add("s", Op::Product(Product::MatMul), &[q, kt]).unwrap();
     let s = g.add("scaled", Op::Binary(Binary::Div), &[s, root]).unwrap();
-    let p = g.add("p", Op::Softmax { axis: 2 }, &[s]).unwrap();
-    let y = g.add("y", Op::MatMul, &[p, x]).unwrap();
+    let p = g.add("p", Op::Norm(Norm::Softmax { axis: 2 }), &[s]).unwrap();
+    let y = g.add("y", Op::Product(Product::MatMul), &[p, x]).unwrap();
     let sum = g.add("sum", Op::Binary(Binary::Add), &[y, x]).unwrap();
     let n = g.add("n", Op::layer_norm(1e-5), &[sum, b]).unwrap();
     let _dead = g.add("dead", Op::Unary(Unary::Exp), &[n]).unwrap();
@@ -61,9 +62,9 @@ fn halves_are_rounded_where_they_leave_the_graph() {
     let root = g.add("root", Op::Unary(Unary::Sqrt), &[square]).unwrap();
     let quotient = g.add("quotient", Op::Fused("a / b * 1.0f16".parse().unwrap()), &[root, x]).unwrap();
     let third = g.add("third", Op::Binary(Binary::Div), &[quotient, three]).unwrap();
-    let wide = g.add("wide", Op::Cast(DType::F32), &[square]).unwrap();
-    let rounded = g.add("rounded", Op::Cast(half), &[wide]).unwrap();
-    let seen = g.add("seen", Op::Cast(DType::F32), &[rounded]).unwrap();
+    let wide = g.add("wide", Op::Cast(Cast(DType::F32)), &[square]).unwrap();
+    let rounded = g.add("rounded", Op::Cast(Cast(half)), &[wide]).unwrap();
+    let seen = g.add("seen", Op::Cast(Cast(DType::F32)), &[rounded]).unwrap();
     let again = g.add("again", Op::Fused("cast_f32(cast_f16(a))".parse().unwrap()), &[wide]).unwrap();
     let all = [("root", root), ("third", third), ("seen", seen), ("again", again), ("x", x), ("three", three)];
     all.into_iter().for_each(|(name, v)| g.add_output(name, v).unwrap());

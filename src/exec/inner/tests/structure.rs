@@ -1,7 +1,7 @@
 use super::*;
 use bgz_passes::ir::{
-    ArgReduce, Attention, Cumulative, Dim, Float, IntArg, MaskKind, Pad, PadMode, Precision, Reduce, ReduceKind,
-    Scores, Slice, TopK,
+    ArgReduce, Attention, Cumulative, Dim, Float, FoldKind, IntArg, MaskKind, Pad, PadMode, Precision, Reduce, Scores,
+    Slice, TopK,
 };
 
 fn ints(v: &[i64]) -> IntArg {
@@ -24,7 +24,7 @@ fn products<B: Backend>() {
         (&[0, 2], &[2, 3]),
     ] {
         for dtype in FLOATS.into_iter().chain(INTS) {
-            check::<B>(Op::MatMul, &[random(dtype, a, 1), random(dtype, b, 2)]);
+            check::<B>(Op::Product(Product::MatMul), &[random(dtype, a, 1), random(dtype, b, 2)]);
         }
     }
     for x in [&[2, 3][..], &[4, 2, 3], &[3], &[2, 0], &[1, 2, 1, 3]] {
@@ -33,7 +33,7 @@ fn products<B: Backend>() {
             for dtype in [DType::F32, DType::F64, DType::I32, DType::F16] {
                 let w = if trans_w { [5, k] } else { [k, 5] };
                 let (x, w, b) = (random(dtype, x, 1), random(dtype, &w, 2), random(dtype, &[5], 3));
-                let linear = || Op::Linear { trans_w, precision: Precision::Exact };
+                let linear = || Op::Product(Product::Linear { trans_w, precision: Precision::Exact });
                 check::<B>(linear(), &[x.clone(), w.clone(), b]);
                 check::<B>(linear(), &[x, w]);
             }
@@ -120,8 +120,8 @@ fn normalisations<B: Backend>() {
     for dtype in FLOATS {
         let x = random(dtype, &[2, 3, 8], 1);
         for axis in 0..3 {
-            check::<B>(Op::Softmax { axis }, std::slice::from_ref(&x));
-            check::<B>(Op::LogSoftmax { axis }, std::slice::from_ref(&x));
+            check::<B>(Op::Norm(Norm::Softmax { axis }), std::slice::from_ref(&x));
+            check::<B>(Op::Norm(Norm::LogSoftmax { axis }), std::slice::from_ref(&x));
         }
         let (s, b) = (random(dtype, &[8], 2), random(dtype, &[8], 3));
         let t = if dtype == DType::BF16 {
@@ -138,17 +138,17 @@ fn normalisations<B: Backend>() {
         check_to::<B>(&Op::rms_norm(1e-5), &[x, s], t);
     }
     check::<B>(Op::layer_norm(1e-5), &[random(DType::F32, &[8], 1)]);
-    check::<B>(Op::Softmax { axis: 0 }, &[random(DType::F32, &[1], 1)]);
+    check::<B>(Op::Norm(Norm::Softmax { axis: 0 }), &[random(DType::F32, &[1], 1)]);
 }
 
 both!(reductions);
 fn reductions<B: Backend>() {
     for dtype in FLOATS.into_iter().chain(INTS) {
         let x = random(dtype, &[2, 3, 4], 1);
-        for kind in ReduceKind::ALL {
+        for kind in FoldKind::ALL {
             for axes in [&[][..], &[0], &[1], &[2], &[0, 2], &[0, 1, 2]] {
                 for keep_dims in [false, true] {
-                    let op = Op::Reduce(Reduce { kind, axes: axes.to_vec(), keep_dims });
+                    let op = Op::Reduce(Reduce::Fold(Fold { kind, axes: axes.to_vec(), keep_dims }));
                     check::<B>(op, std::slice::from_ref(&x));
                 }
             }
@@ -157,24 +157,30 @@ fn reductions<B: Backend>() {
             for (max, last, keep_dims) in
                 [(true, false, false), (true, true, true), (false, false, true), (false, true, false)]
             {
-                let op = Op::ArgReduce(ArgReduce { max, axis, keep_dims, last });
+                let op = Op::Reduce(Reduce::Arg(ArgReduce { max, axis, keep_dims, last }));
                 check::<B>(op, std::slice::from_ref(&x));
             }
             for (exclusive, reverse) in [(false, false), (true, false), (false, true), (true, true)] {
-                check::<B>(Op::Cumulative(Cumulative { axis, exclusive, reverse }), std::slice::from_ref(&x));
+                check::<B>(
+                    Op::Reduce(Reduce::Cumulative(Cumulative { axis, exclusive, reverse })),
+                    std::slice::from_ref(&x),
+                );
             }
         }
     }
     let empty = random(DType::F32, &[2, 0], 1);
-    for kind in ReduceKind::ALL {
-        check::<B>(Op::Reduce(Reduce { kind, axes: vec![1], keep_dims: false }), std::slice::from_ref(&empty));
+    for kind in FoldKind::ALL {
+        check::<B>(
+            Op::Reduce(Reduce::Fold(Fold { kind, axes: vec![1], keep_dims: false })),
+            std::slice::from_ref(&empty),
+        );
     }
     check::<B>(
-        Op::ArgReduce(ArgReduce { max: true, axis: 1, keep_dims: false, last: false }),
+        Op::Reduce(Reduce::Arg(ArgReduce { max: true, axis: 1, keep_dims: false, last: false })),
         &[random(DType::Bool, &[3, 4], 1)],
     );
     let one = random(DType::F32, &[3, 1], 1);
-    check::<B>(Op::Cumulative(Cumulative { axis: 1, exclusive: true, reverse: false }), &[one]);
+    check::<B>(Op::Reduce(Reduce::Cumulative(Cumulative { axis: 1, exclusive: true, reverse: false })), &[one]);
 }
 
 both!(top_entries);
@@ -182,16 +188,19 @@ fn top_entries<B: Backend>() {
     for dtype in FLOATS.into_iter().chain(INTS) {
         for axis in 0..3 {
             for largest in [false, true] {
-                let op = Op::TopK(TopK { axis, largest, k: ints(&[2]) });
+                let op = Op::Reduce(Reduce::TopK(TopK { axis, largest, k: ints(&[2]) }));
                 check::<B>(op, &[random(dtype, &[2, 3, 4], 1)]);
             }
         }
     }
     let ties = f32s(&[6], &[1.0, 3.0, 3.0, f32::NAN, 1.0, 3.0]);
     for largest in [false, true] {
-        check::<B>(Op::TopK(TopK { axis: 0, largest, k: ints(&[5]) }), std::slice::from_ref(&ties));
+        check::<B>(Op::Reduce(Reduce::TopK(TopK { axis: 0, largest, k: ints(&[5]) })), std::slice::from_ref(&ties));
     }
-    check::<B>(Op::TopK(TopK { axis: 0, largest: true, k: IntArg::Operand }), &[ties, i64s(&[1], &[3])]);
+    check::<B>(
+        Op::Reduce(Reduce::TopK(TopK { axis: 0, largest: true, k: IntArg::Operand })),
+        &[ties, i64s(&[1], &[3])],
+    );
 }
 
 both!(movements);
@@ -201,35 +210,41 @@ fn movements<B: Backend>() {
         let of = std::slice::from_ref(&x);
         check::<B>(Op::reshape([6, 4]), of);
         check::<B>(Op::reshape([2, 3, 2, 2]), of);
-        check::<B>(Op::Reshape { shape: IntArg::Operand, zero_copies: true }, &[x.clone(), i64s(&[2], &[0, -1])]);
+        check::<B>(
+            Op::Movement(Movement::Reshape { shape: IntArg::Operand, zero_copies: true }),
+            &[x.clone(), i64s(&[2], &[0, -1])],
+        );
         for perm in [[0, 1, 2], [2, 0, 1], [1, 0, 2], [2, 1, 0]] {
-            check::<B>(Op::Transpose { perm: perm.to_vec() }, of);
+            check::<B>(Op::Movement(Movement::Transpose { perm: perm.to_vec() }), of);
         }
-        check::<B>(Op::Expand { shape: ints(&[5, 2, 3, 4]) }, of);
-        check::<B>(Op::Expand { shape: ints(&[3, 1, 4]) }, &[random(dtype, &[1, 2, 1], 2)]);
-        check::<B>(Op::Expand { shape: IntArg::Operand }, &[random(dtype, &[], 2), i64s(&[2], &[2, 3])]);
-        check::<B>(Op::Expand { shape: ints(&[2, 0]) }, &[random(dtype, &[1], 2)]);
+        check::<B>(Op::Movement(Movement::Expand { shape: ints(&[5, 2, 3, 4]) }), of);
+        check::<B>(Op::Movement(Movement::Expand { shape: ints(&[3, 1, 4]) }), &[random(dtype, &[1, 2, 1], 2)]);
+        check::<B>(
+            Op::Movement(Movement::Expand { shape: IntArg::Operand }),
+            &[random(dtype, &[], 2), i64s(&[2], &[2, 3])],
+        );
+        check::<B>(Op::Movement(Movement::Expand { shape: ints(&[2, 0]) }), &[random(dtype, &[1], 2)]);
         for axis in 0..3 {
             let parts = [x.clone(), x.clone(), random(dtype, &[2, 3, 4], 4)];
-            check::<B>(Op::Concat { axis }, &parts);
-            check::<B>(Op::Concat { axis }, of);
+            check::<B>(Op::Movement(Movement::Concat { axis }), &parts);
+            check::<B>(Op::Movement(Movement::Concat { axis }), of);
         }
-        check::<B>(Op::Concat { axis: 0 }, &[random(dtype, &[0, 4], 1), random(dtype, &[2, 4], 2)]);
-        check::<B>(Op::Tile { repeats: ints(&[2, 1, 3]) }, of);
-        check::<B>(Op::Tile { repeats: ints(&[2, 0, 3]) }, of);
-        check::<B>(Op::Shape { start: 1, end: 3 }, of);
-        check::<B>(Op::Shape { start: 1, end: 1 }, of);
-        check::<B>(Op::Full { shape: ints(&[2, 3]) }, &[random(dtype, &[1], 3)]);
-        check::<B>(Op::Full { shape: ints(&[]) }, &[random(dtype, &[1, 1], 3)]);
-        check::<B>(Op::Full { shape: ints(&[0, 3]) }, &[random(dtype, &[], 3)]);
+        check::<B>(Op::Movement(Movement::Concat { axis: 0 }), &[random(dtype, &[0, 4], 1), random(dtype, &[2, 4], 2)]);
+        check::<B>(Op::Movement(Movement::Tile { repeats: ints(&[2, 1, 3]) }), of);
+        check::<B>(Op::Movement(Movement::Tile { repeats: ints(&[2, 0, 3]) }), of);
+        check::<B>(Op::Generate(Generate::Shape { start: 1, end: 3 }), of);
+        check::<B>(Op::Generate(Generate::Shape { start: 1, end: 1 }), of);
+        check::<B>(Op::Generate(Generate::Full { shape: ints(&[2, 3]) }), &[random(dtype, &[1], 3)]);
+        check::<B>(Op::Generate(Generate::Full { shape: ints(&[]) }), &[random(dtype, &[1, 1], 3)]);
+        check::<B>(Op::Generate(Generate::Full { shape: ints(&[0, 3]) }), &[random(dtype, &[], 3)]);
     }
     check::<B>(Op::reshape::<usize>([]), &[random(DType::F32, &[1, 1], 1)]);
     check::<B>(Op::reshape([1, 1, 1]), &[random(DType::F32, &[], 1)]);
-    check::<B>(Op::Transpose { perm: vec![] }, &[random(DType::F32, &[], 1)]);
-    check::<B>(Op::Shape { start: 0, end: 0 }, &[random(DType::F32, &[], 1)]);
-    check::<B>(Op::Dims { values: vec![Dim::int(3), Dim::int(-1)], scalar: false }, &[]);
-    check::<B>(Op::Dims { values: vec![Dim::int(7)], scalar: true }, &[]);
-    check::<B>(Op::Dims { values: vec![], scalar: false }, &[]);
+    check::<B>(Op::Movement(Movement::Transpose { perm: vec![] }), &[random(DType::F32, &[], 1)]);
+    check::<B>(Op::Generate(Generate::Shape { start: 0, end: 0 }), &[random(DType::F32, &[], 1)]);
+    check::<B>(Op::Generate(Generate::Dims { values: vec![Dim::int(3), Dim::int(-1)], scalar: false }), &[]);
+    check::<B>(Op::Generate(Generate::Dims { values: vec![Dim::int(7)], scalar: true }), &[]);
+    check::<B>(Op::Generate(Generate::Dims { values: vec![], scalar: false }), &[]);
 }
 
 both!(slices);
@@ -254,7 +269,7 @@ fn slices<B: Backend>() {
         (6, 5, -1),
     ] {
         let cut = |axes: &[usize], s: &[i64], e: &[i64], t: &[i64]| {
-            Op::Slice(Slice { axes: axes.to_vec(), starts: ints(s), ends: ints(e), steps: ints(t) })
+            Op::Movement(Movement::Slice(Slice { axes: axes.to_vec(), starts: ints(s), ends: ints(e), steps: ints(t) }))
         };
         check::<B>(cut(&[1], &[start], &[end], &[step]), std::slice::from_ref(&x));
         check::<B>(cut(&[0, 1], &[2, start], &[low, end], &[-1, step]), std::slice::from_ref(&x));
@@ -262,7 +277,12 @@ fn slices<B: Backend>() {
             check::<B>(cut(&[1], &[start], &[end], &[step]), &[random(dtype, &[3, 7, 4], 1)]);
         }
     }
-    let op = Op::Slice(Slice { axes: vec![0], starts: IntArg::Operand, ends: IntArg::Operand, steps: ints(&[1]) });
+    let op = Op::Movement(Movement::Slice(Slice {
+        axes: vec![0],
+        starts: IntArg::Operand,
+        ends: IntArg::Operand,
+        steps: ints(&[1]),
+    }));
     check::<B>(op, &[x, i64s(&[1], &[1]), i64s(&[1], &[3])]);
 }
 
@@ -270,7 +290,7 @@ both!(pads);
 fn pads<B: Backend>() {
     for dtype in DType::ALL {
         let x = random(dtype, &[3, 4], 1);
-        let pad = |v: &[i64], mode| Op::Pad(Pad { pads: ints(v), mode });
+        let pad = |v: &[i64], mode| Op::Movement(Movement::Pad(Pad { pads: ints(v), mode }));
         for mode in [PadMode::Constant, PadMode::Reflect, PadMode::Edge] {
             for v in [[0, 0, 0, 0], [1, 0, 0, 2], [2, 1, 2, 3]] {
                 check::<B>(pad(&v, mode), std::slice::from_ref(&x));
@@ -291,25 +311,25 @@ fn gathers<B: Backend>() {
         for axis in 0..3 {
             for index in [DType::I64, DType::I32] {
                 let indices = |shape: &[usize], v: &[f64]| Tensor::f64s(index, shape, v).unwrap();
-                check::<B>(Op::Gather { axis }, &[x.clone(), indices(&[2, 2], &[0.0, 2.0, -1.0, 1.0])]);
-                check::<B>(Op::Gather { axis }, &[x.clone(), indices(&[], &[-2.0])]);
-                check::<B>(Op::Gather { axis }, &[x.clone(), indices(&[0], &[])]);
+                check::<B>(Op::Index(Index::Gather { axis }), &[x.clone(), indices(&[2, 2], &[0.0, 2.0, -1.0, 1.0])]);
+                check::<B>(Op::Index(Index::Gather { axis }), &[x.clone(), indices(&[], &[-2.0])]);
+                check::<B>(Op::Index(Index::Gather { axis }), &[x.clone(), indices(&[0], &[])]);
             }
             let by = i64s(&[2, 3, 2], &[0, 1, 2, -1, -2, -3, 0, 1, 2, 1, 1, 1]);
-            check::<B>(Op::GatherElements { axis }, &[x.clone(), by.clone()]);
+            check::<B>(Op::Index(Index::GatherElements { axis }), &[x.clone(), by.clone()]);
             let updates = random(dtype, &[2, 3, 2], 2);
-            check::<B>(Op::ScatterElements { axis }, &[x.clone(), by, updates]);
+            check::<B>(Op::Index(Index::ScatterElements { axis }), &[x.clone(), by, updates]);
         }
         let nd = |shape: &[usize], v: &[i64]| i64s(shape, v);
-        check::<B>(Op::GatherNd { batch_dims: 0 }, &[x.clone(), nd(&[2, 3], &[0, 1, 2, -1, -1, -1])]);
-        check::<B>(Op::GatherNd { batch_dims: 0 }, &[x.clone(), nd(&[2, 2, 1], &[0, 2, 1, -1])]);
-        check::<B>(Op::GatherNd { batch_dims: 1 }, &[x.clone(), nd(&[3, 2], &[0, 1, 3, -1, 2, 2])]);
-        check::<B>(Op::GatherNd { batch_dims: 1 }, &[x.clone(), nd(&[3, 2, 1], &[0, 1, 2, 3, -1, -2])]);
-        check::<B>(Op::ScatterNd, &[x.clone(), nd(&[2, 2], &[0, 1, -1, 2]), random(dtype, &[2, 5], 3)]);
-        check::<B>(Op::ScatterNd, &[x.clone(), nd(&[3, 1], &[1, 1, 0]), random(dtype, &[3, 4, 5], 3)]);
-        check::<B>(Op::ScatterNd, &[x.clone(), nd(&[0, 1], &[]), random(dtype, &[0, 4, 5], 3)]);
+        check::<B>(Op::Index(Index::GatherNd { batch_dims: 0 }), &[x.clone(), nd(&[2, 3], &[0, 1, 2, -1, -1, -1])]);
+        check::<B>(Op::Index(Index::GatherNd { batch_dims: 0 }), &[x.clone(), nd(&[2, 2, 1], &[0, 2, 1, -1])]);
+        check::<B>(Op::Index(Index::GatherNd { batch_dims: 1 }), &[x.clone(), nd(&[3, 2], &[0, 1, 3, -1, 2, 2])]);
+        check::<B>(Op::Index(Index::GatherNd { batch_dims: 1 }), &[x.clone(), nd(&[3, 2, 1], &[0, 1, 2, 3, -1, -2])]);
+        check::<B>(Op::Index(Index::ScatterNd), &[x.clone(), nd(&[2, 2], &[0, 1, -1, 2]), random(dtype, &[2, 5], 3)]);
+        check::<B>(Op::Index(Index::ScatterNd), &[x.clone(), nd(&[3, 1], &[1, 1, 0]), random(dtype, &[3, 4, 5], 3)]);
+        check::<B>(Op::Index(Index::ScatterNd), &[x.clone(), nd(&[0, 1], &[]), random(dtype, &[0, 4, 5], 3)]);
         let vector = random(dtype, &[6], 1);
-        check::<B>(Op::Gather { axis: 0 }, &[vector, i64s(&[], &[3])]);
+        check::<B>(Op::Index(Index::Gather { axis: 0 }), &[vector, i64s(&[], &[3])]);
     }
 }
 
@@ -319,19 +339,22 @@ fn made<B: Backend>() {
         for axis in 0..3 {
             let values = random(dtype, &[2], 1);
             let (indices, depth) = (i64s(&[2, 2], &[0, 3, -1, 7]), i64s(&[], &[4]));
-            check::<B>(Op::OneHot { axis }, &[indices, depth, values.clone()]);
+            check::<B>(Op::Generate(Generate::OneHot { axis }), &[indices, depth, values.clone()]);
             let floats = f32s(&[2, 2], &[1.0, 0.0, 2.0, 3.0]);
-            check::<B>(Op::OneHot { axis }, &[floats, i64s(&[1], &[4]), values]);
+            check::<B>(Op::Generate(Generate::OneHot { axis }), &[floats, i64s(&[1], &[4]), values]);
         }
         let x = random(dtype, &[2, 3, 4], 2);
         for upper in [false, true] {
-            check::<B>(Op::Trilu { upper }, std::slice::from_ref(&x));
+            check::<B>(Op::Movement(Movement::Trilu { upper }), std::slice::from_ref(&x));
             for k in [-2, 1, i64::MAX, i64::MIN] {
-                check::<B>(Op::Trilu { upper }, &[x.clone(), i64s(&[], &[k])]);
+                check::<B>(Op::Movement(Movement::Trilu { upper }), &[x.clone(), i64s(&[], &[k])]);
             }
         }
-        check::<B>(Op::NonZero, &[x]);
-        check::<B>(Op::NonZero, &[Tensor::new(dtype, vec![3], [0, 1, 0].map(|v| Scalar::from_i64(dtype, v))).unwrap()]);
+        check::<B>(Op::Index(Index::NonZero), &[x]);
+        check::<B>(
+            Op::Index(Index::NonZero),
+            &[Tensor::new(dtype, vec![3], [0, 1, 0].map(|v| Scalar::from_i64(dtype, v))).unwrap()],
+        );
     }
     for dtype in FLOATS.into_iter().chain(INTS) {
         for (start, limit, delta) in [(0.0, 5.0, 1.0), (1.0, 10.0, 3.0), (9.0, 0.0, -2.0), (3.0, 3.0, 1.0)] {
@@ -339,8 +362,8 @@ fn made<B: Backend>() {
                 continue;
             }
             let inputs = [start, limit, delta].map(|v| Tensor::scalar(Scalar::from_f64(dtype, v)));
-            check::<B>(Op::Range, &inputs);
+            check::<B>(Op::Generate(Generate::Range), &inputs);
         }
     }
-    check_to::<B>(&Op::Range, &[0.0, 1.0, 0.1].map(|v| Tensor::scalar(Scalar::f32(v))), 1e-6);
+    check_to::<B>(&Op::Generate(Generate::Range), &[0.0, 1.0, 0.1].map(|v| Tensor::scalar(Scalar::f32(v))), 1e-6);
 }

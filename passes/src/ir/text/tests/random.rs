@@ -2,8 +2,9 @@
 
 use crate::eval::testing::Rng;
 use crate::ir::{
-    ArgReduce, Attention, Attr, Attrs, Binary, Constant, Cumulative, DType, Dim, Expr, Float, Graph, IntArg, MaskKind,
-    Op, Opaque, Pad, PadMode, Precision, Reduce, ReduceKind, Scalar, Scores, Slice, TopK, Type, Unary, ValueId,
+    ArgReduce, Attention, Attr, Attrs, Binary, Cast, Constant, Cumulative, DType, Dim, Expr, Float, Fold, FoldKind,
+    Generate, Graph, Index, IntArg, MaskKind, Movement, Norm, Op, Opaque, Pad, PadMode, Precision, Product, Reduce,
+    Scalar, Scores, Slice, TopK, Type, Unary, ValueId, Where,
 };
 
 fn pick<T: Clone>(rng: &mut Rng, from: &[T]) -> T {
@@ -126,15 +127,15 @@ fn op(rng: &mut Rng, x: &Type) -> Op {
     match rng.below(34) {
         0 => Op::Unary(pick(rng, Unary::ALL)),
         1 => Op::Binary(pick(rng, Binary::ALL)),
-        2 => Op::Where,
-        3 => Op::Cast(dtype(rng)),
+        2 => Op::Where(Where),
+        3 => Op::Cast(Cast(dtype(rng))),
         4 => Op::Fused(Expr::Binary(
             pick(rng, Binary::ALL),
             Box::new(Expr::Input(0)),
             Box::new(Expr::Literal(scalar(rng, x.dtype))),
         )),
-        5 => Op::MatMul,
-        6 => Op::Linear { trans_w: coin, precision: pick(rng, &Precision::ALL) },
+        5 => Op::Product(Product::MatMul),
+        6 => Op::Product(Product::Linear { trans_w: coin, precision: pick(rng, &Precision::ALL) }),
         7 => {
             let fill = Float(float(rng));
             Op::Attention(Attention {
@@ -156,25 +157,25 @@ fn op(rng: &mut Rng, x: &Type) -> Op {
                 },
             })
         }
-        8 => Op::Softmax { axis },
-        9 => Op::LogSoftmax { axis },
-        10 => Op::LayerNorm { eps: Float(float(rng)) },
-        11 => Op::RmsNorm { eps: Float(float(rng)) },
-        12 => Op::Reduce(Reduce { kind: pick(rng, &ReduceKind::ALL), axes, keep_dims: coin }),
-        13 => Op::ArgReduce(ArgReduce { max: coin, axis, keep_dims: chance(rng, 50), last: chance(rng, 50) }),
-        14 => Op::Cumulative(Cumulative { axis, exclusive: coin, reverse: chance(rng, 50) }),
-        15 => Op::TopK(TopK {
+        8 => Op::Norm(Norm::Softmax { axis }),
+        9 => Op::Norm(Norm::LogSoftmax { axis }),
+        10 => Op::Norm(Norm::LayerNorm { eps: Float(float(rng)) }),
+        11 => Op::Norm(Norm::RmsNorm { eps: Float(float(rng)) }),
+        12 => Op::Reduce(Reduce::Fold(Fold { kind: pick(rng, &FoldKind::ALL), axes, keep_dims: coin })),
+        13 => Op::Reduce(Reduce::Arg(ArgReduce { max: coin, axis, keep_dims: chance(rng, 50), last: chance(rng, 50) })),
+        14 => Op::Reduce(Reduce::Cumulative(Cumulative { axis, exclusive: coin, reverse: chance(rng, 50) })),
+        15 => Op::Reduce(Reduce::TopK(TopK {
             axis,
             largest: coin,
             k: if coin { IntArg::Operand } else { IntArg::Known(vec![dim(rng)]) },
-        }),
-        16 => Op::Reshape { shape: shape(rng), zero_copies: coin },
+        })),
+        16 => Op::Movement(Movement::Reshape { shape: shape(rng), zero_copies: coin }),
         17 => {
             let mut perm: Vec<usize> = (0..rank).collect();
             perm.rotate_left(axis);
-            Op::Transpose { perm }
+            Op::Movement(Movement::Transpose { perm })
         }
-        18 => Op::Expand { shape: shape(rng) },
+        18 => Op::Movement(Movement::Expand { shape: shape(rng) }),
         19 => {
             let n = axes.len();
             let steps = match rng.below(3) {
@@ -182,28 +183,28 @@ fn op(rng: &mut Rng, x: &Type) -> Op {
                 1 => IntArg::Known(vec![1.into(); n]),
                 _ => IntArg::Known(vec![pick(rng, &[-1, 1, 2]).into(); n]),
             };
-            Op::Slice(Slice { axes, starts: arg(rng, n), ends: arg(rng, n), steps })
+            Op::Movement(Movement::Slice(Slice { axes, starts: arg(rng, n), ends: arg(rng, n), steps }))
         }
-        20 => Op::Concat { axis },
+        20 => Op::Movement(Movement::Concat { axis }),
         21 => {
             let mode = pick(rng, &[PadMode::Constant, PadMode::Reflect, PadMode::Edge]);
             let known = (0..2 * rank).map(|_| dim(rng)).collect();
-            Op::Pad(Pad { pads: if coin { IntArg::Operand } else { IntArg::Known(known) }, mode })
+            Op::Movement(Movement::Pad(Pad { pads: if coin { IntArg::Operand } else { IntArg::Known(known) }, mode }))
         }
         22 => {
             let known = (0..rank).map(|_| dim(rng)).collect();
-            Op::Tile { repeats: if coin { IntArg::Operand } else { IntArg::Known(known) } }
+            Op::Movement(Movement::Tile { repeats: if coin { IntArg::Operand } else { IntArg::Known(known) } })
         }
-        23 => Op::Gather { axis },
-        24 => Op::GatherElements { axis },
-        25 => Op::GatherNd { batch_dims: rng.below(2) as usize },
-        26 => pick(rng, &[Op::ScatterNd, Op::ScatterElements { axis }]),
-        27 => Op::Shape { start: axis, end: rank },
-        28 => Op::Dims { values: int_dims(rng, 1), scalar: coin },
-        29 => Op::Full { shape: shape(rng) },
-        30 => pick(rng, &[Op::Range, Op::NonZero]),
-        31 => Op::OneHot { axis },
-        32 => Op::Trilu { upper: coin },
+        23 => Op::Index(Index::Gather { axis }),
+        24 => Op::Index(Index::GatherElements { axis }),
+        25 => Op::Index(Index::GatherNd { batch_dims: rng.below(2) as usize }),
+        26 => pick(rng, &[Op::Index(Index::ScatterNd), Op::Index(Index::ScatterElements { axis })]),
+        27 => Op::Generate(Generate::Shape { start: axis, end: rank }),
+        28 => Op::Generate(Generate::Dims { values: int_dims(rng, 1), scalar: coin }),
+        29 => Op::Generate(Generate::Full { shape: shape(rng) }),
+        30 => pick(rng, &[Op::Generate(Generate::Range), Op::Index(Index::NonZero)]),
+        31 => Op::Generate(Generate::OneHot { axis }),
+        32 => Op::Movement(Movement::Trilu { upper: coin }),
         _ => {
             let n = rng.below(4);
             Op::Opaque(Opaque { name: name(rng), attrs: (0..n).map(|_| (name(rng), attr(rng))).collect::<Attrs>() })
@@ -251,7 +252,7 @@ pub(crate) fn random_graph(rng: &mut Rng, nodes: usize) -> Graph {
         let operands: Vec<_> = (0..n)
             .map(|i| {
                 // Queries, keys and values, or the ends of a range, are seldom met by chance.
-                let same = i < 3 && matches!(op, Op::Attention(_) | Op::Range);
+                let same = i < 3 && matches!(op, Op::Attention(_) | Op::Generate(Generate::Range));
                 if i == 0 || same { first } else { pick(rng, &values) }
             })
             .collect();

@@ -1,7 +1,7 @@
-//! Tensors of the evaluator.
+//! Tensors of numbers, for what is computed op by op: the oracle, folded constants.
 
-use super::Res;
-use crate::ir::{Constant, DType, Scalar, Type};
+use super::broadcast::checked_len;
+use super::{Constant, DType, Scalar, Type};
 use std::sync::Arc;
 
 /// Elements a tensor may have; the evaluator is for small cases, and a hostile
@@ -145,7 +145,7 @@ impl Tensor {
     // ---- for the evaluators ----
 
     /// From values in `f64`, rounded to `dtype`.
-    pub(super) fn rounded(dtype: DType, shape: Vec<usize>, values: Vec<f64>) -> Res<Self> {
+    pub(super) fn rounded(dtype: DType, shape: Vec<usize>, values: Vec<f64>) -> Result<Self, String> {
         let data = match dtype {
             DType::F64 => Data::float(values),
             d if d.is_float() => Data::float(values.into_iter().map(|v| Scalar::from_f64(d, v).to_f64()).collect()),
@@ -155,7 +155,7 @@ impl Tensor {
     }
 
     /// From values in `i64`, wrapped to `dtype`.
-    pub(super) fn wrapped(dtype: DType, shape: Vec<usize>, values: Vec<i64>) -> Res<Self> {
+    pub(super) fn wrapped(dtype: DType, shape: Vec<usize>, values: Vec<i64>) -> Result<Self, String> {
         let data = match dtype {
             DType::I64 => Data::int(values),
             d if d.is_float() => Data::float(values.into_iter().map(|v| Scalar::from_i64(d, v).to_f64()).collect()),
@@ -164,7 +164,7 @@ impl Tensor {
         Self::fitting(dtype, shape, data)
     }
 
-    fn fitting(dtype: DType, shape: Vec<usize>, data: Data) -> Res<Self> {
+    fn fitting(dtype: DType, shape: Vec<usize>, data: Data) -> Result<Self, String> {
         let len = checked_len(&shape)?;
         if len != data.len() {
             return Err(format!("{} elements do not fit {shape:?}", data.len()));
@@ -173,12 +173,12 @@ impl Tensor {
     }
 
     /// The same elements under another shape.
-    pub(super) fn with_shape(&self, shape: Vec<usize>) -> Res<Self> {
+    pub(super) fn with_shape(&self, shape: Vec<usize>) -> Result<Self, String> {
         Self::fitting(self.dtype, shape, self.data.clone())
     }
 
     /// A tensor of `shape` whose elements are those at `from`, in order.
-    pub(super) fn pick(&self, shape: Vec<usize>, from: impl Iterator<Item = usize>) -> Res<Self> {
+    pub(super) fn pick(&self, shape: Vec<usize>, from: impl Iterator<Item = usize>) -> Result<Self, String> {
         checked_len(&shape)?;
         let data = match &self.data {
             Data::Float(v) => Data::float(pick(v, from)?),
@@ -193,7 +193,7 @@ impl Tensor {
         shape: Vec<usize>,
         fill: Scalar,
         from: impl Iterator<Item = Option<usize>>,
-    ) -> Res<Self> {
+    ) -> Result<Self, String> {
         checked_len(&shape)?;
         let fill = fill.cast(self.dtype);
         let data = match &self.data {
@@ -204,7 +204,7 @@ impl Tensor {
     }
 
     /// The elements of tensors of one dtype, one after the other.
-    pub(super) fn chain(&self, others: &[Tensor]) -> Res<Self> {
+    pub(super) fn chain(&self, others: &[Tensor]) -> Result<Self, String> {
         let all = std::iter::once(self).chain(others);
         let data = match &self.data {
             Data::Float(_) => Data::float(all.flat_map(|t| t.floats().unwrap_or_default()).copied().collect()),
@@ -215,7 +215,7 @@ impl Tensor {
     }
 
     /// The same with the elements at `places` replaced, later ones winning.
-    pub(super) fn replaced(&self, places: impl Iterator<Item = (usize, Scalar)>) -> Res<Self> {
+    pub(super) fn replaced(&self, places: impl Iterator<Item = (usize, Scalar)>) -> Result<Self, String> {
         let mut out = self.clone();
         let outside = || "an index is out of range".to_string();
         match &mut out.data {
@@ -260,25 +260,14 @@ impl Data {
     }
 }
 
-fn pick<T: Copy>(v: &[T], from: impl Iterator<Item = usize>) -> Res<Vec<T>> {
+fn pick<T: Copy>(v: &[T], from: impl Iterator<Item = usize>) -> Result<Vec<T>, String> {
     from.map(|i| v.get(i).copied().ok_or_else(|| format!("element {i} of {}", v.len()))).collect()
 }
 
-fn pick_or<T: Copy>(v: &[T], fill: T, from: impl Iterator<Item = Option<usize>>) -> Res<Vec<T>> {
+fn pick_or<T: Copy>(v: &[T], fill: T, from: impl Iterator<Item = Option<usize>>) -> Result<Vec<T>, String> {
     from.map(|i| match i {
         None => Ok(fill),
         Some(i) => v.get(i).copied().ok_or_else(|| format!("element {i} of {}", v.len())),
     })
     .collect()
-}
-
-/// The number of elements of a shape, if it is one to evaluate. An extent of 0
-/// does not excuse the others, so that a product of some of them is small too.
-pub(super) fn checked_len(shape: &[usize]) -> Res<usize> {
-    shape
-        .iter()
-        .try_fold(1usize, |n, &d| n.checked_mul(d.max(1)))
-        .filter(|&n| n <= MAX_LEN)
-        .map(|n| if shape.contains(&0) { 0 } else { n })
-        .ok_or_else(|| format!("{shape:?} is more than {MAX_LEN} elements"))
 }

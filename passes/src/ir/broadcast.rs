@@ -1,6 +1,6 @@
 //! Walking a tensor in the order of another shape.
 
-use super::Res;
+use super::tensor::MAX_LEN;
 
 /// Row-major strides of a shape that was checked to fit memory, in elements.
 pub(super) fn strides(shape: &[usize]) -> Vec<usize> {
@@ -66,7 +66,7 @@ impl Iterator for Offsets {
 }
 
 /// The shape that shapes broadcast to, aligned at the last axis.
-pub(super) fn broadcast_shape<'a>(shapes: impl IntoIterator<Item = &'a [usize]>) -> Res<Vec<usize>> {
+pub(super) fn broadcast_shape<'a>(shapes: impl IntoIterator<Item = &'a [usize]>) -> Result<Vec<usize>, String> {
     let mut out: Vec<usize> = Vec::new();
     for s in shapes {
         while out.len() < s.len() {
@@ -82,7 +82,7 @@ pub(super) fn broadcast_shape<'a>(shapes: impl IntoIterator<Item = &'a [usize]>)
             }
         }
     }
-    super::tensor::checked_len(&out)?;
+    checked_len(&out)?;
     Ok(out)
 }
 
@@ -109,4 +109,15 @@ impl Lanes {
         let stride = self.stride;
         (0..self.count).map(move |i| start + i * stride)
     }
+}
+
+/// The number of elements of a shape, if it is one to evaluate. An extent of 0
+/// does not excuse the others, so that a product of some of them is small too.
+pub(super) fn checked_len(shape: &[usize]) -> Result<usize, String> {
+    shape
+        .iter()
+        .try_fold(1usize, |n, &d| n.checked_mul(d.max(1)))
+        .filter(|&n| n <= MAX_LEN)
+        .map(|n| if shape.contains(&0) { 0 } else { n })
+        .ok_or_else(|| format!("{shape:?} is more than {MAX_LEN} elements"))
 }

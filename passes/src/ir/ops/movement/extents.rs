@@ -1,15 +1,59 @@
-//! Extents of reshapes and cuts.
+//! Extents and small integers of what is moved: reshapes, cuts, repetitions.
 
-use super::{InferError, Operand, Res, int_arg, list};
-use crate::ir::{Dim, IntArg, Slice};
+use super::{Fresh, Inferred, IntArg, Slice};
+use crate::ir::infer::{MAX_INTS, Operand, check_axis, fail, list, may_equal};
+use crate::ir::{Dim, Type};
+
+/// The integers of a tensor that has those of another, over and over.
+pub(in crate::ir::ops) fn repeated_ints(x: &[Dim], ty: &Type) -> Option<Vec<Dim>> {
+    let n = ty.known_len().filter(|&n| n <= MAX_INTS)?;
+    (!x.is_empty() && n.is_multiple_of(x.len())).then(|| x.iter().cycle().take(n).cloned().collect())
+}
+
+pub(super) fn joined(x: &[Operand], axis: usize) -> Inferred<Vec<Dim>> {
+    let first = x[0].ty;
+    check_axis(axis, first)?;
+    let mut shape = first.shape.clone();
+    for o in &x[1..] {
+        if o.ty.rank() != shape.len() || o.ty.dtype != first.dtype {
+            fail!("cannot join {first} and {}", o.ty);
+        }
+        for (i, d) in o.ty.shape.iter().enumerate() {
+            if i == axis {
+                shape[i] = &shape[i] + d;
+            } else if !may_equal(&shape[i], d) {
+                fail!("cannot join {first} and {} along axis {axis}", o.ty);
+            } else if d.as_int().is_some() {
+                shape[i] = d.clone();
+            }
+        }
+    }
+    Ok(shape)
+}
+
+pub(super) fn reshaped(
+    from: &[Dim],
+    shape: &IntArg,
+    zero_copies: bool,
+    operand: Option<&Operand>,
+    fresh: Fresh,
+) -> Inferred<Vec<Dim>> {
+    let given = shape.extents(operand, fresh)?;
+    let target = match shape {
+        IntArg::Known(_) => given,
+        IntArg::Operand => resolve_reshape(from, &given, zero_copies, fresh)?,
+    };
+    let known = |s: &[Dim]| s.iter().map(Dim::as_int).try_fold(1i64, |p, d| p.checked_mul(d?));
+    if let (Some(a), Some(b)) = (known(from), known(&target))
+        && a != b
+    {
+        fail!("{a} elements do not fit [{}]", list(&target));
+    }
+    Ok(target)
+}
 
 /// Resolves ONNX shorthand: 0 copies an extent (if so told), -1 takes what is left.
-pub(super) fn resolve_reshape(
-    from: &[Dim],
-    to: &[Dim],
-    zero_copies: bool,
-    fresh: &mut dyn FnMut() -> Dim,
-) -> Res<Vec<Dim>> {
+fn resolve_reshape(from: &[Dim], to: &[Dim], zero_copies: bool, fresh: Fresh) -> Inferred<Vec<Dim>> {
     let mut out = Vec::with_capacity(to.len());
     let mut rest = None;
     for (i, d) in to.iter().enumerate() {
@@ -62,11 +106,11 @@ pub fn slice_bounds(extent: i64, start: i64, end: i64, step: i64) -> (i64, i64) 
     }
 }
 
-pub(super) fn slice_shape(s: &Slice, operands: &[Operand], fresh: &mut dyn FnMut() -> Dim) -> Res<Vec<Dim>> {
+pub(super) fn slice_shape(s: &Slice, operands: &[Operand], fresh: Fresh) -> Inferred<Vec<Dim>> {
     let mut rest = operands[1..].iter();
     let mut take = |arg: &IntArg| {
         let operand = if matches!(arg, IntArg::Operand) { rest.next() } else { None };
-        int_arg(arg, operand)
+        arg.infer(operand)
     };
     let (starts, ends, steps) = (take(&s.starts)?, take(&s.ends)?, take(&s.steps)?);
     let mut shape = operands[0].ty.shape.clone();
@@ -93,7 +137,7 @@ pub(super) fn slice_shape(s: &Slice, operands: &[Operand], fresh: &mut dyn FnMut
 
 /// The extent of a cut; a symbolic bound is taken to lie within the axis, which
 /// is checked when the plan is made with numbers.
-fn slice_extent(extent: &Dim, start: &Dim, end: &Dim, step: &Dim) -> Res<Option<Dim>> {
+fn slice_extent(extent: &Dim, start: &Dim, end: &Dim, step: &Dim) -> Inferred<Option<Dim>> {
     let Some(step) = step.as_int() else { return Ok(None) };
     if step == 0 {
         fail!("a step of 0");
@@ -123,4 +167,19 @@ fn slice_extent(extent: &Dim, start: &Dim, end: &Dim, step: &Dim) -> Res<Option<
     };
     let n = &end - &place(start);
     Ok(Some(n.as_int().map_or(n, |n| Dim::int(n.max(0)))))
+}
+
+/// The integers of a cut vector.
+pub(super) fn slice_ints(s: &Slice, x: &[Operand]) -> Option<Vec<Dim>> {
+    let mut rest = x[1..].iter();
+    let mut first = |arg: &IntArg| {
+        let operand = if matches!(arg, IntArg::Operand) { rest.next() } else { None };
+        arg.infer(operand).ok()??.first()?.as_int()
+    };
+    let (v, start, end, step) = (x[0].ints?, first(&s.starts)?, first(&s.ends)?, first(&s.steps)?);
+    if step == 0 {
+        return None;
+    }
+    let (at, count) = slice_bounds(i64::try_from(v.len()).ok()?, start, end, step);
+    (0..count).map(|i| v.get(usize::try_from(at + i * step).ok()?).cloned()).collect()
 }
