@@ -116,7 +116,7 @@ fn chain(expr: &Expr, inputs: &[&[f32]], out: &mut [f32]) -> f64 {
     let pointers: Vec<*const u8> = inputs.iter().map(|x| x.as_ptr().cast()).collect();
     // SAFETY: operands hold `ELEMENTS` floats and so does the result, of which
     // a comparison writes a byte each.
-    time(ELEMENTS, || unsafe { run.run(&pointers, out.as_mut_ptr().cast()) })
+    time(ELEMENTS, || _ = unsafe { run.run(&pointers, out.as_mut_ptr().cast()) })
 }
 
 fn row_kernel(kernel: Rows, x: &[f32], out: &mut [f32]) {

@@ -16,7 +16,7 @@ mod work;
 
 #[doc(inline)]
 pub use bgz_inner as inner;
-pub(crate) use lower::{FOREIGN, has_kernel};
+pub(crate) use lower::FOREIGN;
 pub use packed::PackedWeights;
 pub(crate) use plan::Work;
 pub use plan::{Plan, StepInfo};

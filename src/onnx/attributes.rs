@@ -2,7 +2,7 @@
 //! for is an error, since it would change the result.
 
 use super::error::{Res, fail};
-use onnx_ir::{AttributeProto, AttributeType, GraphProto, TensorProto};
+use super::proto::{AttributeProto, AttributeType, GraphProto, SparseTensorProto, TensorProto};
 use std::cell::Cell;
 use std::collections::HashSet;
 
@@ -29,13 +29,6 @@ const HARMLESS: &[(&str, &str)] = &[
     ("Attention", "softmax_precision"),
 ];
 
-/// A sparse tensor in coordinate form.
-pub(super) struct Sparse<'a> {
-    pub values: &'a TensorProto,
-    pub indices: &'a TensorProto,
-    pub dims: &'a [i64],
-}
-
 /// Attributes by name.
 #[derive(Debug, Default)]
 pub(super) struct Attributes {
@@ -54,10 +47,10 @@ impl Attributes {
     fn get(&self, name: &str, types: &[AttributeType]) -> Res<Option<&AttributeProto>> {
         let Some((a, read)) = self.items.iter().find(|(a, _)| a.name == name) else { return Ok(None) };
         read.set(true);
-        match a.type_.enum_value() {
-            Ok(t) if types.contains(&t) || t == AttributeType::UNDEFINED => Ok(Some(a)),
+        match AttributeType::try_from(a.r#type) {
+            Ok(t) if types.contains(&t) || t == AttributeType::Undefined => Ok(Some(a)),
             Ok(t) => fail!("attribute {name} is {t:?}, not {:?}", types[0]),
-            Err(n) => fail!("attribute {name} is of unknown type {n}"),
+            Err(_) => fail!("attribute {name} is of unknown type {}", a.r#type),
         }
     }
 
@@ -66,7 +59,7 @@ impl Attributes {
     }
 
     pub fn int(&self, name: &str) -> Res<Option<i64>> {
-        Ok(self.get(name, &[AttributeType::INT])?.map(|a| a.i))
+        Ok(self.get(name, &[AttributeType::Int])?.map(|a| a.i))
     }
 
     pub fn int_or(&self, name: &str, default: i64) -> Res<i64> {
@@ -78,7 +71,7 @@ impl Attributes {
     }
 
     pub fn float(&self, name: &str) -> Res<Option<f32>> {
-        Ok(self.get(name, &[AttributeType::FLOAT])?.map(|a| a.f))
+        Ok(self.get(name, &[AttributeType::Float])?.map(|a| a.f))
     }
 
     pub fn float_or(&self, name: &str, default: f32) -> Res<f32> {
@@ -86,15 +79,15 @@ impl Attributes {
     }
 
     pub fn ints(&self, name: &str) -> Res<Option<&[i64]>> {
-        Ok(self.get(name, &[AttributeType::INTS])?.map(|a| a.ints.as_slice()))
+        Ok(self.get(name, &[AttributeType::Ints])?.map(|a| a.ints.as_slice()))
     }
 
     pub fn floats(&self, name: &str) -> Res<Option<&[f32]>> {
-        Ok(self.get(name, &[AttributeType::FLOATS])?.map(|a| a.floats.as_slice()))
+        Ok(self.get(name, &[AttributeType::Floats])?.map(|a| a.floats.as_slice()))
     }
 
     pub fn string(&self, name: &str) -> Res<Option<&str>> {
-        match self.get(name, &[AttributeType::STRING])? {
+        match self.get(name, &[AttributeType::String])? {
             None => Ok(None),
             Some(a) => match std::str::from_utf8(&a.s) {
                 Ok(s) => Ok(Some(s)),
@@ -108,17 +101,15 @@ impl Attributes {
     }
 
     pub fn tensor(&self, name: &str) -> Res<Option<&TensorProto>> {
-        Ok(self.get(name, &[AttributeType::TENSOR])?.and_then(|a| a.t.as_ref()))
+        Ok(self.get(name, &[AttributeType::Tensor])?.and_then(|a| a.t.as_deref()))
     }
 
     pub fn graph(&self, name: &str) -> Res<Option<&GraphProto>> {
-        Ok(self.get(name, &[AttributeType::GRAPH])?.and_then(|a| a.g.as_ref()))
+        Ok(self.get(name, &[AttributeType::Graph])?.and_then(|a| a.g.as_deref()))
     }
 
-    /// `values`, `indices` and `dims` of a sparse tensor; its type has no public name.
-    pub fn sparse(&self, name: &str) -> Res<Option<Sparse<'_>>> {
-        let Some(a) = self.get(name, &[AttributeType::SPARSE_TENSOR])? else { return Ok(None) };
-        Ok(a.sparse_tensor.as_ref().map(|s| Sparse { values: &s.values, indices: &s.indices, dims: &s.dims }))
+    pub fn sparse(&self, name: &str) -> Res<Option<&SparseTensorProto>> {
+        Ok(self.get(name, &[AttributeType::SparseTensor])?.and_then(|a| a.sparse_tensor.as_deref()))
     }
 
     /// Takes an attribute out.
@@ -129,7 +120,7 @@ impl Attributes {
 
     /// Every graph among the attributes.
     pub fn graphs(&self) -> impl Iterator<Item = &GraphProto> {
-        self.items.iter().flat_map(|(a, _)| a.g.as_ref().into_iter().chain(&a.graphs))
+        self.items.iter().flat_map(|(a, _)| a.g.as_deref().into_iter().chain(&a.graphs))
     }
 
     /// The first attribute that was not read and is not harmless for `op`.

@@ -28,6 +28,7 @@ mod linear;
 mod movement;
 mod norm;
 mod normalise;
+mod proto;
 mod reduce;
 mod skeleton;
 mod tensor;
@@ -35,11 +36,11 @@ mod tensor;
 pub use error::{ImportError, UnsupportedNode};
 
 use crate::storage::{self, Storage};
-use bgz_inner::caught;
 use bgz_passes::ir::Graph;
 use bytes::Bytes;
 use external::External;
-use onnx_ir::{Message, ModelProto};
+use prost::Message;
+use proto::ModelProto;
 use std::io;
 use std::path::Path;
 
@@ -94,12 +95,7 @@ fn import(model: ModelProto, name: Option<String>, external: External) -> Result
     convert::graph(normalise::model(model, name, external)?)
 }
 
-/// The message in `bytes`. The parser is other people's: should it panic on
-/// damaged bytes, that is an error like any other.
+/// The message in `bytes`.
 fn parse(bytes: &Bytes) -> Result<ModelProto, ImportError> {
-    match caught(|| ModelProto::parse_from_tokio_bytes(bytes)) {
-        Ok(Ok(model)) => Ok(model),
-        Ok(Err(e)) => Err(ImportError::Format(e.to_string())),
-        Err(_) => Err(ImportError::Format("the protobuf parser gave up".into())),
-    }
+    ModelProto::decode(bytes.clone()).map_err(|e| ImportError::Format(e.to_string()))
 }

@@ -6,9 +6,9 @@ use super::attributes::Attributes;
 use super::convert;
 use super::error::{Fail, ImportError, Res, UnsupportedNode, fail};
 use super::external::External;
+use super::proto::{AttributeProto, Extent, GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use super::tensor;
 use bgz_passes::ir::{Constant, DType, Dim, Scalar, Type};
-use onnx_ir::{AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
@@ -97,7 +97,7 @@ fn graph_reads<'a>(g: &'a GraphProto, out: &mut Vec<&'a str>) {
     for n in &g.node {
         out.extend(n.input.iter().map(String::as_str));
         for a in &n.attribute {
-            for g in a.g.as_ref().into_iter().chain(&a.graphs) {
+            for g in a.g.as_deref().into_iter().chain(&a.graphs) {
                 graph_reads(g, out);
             }
         }
@@ -202,26 +202,21 @@ fn input_type(info: &ValueInfoProto, names: &mut DimNames) -> Result<Type, Strin
     if info.name.is_empty() {
         return Err("it has no name".into());
     }
-    if !info.type_.has_tensor_type() {
+    let Some(t) = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()) else {
         return Err("only tensors are supported".into());
-    }
-    let t = info.type_.tensor_type();
+    };
     let dtype = tensor::dtype(t.elem_type).map_err(|n| format!("its element type is not supported: {n}"))?;
     let Some(shape) = t.shape.as_ref() else {
         return Err("its rank is not known".into());
     };
     let mut dims = Vec::new();
     for (axis, d) in shape.dim.iter().enumerate() {
-        dims.push(if d.has_dim_value() {
-            if d.dim_value() < 0 {
-                return Err(format!("{} is not an extent (axis {axis})", d.dim_value()));
-            }
-            Dim::int(d.dim_value())
-        } else if d.dim_param().is_empty() {
+        dims.push(match &d.value {
+            Some(Extent::DimValue(n)) if *n < 0 => return Err(format!("{n} is not an extent (axis {axis})")),
+            Some(Extent::DimValue(n)) => Dim::int(*n),
+            Some(Extent::DimParam(name)) if !name.is_empty() => names.symbol(name, name),
             // No dim of the file is called so: its own dim.
-            names.symbol(&format!("{}\0{axis}", info.name), &format!("{}_{axis}", info.name))
-        } else {
-            names.symbol(d.dim_param(), d.dim_param())
+            _ => names.symbol(&format!("{}\0{axis}", info.name), &format!("{}_{axis}", info.name)),
         });
     }
     Ok(Type { dtype, shape: dims })
@@ -243,8 +238,9 @@ impl Context {
             constants.push((t.name, c));
         }
         for s in std::mem::take(&mut graph.sparse_initializer) {
-            let c = tensor::sparse(&s.values.name, &s.values, &s.indices, &s.dims, &self.external)?;
-            constants.push((s.values.name.clone(), c));
+            let name = s.values.as_ref().map_or("", |v| &v.name).to_owned();
+            let c = tensor::sparse(&name, &s, &self.external)?;
+            constants.push((name, c));
         }
         let (mut steps, mut budget) = (Vec::new(), MAX_NODES);
         self.inline(std::mem::take(&mut graph.node), opsets, 0, &mut budget, &mut steps)?;
@@ -353,7 +349,7 @@ impl Context {
         } else if let Some(v) = a.ints("value_ints")? {
             Some(Constant::i64s(v))
         } else if let Some(s) = a.sparse("sparse_value")? {
-            Some(tensor::sparse(name, s.values, s.indices, s.dims, &self.external)?)
+            Some(tensor::sparse(name, s, &self.external)?)
         } else if a.has("value_string") || a.has("value_strings") {
             fail!("strings are not supported")
         } else {
@@ -385,7 +381,7 @@ fn call(f: &Function, node: &NodeProto, label: &str) -> Result<Vec<NodeProto>, S
     for (i, formal) in f.outputs.iter().enumerate() {
         let Some(actual) = node.output.get(i).filter(|o| !o.is_empty()) else { continue };
         if f.inputs.contains(formal) || f.outputs[..i].contains(formal) {
-            let mut identity = NodeProto::new();
+            let mut identity = NodeProto::default();
             identity.op_type = "Identity".into();
             // Renamed below like any other name of the function.
             identity.input.push(formal.clone());
@@ -423,7 +419,7 @@ fn rename(node: &mut NodeProto, names: &HashMap<&str, String>) {
     };
     node.input.iter_mut().chain(&mut node.output).for_each(replace);
     for a in &mut node.attribute {
-        for g in a.g.as_mut().into_iter().chain(&mut a.graphs) {
+        for g in a.g.as_deref_mut().into_iter().chain(&mut a.graphs) {
             g.node.iter_mut().for_each(|n| rename(n, names));
             g.output.iter_mut().for_each(|o| replace(&mut o.name));
         }
@@ -433,7 +429,7 @@ fn rename(node: &mut NodeProto, names: &HashMap<&str, String>) {
 /// Puts the attributes of a call where the function refers to them.
 fn bind_attributes(node: &mut NodeProto, given: &[AttributeProto], defaults: &[AttributeProto]) {
     node.attribute.retain_mut(|a| {
-        for g in a.g.as_mut().into_iter().chain(&mut a.graphs) {
+        for g in a.g.as_deref_mut().into_iter().chain(&mut a.graphs) {
             g.node.iter_mut().for_each(|n| bind_attributes(n, given, defaults));
         }
         if a.ref_attr_name.is_empty() {

@@ -2,10 +2,10 @@
 
 use super::error::ImportError;
 use super::external::{Data, External};
+use super::proto::{SparseTensorProto, TensorProto};
 use bgz_passes::ir::{Constant, DType, MAX_RANK, Scalar};
 use bgz_passes::memory::collected;
 use bytes::Bytes;
-use onnx_ir::TensorProto;
 
 /// The numbers and names of `TensorProto.DataType` (onnx.proto), from 1.
 const NAMES: [&str; 26] = [
@@ -92,7 +92,7 @@ pub(super) fn constant(name: &str, t: &TensorProto, external: &External) -> Resu
         .checked_mul(size)
         .filter(|&n| n <= isize::MAX as usize)
         .ok_or_else(|| fail(format!("{shape:?} elements are more than memory can hold")))?;
-    let raw = if t.data_location.value() == 1 {
+    let raw = if t.data_location == 1 {
         let entries = t.external_data.iter().map(|e| (e.key.as_str(), e.value.as_str()));
         Some(external.data(name, entries, expected)?)
     } else if !t.raw_data.is_empty() {
@@ -125,17 +125,14 @@ pub(super) fn constant(name: &str, t: &TensorProto, external: &External) -> Resu
 }
 
 /// A dense constant of a sparse tensor in coordinate form.
-pub(super) fn sparse(
-    name: &str,
-    values: &TensorProto,
-    indices: &TensorProto,
-    dims: &[i64],
-    external: &External,
-) -> Result<Constant, ImportError> {
+pub(super) fn sparse(name: &str, t: &SparseTensorProto, external: &External) -> Result<Constant, ImportError> {
     let fail = |message: String| ImportError::Tensor { tensor: name.into(), message };
+    let (Some(values), Some(indices)) = (&t.values, &t.indices) else {
+        return Err(fail("a sparse tensor must have values and indices".into()));
+    };
     let values = constant(name, values, external)?;
     let indices = constant(name, indices, external)?;
-    let shape = shape(dims).map_err(fail)?;
+    let shape = shape(&t.dims).map_err(fail)?;
     let len = len(&shape).map_err(fail)?;
     let size = values.dtype().size();
     let total = len.checked_mul(size).filter(|&n| n <= MAX_SPARSE);

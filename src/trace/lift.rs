@@ -317,12 +317,7 @@ impl Lifting<'_> {
 
     // ---- what is added ----
 
-    /// Adds an op, if a kernel can do it.
     fn add(&mut self, op: Op, inputs: &[ValueId]) -> Lift<ValueId> {
-        let dtypes: Vec<DType> = inputs.iter().map(|&v| self.dtype(v)).collect();
-        if op.is_elementwise() && !crate::exec::has_kernel(&op, &dtypes) {
-            return Err(NotLifted::Opaque);
-        }
         let name = op.mnemonic();
         Ok(self.graph.add(&name, op, inputs)?)
     }

@@ -2,13 +2,13 @@
 
 use super::convert::{self, Lane};
 use super::light::{self, Light};
-use super::{TILE, float, integer};
+use super::{TILE, double, float, integer};
 use crate::Isa;
 use crate::simd::TileFn;
 use bgz_passes::ir::{Binary, DType, Expr, Scalar, Unary};
 use std::collections::HashMap;
 
-/// Why an expression has no kernel; the caller runs it elsewhere.
+/// Why an expression has no kernel: it has no type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no kernel: {0}")]
 pub struct Unsupported(pub String);
@@ -29,6 +29,8 @@ pub struct Program {
     pub(super) slot: usize,
     /// Rough work per element, in vector instructions.
     pub(super) cost: usize,
+    /// Whether integers may be divided by zero.
+    pub(super) divides: bool,
 }
 
 /// One function over a tile. Tiles are numbered: the inputs, the output, the
@@ -89,25 +91,24 @@ struct Builder {
     ids: HashMap<(Kind, DType), usize>,
 }
 
-fn lane(dtype: DType) -> Result<Lane, Unsupported> {
+fn lane(dtype: DType) -> Lane {
     match dtype {
-        DType::F32 | DType::F16 | DType::BF16 => Ok(Lane::F32),
-        DType::I32 => Ok(Lane::I32),
-        DType::I64 => Ok(Lane::I64),
-        DType::Bool => Ok(Lane::Truth),
-        d => Err(Unsupported(format!("elements of {d}"))),
+        DType::F32 | DType::F16 | DType::BF16 => Lane::F32,
+        DType::F64 => Lane::F64,
+        DType::I32 | DType::I16 | DType::I8 | DType::U8 => Lane::I32,
+        DType::I64 => Lane::I64,
+        DType::Bool => Lane::Truth,
     }
 }
 
 impl Builder {
-    fn add(&mut self, kind: Kind, dtype: DType) -> Result<usize, Unsupported> {
-        lane(dtype)?;
+    fn add(&mut self, kind: Kind, dtype: DType) -> usize {
         let next = self.nodes.len();
         let id = *self.ids.entry((kind, dtype)).or_insert(next);
         if id == next {
             self.nodes.push((kind, dtype));
         }
-        Ok(id)
+        id
     }
 
     fn literal(&self, id: usize) -> Option<Scalar> {
@@ -133,9 +134,6 @@ impl Builder {
                 let (x, y) = (self.build(x, inputs)?, self.build(y, inputs)?);
                 let d = self.nodes[x].1;
                 let out = f.output(d).ok_or_else(|| Unsupported(format!("{} of {d}", f.name())))?;
-                if d.is_int() {
-                    self.check_integer(*f, y)?;
-                }
                 let folded = self.literal(x).zip(self.literal(y)).and_then(|(x, y)| f.eval(x, y));
                 (Kind::Binary(*f, x, y), out, folded)
             }
@@ -150,26 +148,23 @@ impl Builder {
                 if from == *to {
                     return Ok(x);
                 }
-                if from.is_int() && matches!(to, DType::F16 | DType::BF16) {
-                    return Err(Unsupported(format!("a cast from {from} to {to}, which would round twice")));
-                }
                 (Kind::Cast(x), *to, self.literal(x).map(|x| x.cast(*to)))
             }
         };
-        match folded {
+        Ok(match folded {
             Some(s) => self.add(Kind::Literal(s), s.dtype()),
             None => self.add(kind, dtype),
-        }
+        })
     }
 
-    fn check_integer(&self, f: Binary, divisor: usize) -> Result<(), Unsupported> {
-        match f {
-            Binary::Pow => Err(Unsupported("pow of integers".into())),
-            Binary::Div | Binary::Rem | Binary::Mod if self.literal(divisor).is_none_or(|d| d.to_i64() == 0) => {
-                Err(Unsupported(format!("{} of integers by what may be zero", f.name())))
+    /// Whether integers may be divided by zero.
+    fn divides(&self) -> bool {
+        self.nodes.iter().any(|&(kind, dtype)| match kind {
+            Kind::Binary(Binary::Div | Binary::Rem | Binary::Mod, _, divisor) if dtype.is_int() => {
+                self.literal(divisor).is_none_or(|d| d.to_i64() == 0)
             }
-            _ => Ok(()),
-        }
+            _ => false,
+        })
     }
 }
 
@@ -187,7 +182,8 @@ impl Program {
         }
         let mut b = Builder::default();
         let root = b.build(expr, inputs)?;
-        Emitter::new(isa, &b.nodes, root).finish(inputs)
+        let divides = b.divides();
+        Ok(Self { divides, ..Emitter::new(isa, &b.nodes, root).finish(inputs)? })
     }
 
     /// The dtype of the output.
@@ -275,7 +271,7 @@ impl<'a> Emitter<'a> {
     fn finish(mut self, inputs: &[DType]) -> Result<Program, Unsupported> {
         let output = self.nodes[self.root].1;
         // What leaves as it is held can be written by the last function itself.
-        let direct = matches!(output, DType::F32 | DType::I32 | DType::I64);
+        let direct = matches!(output, DType::F32 | DType::F64 | DType::I32 | DType::I64);
         for id in 0..self.nodes.len() {
             if self.last_use[id].is_some() {
                 self.node(id, direct && id == self.root)?;
@@ -288,7 +284,7 @@ impl<'a> Emitter<'a> {
                 DType::F16 => convert::store_f16(isa),
                 DType::BF16 => convert::store_bf16(isa),
                 DType::Bool => convert::store_bool(isa),
-                _ => convert::copy(isa, lane(output)?),
+                _ => convert::store_narrow(isa, output).unwrap_or_else(|| convert::copy(isa, lane(output))),
             };
             self.emit(f, args, Place::Out, 2);
         }
@@ -321,6 +317,7 @@ impl<'a> Emitter<'a> {
             temporaries,
             slot: self.slot,
             cost: self.cost,
+            divides: false,
         })
     }
 
@@ -328,7 +325,7 @@ impl<'a> Emitter<'a> {
     fn node(&mut self, id: usize, to_out: bool) -> Result<(), Unsupported> {
         let (kind, dtype) = self.nodes[id];
         let isa = self.isa;
-        let lane_out = lane(dtype)?;
+        let lane_out = lane(dtype);
         self.slot = self.slot.max(lane_out.size());
         let (f, cost) = match kind {
             Kind::Literal(s) => {
@@ -341,10 +338,13 @@ impl<'a> Emitter<'a> {
                     DType::F16 => convert::load_f16(isa),
                     DType::BF16 => convert::load_bf16(isa),
                     DType::Bool => convert::load_bool(isa),
-                    _ => {
-                        self.place[id] = Some(Place::Input(i));
-                        return Ok(());
-                    }
+                    _ => match convert::load_narrow(isa, dtype) {
+                        Some(load) => load,
+                        None => {
+                            self.place[id] = Some(Place::Input(i));
+                            return Ok(());
+                        }
+                    },
                 };
                 let out = Place::Temporary(self.temporary());
                 self.emit(load, [Place::Input(i); 3], out, 2);
@@ -352,8 +352,9 @@ impl<'a> Emitter<'a> {
                 return Ok(());
             }
             Kind::Unary(f, x) => {
-                let step = match lane(self.nodes[x].1)? {
+                let step = match lane(self.nodes[x].1) {
                     Lane::F32 => float::unary(isa, f),
+                    Lane::F64 => double::unary(isa, f),
                     Lane::I32 => integer::unary_i32(isa, f),
                     Lane::I64 => integer::unary_i64(isa, f),
                     Lane::Truth => (f == Unary::Not).then(|| integer::not(isa)),
@@ -361,31 +362,23 @@ impl<'a> Emitter<'a> {
                 (step.ok_or_else(|| Unsupported(format!("{} of {}", f.name(), self.nodes[x].1)))?, unary_cost(f))
             }
             Kind::Binary(f, x, _) => {
-                let step = match lane(self.nodes[x].1)? {
+                let step = match lane(self.nodes[x].1) {
                     Lane::F32 => float::binary(isa, f),
+                    Lane::F64 => double::binary(isa, f),
                     // 0 and 1 are ordered and combined as the truth values they stand for.
-                    Lane::I32 | Lane::Truth => integer::binary_i32(isa, f),
-                    Lane::I64 => integer::binary_i64(isa, f),
+                    Lane::I32 | Lane::Truth => Some(integer::binary_i32(isa, f)),
+                    Lane::I64 => Some(integer::binary_i64(isa, f)),
                 };
                 (step.ok_or_else(|| Unsupported(format!("{} of {}", f.name(), self.nodes[x].1)))?, binary_cost(f))
             }
             Kind::Where(..) => (integer::choose(isa, lane_out.size() == 8), 2),
-            Kind::Cast(x) => {
-                let from = lane(self.nodes[x].1)?;
-                let step = match (from, dtype) {
-                    (Lane::F32, DType::F16) => convert::round_f16(isa),
-                    (Lane::F32, DType::BF16) => convert::round_bf16(isa),
-                    // Of truth values, 0 and 1 are exact in every dtype.
-                    _ => convert::cast(isa, from, lane_out),
-                };
-                (step, 2)
-            }
+            Kind::Cast(x) => (convert::cast(isa, lane(self.nodes[x].1), dtype), 2),
         };
         let mut args = [Place::Out; 3];
         let mut same_size = true;
         for (arg, x) in args.iter_mut().zip(kind.operands()) {
             *arg = self.place[x].ok_or_else(|| Unsupported("an operand without a value".into()))?;
-            same_size &= lane(self.nodes[x].1)?.size() == lane_out.size();
+            same_size &= lane(self.nodes[x].1).size() == lane_out.size();
         }
         // A result may take the place of an operand only if it has its size.
         let early = (!to_out && !same_size).then(|| self.temporary());
@@ -405,8 +398,21 @@ impl<'a> Emitter<'a> {
         if let Some(last) = self.steps.last_mut() {
             last.light = light(self.nodes, kind, args);
         }
+        if let (true, Some(wrap)) = (may_leave_range(kind), convert::wrap(isa, dtype)) {
+            self.emit(wrap, [out; 3], out, 1);
+        }
         self.place[id] = Some(out);
         Ok(())
+    }
+}
+
+/// Whether what is computed of integers of fewer than 32 bits may be beyond them.
+fn may_leave_range(kind: Kind) -> bool {
+    match kind {
+        Kind::Unary(f, _) => matches!(f, Unary::Neg | Unary::Abs),
+        Kind::Binary(f, ..) => matches!(f, Binary::Add | Binary::Sub | Binary::Mul | Binary::Div | Binary::Pow),
+        Kind::Cast(_) => true,
+        Kind::Input(_) | Kind::Literal(_) | Kind::Where(..) => false,
     }
 }
 

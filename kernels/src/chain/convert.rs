@@ -4,12 +4,16 @@
 use super::integer::{Each1, Loop1};
 use crate::Isa;
 use crate::simd::{Simd, Tile, TileFn, TileOp, tile_fn};
+use bgz_passes::ir::{DType, Scalar};
+use half::{bf16, f16};
 use std::marker::PhantomData;
 
 /// How elements are held while a chain runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Lane {
     F32,
+    F64,
+    /// Narrower integers are held as it, in their range.
     I32,
     I64,
     /// An i32 of 0 or 1.
@@ -18,7 +22,7 @@ pub(super) enum Lane {
 
 impl Lane {
     pub(super) fn size(self) -> usize {
-        if self == Lane::I64 { 8 } else { 4 }
+        if matches!(self, Lane::I64 | Lane::F64) { 8 } else { 4 }
     }
 }
 
@@ -187,32 +191,84 @@ pub(super) fn round_bf16(isa: Isa) -> TileFn {
     tile_fn::<RoundTo<Bf16>>(isa)
 }
 
-/// Copies lanes.
-pub(super) fn copy(isa: Isa, lane: Lane) -> TileFn {
-    if lane == Lane::I64 { convert!(isa, u64 => u64, |x| x) } else { convert!(isa, u32 => u32, |x| x) }
+/// Reads integers of one or two bytes as i32 lanes; `None` for other dtypes.
+pub(super) fn load_narrow(isa: Isa, dtype: DType) -> Option<TileFn> {
+    Some(match dtype {
+        DType::I16 => convert!(isa, i16 => i32, |x| x.into()),
+        DType::I8 => convert!(isa, i8 => i32, |x| x.into()),
+        DType::U8 => convert!(isa, u8 => i32, |x| x.into()),
+        _ => return None,
+    })
 }
 
-/// Converts lanes: floats truncate and saturate, integers wrap, all but zero is true.
-pub(super) fn cast(isa: Isa, from: Lane, to: Lane) -> TileFn {
-    use Lane::{F32, I32, I64, Truth};
+/// Writes i32 lanes as integers of one or two bytes; `None` for other dtypes.
+pub(super) fn store_narrow(isa: Isa, dtype: DType) -> Option<TileFn> {
+    Some(match dtype {
+        DType::I16 => convert!(isa, i32 => i16, |x| x as i16),
+        DType::I8 => convert!(isa, i32 => i8, |x| x as i8),
+        DType::U8 => convert!(isa, i32 => u8, |x| x as u8),
+        _ => return None,
+    })
+}
+
+/// Brings i32 lanes into the range of integers of one or two bytes, which keep the low bits; `None` for other dtypes.
+pub(super) fn wrap(isa: Isa, dtype: DType) -> Option<TileFn> {
+    Some(match dtype {
+        DType::I16 => convert!(isa, i32 => i32, |x| i32::from(x as i16)),
+        DType::I8 => convert!(isa, i32 => i32, |x| i32::from(x as i8)),
+        DType::U8 => convert!(isa, i32 => i32, |x| i32::from(x as u8)),
+        _ => return None,
+    })
+}
+
+/// Copies lanes.
+pub(super) fn copy(isa: Isa, lane: Lane) -> TileFn {
+    if lane.size() == 8 { convert!(isa, u64 => u64, |x| x) } else { convert!(isa, u32 => u32, |x| x) }
+}
+
+/// Converts lanes to those of a dtype: floats truncate and saturate, integers wrap, all but zero is true. What comes out for
+/// an integer of fewer than 32 bits is to be [wrapped](wrap).
+pub(super) fn cast(isa: Isa, from: Lane, to: DType) -> TileFn {
+    use Lane::{F32, F64, I32, I64, Truth};
+    let narrow = matches!(to, DType::I16 | DType::I8 | DType::U8);
     match (from, to) {
-        (F32, I32) => convert!(isa, f32 => i32, |x| x as i32),
-        (F32, I64) => convert!(isa, f32 => i64, |x| x as i64),
-        (F32, Truth) => convert!(isa, f32 => i32, |x| (x != 0.0).into()),
-        (I32 | Truth, F32) => convert!(isa, i32 => f32, |x| x as f32),
-        (I32 | Truth, I64) => convert!(isa, i32 => i64, |x| x.into()),
-        (I32, Truth) => convert!(isa, i32 => i32, |x| (x != 0).into()),
-        (I64, F32) => convert!(isa, i64 => f32, |x| x as f32),
-        (I64, I32) => convert!(isa, i64 => i32, |x| x as i32),
-        (I64, Truth) => convert!(isa, i64 => i32, |x| (x != 0).into()),
-        (F32, F32) | (I32 | Truth, I32) | (Truth, Truth) | (I64, I64) => copy(isa, to),
+        // Rounded once: by way of f32 it would be twice.
+        (F64, DType::F16) => convert!(isa, f64 => f32, |x| f16::from_f64(x).to_f32()),
+        (F64, DType::BF16) => convert!(isa, f64 => f32, |x| bf16::from_f64(x).to_f32()),
+        (I32, DType::F16) => convert!(isa, i32 => f32, |x| f16::from_f64(x.into()).to_f32()),
+        (I32, DType::BF16) => convert!(isa, i32 => f32, |x| bf16::from_f64(x.into()).to_f32()),
+        (I64, DType::F16) => convert!(isa, i64 => f32, |x| f16::from_f64(x as f64).to_f32()),
+        (I64, DType::BF16) => convert!(isa, i64 => f32, |x| bf16::from_f64(x as f64).to_f32()),
+        (F32, DType::F16) => round_f16(isa),
+        (F32, DType::BF16) => round_bf16(isa),
+        (F32, _) if narrow => convert!(isa, f32 => i32, |x| Scalar::narrow(x.into())),
+        (F64, _) if narrow => convert!(isa, f64 => i32, |x| Scalar::narrow(x)),
+        (F32, DType::F64) => convert!(isa, f32 => f64, |x| x.into()),
+        (F32, DType::I32) => convert!(isa, f32 => i32, |x| x as i32),
+        (F32, DType::I64) => convert!(isa, f32 => i64, |x| x as i64),
+        (F32, DType::Bool) => convert!(isa, f32 => i32, |x| (x != 0.0).into()),
+        (F64, DType::F32) => convert!(isa, f64 => f32, |x| x as f32),
+        (F64, DType::I32) => convert!(isa, f64 => i32, |x| x as i32),
+        (F64, DType::I64) => convert!(isa, f64 => i64, |x| x as i64),
+        (F64, DType::Bool) => convert!(isa, f64 => i32, |x| (x != 0.0).into()),
+        // Of truth values, 0 and 1 are exact in every dtype.
+        (I32 | Truth, DType::F32) | (Truth, DType::F16 | DType::BF16) => convert!(isa, i32 => f32, |x| x as f32),
+        (I32 | Truth, DType::F64) => convert!(isa, i32 => f64, |x| x.into()),
+        (I32 | Truth, DType::I64) => convert!(isa, i32 => i64, |x| x.into()),
+        (I32, DType::Bool) => convert!(isa, i32 => i32, |x| (x != 0).into()),
+        (I64, DType::F32) => convert!(isa, i64 => f32, |x| x as f32),
+        (I64, DType::F64) => convert!(isa, i64 => f64, |x| x as f64),
+        (I64, DType::Bool) => convert!(isa, i64 => i32, |x| (x != 0).into()),
+        (I64, DType::I32 | DType::I16 | DType::I8 | DType::U8) => convert!(isa, i64 => i32, |x| x as i32),
+        (I32 | Truth, DType::I32 | DType::I16 | DType::I8 | DType::U8) => copy(isa, I32),
+        (F32, _) | (Truth, DType::Bool) => copy(isa, F32),
+        (F64, _) | (I64, DType::I64) => copy(isa, I64),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use half::{bf16, f16};
 
     /// `x` through a step, in pieces of many lengths.
     fn through<A: Copy, Y: Copy + Default>(f: TileFn, x: &[A]) -> Vec<Y> {

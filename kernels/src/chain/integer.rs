@@ -4,7 +4,24 @@
 use crate::Isa;
 use crate::simd::{Simd, Tile, TileFn, TileOp, tile_fn};
 use bgz_passes::ir::{Binary, Unary};
+use std::cell::Cell;
 use std::marker::PhantomData;
+
+thread_local! {
+    static BY_ZERO: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Remembers that this thread divided by zero; 0.
+#[cold]
+fn by_zero() -> i32 {
+    BY_ZERO.set(true);
+    0
+}
+
+/// Whether this thread divided by zero since it was last asked.
+pub(super) fn divided_by_zero() -> bool {
+    BY_ZERO.take()
+}
 
 /// A function of one element.
 pub(super) trait Each1<A, Y> {
@@ -17,7 +34,7 @@ pub(super) trait Each2<A, Y> {
 }
 
 pub(super) struct Loop1<M, A, Y>(PhantomData<(M, A, Y)>);
-struct Loop2<M, A, Y>(PhantomData<(M, A, Y)>);
+pub(super) struct Loop2<M, A, Y>(PhantomData<(M, A, Y)>);
 struct Choose<A>(PhantomData<A>);
 
 impl<A: Copy, Y: Copy, M: Each1<A, Y>> TileOp for Loop1<M, A, Y> {
@@ -91,8 +108,7 @@ macro_rules! binary_steps {
             }
         )*
         match $f {
-            $(Binary::$name => Some(tile_fn::<Loop2<$name, $t, $y>>($isa)),)*
-            _ => None,
+            $(Binary::$name => tile_fn::<Loop2<$name, $t, $y>>($isa),)*
         }
     }};
 }
@@ -110,17 +126,17 @@ macro_rules! integer_steps {
             }
         }
 
-        /// The step of `f`, if integers have it. Division by zero gives 0:
-        /// the compiler of programs only lets divisors through that are not.
-        pub(super) fn $binary(isa: Isa, f: Binary) -> Option<TileFn> {
+        /// The step of `f`. Division by zero gives 0 and is remembered: see [`divided_by_zero`].
+        pub(super) fn $binary(isa: Isa, f: Binary) -> TileFn {
             binary_steps! {
                 isa, f, $t,
                 Add -> $t: |a, b| a.wrapping_add(b);
                 Sub -> $t: |a, b| a.wrapping_sub(b);
                 Mul -> $t: |a, b| a.wrapping_mul(b);
-                Div -> $t: |a, b| if b == 0 { 0 } else { a.wrapping_div(b) };
-                Rem -> $t: |a, b| if b == 0 { 0 } else { a.wrapping_rem(b) };
-                Mod -> $t: |a, b| if b == 0 { 0 } else { a.wrapping_rem(b).wrapping_add(b).wrapping_rem(b) };
+                Div -> $t: |a, b| if b == 0 { by_zero() as $t } else { a.wrapping_div(b) };
+                Rem -> $t: |a, b| if b == 0 { by_zero() as $t } else { a.wrapping_rem(b) };
+                Mod -> $t: |a, b| if b == 0 { by_zero() as $t } else { a.wrapping_rem(b).wrapping_add(b).wrapping_rem(b) };
+                Pow -> $t: |a, b| Binary::Pow.eval_ints(a.into(), b.into()).unwrap_or(0) as $t;
                 Min -> $t: |a, b| a.min(b);
                 Max -> $t: |a, b| a.max(b);
                 And -> $t: |a, b| a & b;

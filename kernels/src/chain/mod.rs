@@ -6,12 +6,14 @@
 //! results stay in the L1 cache. [`Elementwise::new`] binds a program to
 //! shapes and strides; [`Elementwise::run`] runs it.
 //!
-//! f16 and bf16 are converted to f32 where they enter and rounded where they
+//! Every dtype has one of five kinds of lanes while a chain runs: f32, f64, i32 (for narrower integers, too), i64 and truth
+//! values. f16 and bf16 are converted to f32 where they enter and rounded where they
 //! leave; in between (unlike the reference evaluator) results are not rounded,
 //! except by an explicit cast.
 
 mod compile;
 mod convert;
+mod double;
 mod float;
 mod integer;
 mod light;
@@ -21,7 +23,7 @@ mod tests;
 
 pub use compile::{Program, Unsupported};
 pub(crate) use float::unary as unary_tile;
-pub use run::{Elementwise, PlanError, broadcast_strides};
+pub use run::{DivisionByZero, Elementwise, PlanError, broadcast_strides};
 
 /// Elements of a tile: a few tiles of f32 fit in an L1 cache, and starting a step is
 /// little beside running it.

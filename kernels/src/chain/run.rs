@@ -1,12 +1,13 @@
 //! A program bound to shapes and strides.
 
-use super::TILE;
 use super::compile::Program;
+use super::{TILE, integer};
 use crate::axes::merge_axes;
 use crate::parallel;
 use crate::scratch;
 use crate::simd::Tile;
 use bgz_passes::ir::{DType, Expr};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Shapes or strides that do not fit together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +45,11 @@ pub enum PlanError {
     #[error("an output of shape {0:?} has too many elements")]
     TooLarge(Vec<usize>),
 }
+
+/// An integer was divided by zero; the output is not to be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("division by zero")]
+pub struct DivisionByZero;
 
 const MAX_AXES: usize = 12;
 
@@ -154,6 +160,9 @@ impl Elementwise {
     /// Computes the output, on the current rayon pool if it is large. Allocates
     /// nothing once each thread has run a program of this size.
     ///
+    /// # Errors
+    /// An integer is divided by zero.
+    ///
     /// # Safety
     /// - `inputs` holds a pointer for each input of the program. It points to the
     ///   element of index 0; every element that the shape and strides given to
@@ -163,13 +172,26 @@ impl Elementwise {
     /// - `out` overlaps no input, except that it may be input `i` itself if
     ///   [`Elementwise::in_place`]`(i)`.
     /// - No other thread writes any of it meanwhile. No alignment is needed.
-    pub unsafe fn run(&self, inputs: &[*const u8], out: *mut u8) {
+    pub unsafe fn run(&self, inputs: &[*const u8], out: *mut u8) -> Result<(), DivisionByZero> {
         debug_assert_eq!(inputs.len(), self.program.inputs.len());
         let memory = Memory { inputs: inputs.as_ptr(), out };
+        if !self.program.divides {
+            parallel::ranges(self.len, TILE, self.program.cost, |start, end| {
+                // SAFETY: ranges are disjoint and within the output; the rest is the caller's promise.
+                unsafe { self.range(memory, start, end) }
+            });
+            return Ok(());
+        }
+        let by_zero = AtomicBool::new(false);
         parallel::ranges(self.len, TILE, self.program.cost, |start, end| {
-            // SAFETY: ranges are disjoint and within the output; the rest is the caller's promise.
+            integer::divided_by_zero();
+            // SAFETY: as above.
             unsafe { self.range(memory, start, end) }
+            if integer::divided_by_zero() {
+                by_zero.store(true, Ordering::Relaxed);
+            }
         });
+        if by_zero.into_inner() { Err(DivisionByZero) } else { Ok(()) }
     }
 
     /// Elements `start..end` of the output, in row-major order.
@@ -341,7 +363,8 @@ impl Cursor<'_> {
         for (i, l) in self.plan.program.literals.iter().enumerate() {
             let (bytes, size) = match l.dtype() {
                 DType::I64 => (l.to_i64().to_ne_bytes(), 8),
-                DType::I32 | DType::Bool => (l.to_i64().to_ne_bytes(), 4),
+                DType::F64 => (l.to_f64().to_ne_bytes(), 8),
+                d if !d.is_float() => (l.to_i64().to_ne_bytes(), 4),
                 // Exact: an f32, f16 or bf16 is held at its own precision.
                 _ => (i64::from((l.to_f64() as f32).to_bits()).to_ne_bytes(), 4),
             };

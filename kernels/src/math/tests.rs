@@ -138,7 +138,7 @@ fn binary(isa: Isa, f: Binary, a: &[f32], b: &[f32]) -> Vec<f32> {
     let run = Elementwise::new(p, &[a.len()], &[vec![1], vec![1]]).unwrap();
     let mut out = vec![0.0f32; a.len()];
     // SAFETY: all three are of the same length.
-    unsafe { run.run(&[a.as_ptr().cast(), b.as_ptr().cast()], out.as_mut_ptr().cast()) };
+    unsafe { run.run(&[a.as_ptr().cast(), b.as_ptr().cast()], out.as_mut_ptr().cast()) }.unwrap();
     out
 }
 
@@ -256,7 +256,7 @@ fn odd_functions_keep_the_sign_of_zero() {
             let run = Elementwise::new(p, &[2], &[vec![1]]).unwrap();
             let (x, mut y) = ([0.0f32, -0.0], [1.0f32; 2]);
             // SAFETY: both are of length 2.
-            unsafe { run.run(&[x.as_ptr().cast()], y.as_mut_ptr().cast()) };
+            unsafe { run.run(&[x.as_ptr().cast()], y.as_mut_ptr().cast()) }.unwrap();
             let want = if f == Neg { [true, false] } else { [false, true] };
             assert_eq!(y.map(|y| y.is_sign_negative()), want, "{} on {isa}", f.name());
         }

@@ -175,57 +175,60 @@ impl Unary {
             };
             return Some(Scalar::from_i64(dtype, r));
         }
-        let v = x.to_f64();
-        Some(Scalar::from_f64(
-            dtype,
-            match self {
-                Unary::Neg => -v,
-                Unary::Abs => v.abs(),
-                Unary::Sign if v == 0.0 || v.is_nan() => v,
-                Unary::Sign => v.signum(),
-                Unary::Floor => v.floor(),
-                Unary::Ceil => v.ceil(),
-                Unary::Round => v.round_ties_even(),
-                Unary::Trunc => v.trunc(),
-                Unary::Sqrt => v.sqrt(),
-                Unary::Recip => 1.0 / v,
-                Unary::Rsqrt => 1.0 / v.sqrt(),
-                Unary::Exp => libm::exp(v),
-                Unary::Expm1 => libm::expm1(v),
-                Unary::Log => libm::log(v),
-                Unary::Log1p => libm::log1p(v),
-                Unary::Sin => libm::sin(v),
-                Unary::Cos => libm::cos(v),
-                Unary::Tan => libm::tan(v),
-                Unary::Asin => libm::asin(v),
-                Unary::Acos => libm::acos(v),
-                Unary::Atan => libm::atan(v),
-                Unary::Sinh => libm::sinh(v),
-                Unary::Cosh => libm::cosh(v),
-                Unary::Tanh => libm::tanh(v),
-                Unary::Asinh => libm::asinh(v),
-                // libm gives numbers for large negative operands.
-                Unary::Acosh if v < 1.0 => f64::NAN,
-                Unary::Acosh => libm::acosh(v),
-                Unary::Atanh => libm::atanh(v),
-                Unary::Sigmoid => sigmoid(v),
-                Unary::Erf => libm::erf(v),
-                Unary::Softplus => v.max(0.0) + libm::log1p(libm::exp(-v.abs())),
-                Unary::Relu if v.is_nan() => v,
-                Unary::Relu => v.max(0.0),
-                // erfc keeps the relative accuracy of the negative tail.
-                Unary::GeluErf => 0.5 * v * libm::erfc(-v * std::f64::consts::FRAC_1_SQRT_2),
-                Unary::GeluTanh => {
-                    let inner = std::f64::consts::FRAC_2_PI.sqrt() * (v + 0.044715 * v * v * v);
-                    // (1 + tanh y) / 2 = sigmoid(2y)
-                    v * sigmoid(2.0 * inner)
-                }
-                Unary::Silu => v * sigmoid(v),
-                Unary::IsNan => f64::from(u8::from(v.is_nan())),
-                Unary::IsInf => f64::from(u8::from(v.is_infinite())),
-                Unary::Not => return None,
-            },
-        ))
+        Some(Scalar::from_f64(dtype, self.of_f64(x.to_f64())))
+    }
+
+    /// The value for a float, in `f64`; 0 or 1 where it is a truth value.
+    #[inline]
+    pub fn of_f64(self, v: f64) -> f64 {
+        match self {
+            Unary::Neg => -v,
+            Unary::Abs => v.abs(),
+            Unary::Sign if v == 0.0 || v.is_nan() => v,
+            Unary::Sign => v.signum(),
+            Unary::Floor => v.floor(),
+            Unary::Ceil => v.ceil(),
+            Unary::Round => v.round_ties_even(),
+            Unary::Trunc => v.trunc(),
+            Unary::Sqrt => v.sqrt(),
+            Unary::Recip => 1.0 / v,
+            Unary::Rsqrt => 1.0 / v.sqrt(),
+            Unary::Exp => libm::exp(v),
+            Unary::Expm1 => libm::expm1(v),
+            Unary::Log => libm::log(v),
+            Unary::Log1p => libm::log1p(v),
+            Unary::Sin => libm::sin(v),
+            Unary::Cos => libm::cos(v),
+            Unary::Tan => libm::tan(v),
+            Unary::Asin => libm::asin(v),
+            Unary::Acos => libm::acos(v),
+            Unary::Atan => libm::atan(v),
+            Unary::Sinh => libm::sinh(v),
+            Unary::Cosh => libm::cosh(v),
+            Unary::Tanh => libm::tanh(v),
+            Unary::Asinh => libm::asinh(v),
+            // libm gives numbers for large negative operands.
+            Unary::Acosh if v < 1.0 => f64::NAN,
+            Unary::Acosh => libm::acosh(v),
+            Unary::Atanh => libm::atanh(v),
+            Unary::Sigmoid => sigmoid(v),
+            Unary::Erf => libm::erf(v),
+            Unary::Softplus => v.max(0.0) + libm::log1p(libm::exp(-v.abs())),
+            Unary::Relu if v.is_nan() => v,
+            Unary::Relu => v.max(0.0),
+            // erfc keeps the relative accuracy of the negative tail.
+            Unary::GeluErf => 0.5 * v * libm::erfc(-v * std::f64::consts::FRAC_1_SQRT_2),
+            Unary::GeluTanh => {
+                let inner = std::f64::consts::FRAC_2_PI.sqrt() * (v + 0.044715 * v * v * v);
+                // (1 + tanh y) / 2 = sigmoid(2y)
+                v * sigmoid(2.0 * inner)
+            }
+            Unary::Silu => v * sigmoid(v),
+            Unary::IsNan => f64::from(u8::from(v.is_nan())),
+            Unary::IsInf => f64::from(u8::from(v.is_infinite())),
+            // Of truth values only.
+            Unary::Not => f64::NAN,
+        }
     }
 }
 
@@ -292,30 +295,11 @@ impl Binary {
         let dtype = self.output(a.dtype())?;
         if a.dtype().is_float() {
             let (x, y) = (a.to_f64(), b.to_f64());
-            let nan = x.is_nan() || y.is_nan();
-            return Some(match self {
-                Eq => Scalar::bool(x == y),
-                Ne => Scalar::bool(x != y),
-                Lt => Scalar::bool(x < y),
-                Le => Scalar::bool(x <= y),
-                Gt => Scalar::bool(x > y),
-                Ge => Scalar::bool(x >= y),
-                Add => Scalar::from_f64(dtype, x + y),
-                Sub => Scalar::from_f64(dtype, x - y),
-                Mul => Scalar::from_f64(dtype, x * y),
-                Div => Scalar::from_f64(dtype, x / y),
-                Rem => Scalar::from_f64(dtype, x % y),
-                Mod => {
-                    let r = x % y;
-                    Scalar::from_f64(dtype, if r != 0.0 && (r < 0.0) != (y < 0.0) { r + y } else { r })
-                }
-                Min if nan => Scalar::from_f64(dtype, f64::NAN),
-                Max if nan => Scalar::from_f64(dtype, f64::NAN),
-                Min => Scalar::from_f64(dtype, x.min(y)),
-                Max => Scalar::from_f64(dtype, x.max(y)),
-                Pow => Scalar::from_f64(dtype, libm::pow(x, y)),
-                And | Or | Xor => return None,
-            });
+            return match self {
+                And | Or | Xor => None,
+                _ if self.compares() => Some(Scalar::bool(self.of_f64s(x, y) != 0.0)),
+                _ => Some(Scalar::from_f64(dtype, self.of_f64s(x, y))),
+            };
         }
         let (x, y) = (a.to_i64(), b.to_i64());
         Some(match self {
@@ -327,6 +311,36 @@ impl Binary {
             Ge => Scalar::bool(x >= y),
             _ => Scalar::from_i64(dtype, self.eval_ints(x, y)?),
         })
+    }
+
+    /// The value for floats, in `f64`; 0 or 1 where it is a truth value.
+    #[inline]
+    pub fn of_f64s(self, x: f64, y: f64) -> f64 {
+        use Binary::*;
+        let truth = |t: bool| f64::from(u8::from(t));
+        match self {
+            Eq => truth(x == y),
+            Ne => truth(x != y),
+            Lt => truth(x < y),
+            Le => truth(x <= y),
+            Gt => truth(x > y),
+            Ge => truth(x >= y),
+            Add => x + y,
+            Sub => x - y,
+            Mul => x * y,
+            Div => x / y,
+            Rem => x % y,
+            Mod => {
+                let r = x % y;
+                if r != 0.0 && (r < 0.0) != (y < 0.0) { r + y } else { r }
+            }
+            Min | Max if x.is_nan() || y.is_nan() => f64::NAN,
+            Min => x.min(y),
+            Max => x.max(y),
+            Pow => libm::pow(x, y),
+            // Of integers and truth values only.
+            And | Or | Xor => f64::NAN,
+        }
     }
 
     /// The value of a function of integers that makes an integer, in `i64` and wrapping: what a narrower dtype keeps

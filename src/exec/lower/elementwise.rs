@@ -6,7 +6,7 @@ use super::super::plan::Kernel;
 use super::super::view::View;
 use super::Lowering;
 use crate::kernels::chain::{Elementwise, Program};
-use bgz_passes::ir::{Cast, DType, Expr, Node, Op, Where};
+use bgz_passes::ir::{Cast, Expr, Node, Op, Where};
 
 /// A chain over operands with strides.
 struct Chain {
@@ -23,8 +23,7 @@ impl Kernel for Chain {
         // SAFETY: each span runs from the first element of its view to behind
         // the last, the strides are those of the views, and the result is a
         // row-major buffer of the output shape that overlaps no operand.
-        unsafe { self.elementwise.run(inputs, writes.bytes(0).as_mut_ptr()) };
-        Ok(())
+        unsafe { self.elementwise.run(inputs, writes.bytes(0).as_mut_ptr()) }.map_err(|e| e.to_string())
     }
 }
 
@@ -41,11 +40,6 @@ fn expression(op: &Op) -> Option<Expr> {
     })
 }
 
-/// Whether an elementwise op has a kernel for operands of these dtypes.
-pub(crate) fn has_kernel(op: &Op, dtypes: &[DType]) -> bool {
-    expression(op).is_some_and(|e| Program::compile(&e, dtypes).is_ok())
-}
-
 /// `[n, c, h, w]` as `[n, h, w, c]`, and back.
 pub(super) const CHANNELS_LAST: [usize; 4] = [0, 2, 3, 1];
 pub(super) const CHANNELS_FIRST: [usize; 4] = [0, 3, 1, 2];
@@ -60,8 +54,7 @@ impl Lowering<'_> {
     pub(super) fn elementwise(&mut self, node: &Node) -> Result<bool, ExecError> {
         let Some(expr) = expression(&node.op) else { return Ok(false) };
         let dtypes: Vec<_> = node.inputs.iter().map(|&v| self.dtype(v)).collect();
-        // What the kernels cannot do, the inner backend does.
-        let Ok(program) = Program::compile(&expr, &dtypes) else { return Ok(false) };
+        let program = Program::compile(&expr, &dtypes).map_err(|e| self.fail(node, e.to_string()))?;
         let shape = self.shape(node.outputs[0])?;
         let views: Vec<View> =
             node.inputs.iter().map(|&v| Ok(self.view(v)?.broadcast(&shape))).collect::<Result<_, ExecError>>()?;

@@ -11,7 +11,6 @@ mod linear;
 mod movement;
 mod rows;
 
-pub(crate) use elementwise::has_kernel;
 pub(crate) use foreign::FOREIGN;
 
 use super::inner::InnerBackend;

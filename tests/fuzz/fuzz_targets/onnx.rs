@@ -22,8 +22,6 @@ mod mutate;
 #[allow(dead_code, unused_imports, reason = "a target calls a part of it")]
 #[path = "../../../src/onnx/mod.rs"]
 mod onnx;
-#[path = "../../../src/exec/inner/quiet.rs"]
-mod quiet;
 #[allow(dead_code, reason = "a target calls a part of it")]
 #[path = "../../../src/storage.rs"]
 mod storage;
@@ -31,10 +29,6 @@ mod storage;
 mod values;
 #[path = "onnx/vocabulary.rs"]
 mod vocabulary;
-
-// What the importer has from the crate of the inner backends.
-extern crate self as bgz_inner;
-pub use quiet::caught;
 
 use bgz_passes::ir::{Bindings, Graph, parse};
 use bgz_passes::pipeline::Pipeline;
