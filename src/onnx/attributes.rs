@@ -49,7 +49,7 @@ impl Attributes {
         read.set(true);
         match AttributeType::try_from(a.r#type) {
             Ok(t) if types.contains(&t) || t == AttributeType::Undefined => Ok(Some(a)),
-            Ok(t) => fail!("attribute {name} is {t:?}, not {:?}", types[0]),
+            Ok(t) => fail!("attribute {name} is {t}, not {}", types[0]),
             Err(_) => fail!("attribute {name} is of unknown type {}", a.r#type),
         }
     }

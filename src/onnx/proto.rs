@@ -133,6 +133,29 @@ pub(super) enum AttributeType {
     TypeProtos = 14,
 }
 
+/// As in onnx.proto.
+impl std::fmt::Display for AttributeType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Undefined => "UNDEFINED",
+            Self::Float => "FLOAT",
+            Self::Int => "INT",
+            Self::String => "STRING",
+            Self::Tensor => "TENSOR",
+            Self::Graph => "GRAPH",
+            Self::Floats => "FLOATS",
+            Self::Ints => "INTS",
+            Self::Strings => "STRINGS",
+            Self::Tensors => "TENSORS",
+            Self::Graphs => "GRAPHS",
+            Self::SparseTensor => "SPARSE_TENSOR",
+            Self::SparseTensors => "SPARSE_TENSORS",
+            Self::TypeProto => "TYPE_PROTO",
+            Self::TypeProtos => "TYPE_PROTOS",
+        })
+    }
+}
+
 /// A constant tensor: its elements are in one of the fields of data, or elsewhere.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct TensorProto {
