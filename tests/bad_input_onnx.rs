@@ -188,6 +188,17 @@ fn external_file_missing() {
     assert!(message.starts_with("tensor weight: external data in \"weights.bin\": "), "{message}");
 }
 
+#[cfg(unix)]
+#[test]
+fn external_data_in_a_pipe_is_not_waited_for() {
+    let folder = Folder::new();
+    let path = folder.write("m.onnx", &bytes(&external("weights.bin", "0", Some("8"))));
+    let made = std::process::Command::new("mkfifo").arg(path.with_file_name("weights.bin")).status();
+    assert!(made.expect("mkfifo runs").success());
+    let message = onnx::load(&path).expect_err("it is no file").to_string();
+    assert_eq!(message, "tensor weight: external data in \"weights.bin\": it is no file");
+}
+
 #[test]
 fn external_file_too_short() {
     let folder = Folder::new();

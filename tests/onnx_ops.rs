@@ -4,7 +4,7 @@
 mod onnx_build;
 
 use bgz_passes::eval::Tensor;
-use bgz_passes::ir::DType;
+use bgz_passes::ir::{DType, Scalar};
 use onnx_build::*;
 
 /// `f` of each number against what the op makes of it.
@@ -415,4 +415,78 @@ fn indices() {
     let found = run(&g, &[vector(&[1, 2])]);
     close(&found[0], &[0.0, 0.0, 5.0, 0.0, 0.0, 5.0]);
     close(&found[1], &[0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+}
+
+/// The summand of a mean of 1000 is one that halves can only hold to the next whole number.
+#[test]
+fn batch_norm_of_halves_is_computed_in_f32() {
+    for (code, dtype, mean, tolerance) in [(10, DType::F16, 1000.0, 2e-3), (16, DType::BF16, 200.0, 1e-2)] {
+        for constant in [false, true] {
+            let parameters = [("s", 1.5), ("p", 0.1), ("m", mean), ("v", 1.0)];
+            let g = graph(17, |b| {
+                b.input("x", code, &["1", "1", "3"]);
+                for (name, value) in parameters {
+                    let mut raw = Vec::new();
+                    Scalar::from_f64(dtype, value).write_le_bytes(&mut raw);
+                    match constant {
+                        true => b.graph.initializer.push(tensor(name, code, &[1], raw)),
+                        false => b.input(name, code, &["1"]),
+                    }
+                }
+                b.node("BatchNormalization", "x s p m v", "y", vec![float("epsilon", 0.0)]);
+                b.output("y");
+            });
+            let x = Tensor::f64s(dtype, [1, 1, 3], &[mean, mean + 8.0, mean - 16.0]).expect("three numbers");
+            let given = parameters.map(|(_, v)| Tensor::f64s(dtype, [1], &[v]).expect("one number"));
+            let inputs: Vec<Tensor> = [x].into_iter().chain(given.into_iter().filter(|_| !constant)).collect();
+            let y = run(&g, &inputs).remove(0);
+            for (got, want) in y.iter().zip([0.1, 12.1, -23.9]) {
+                assert!((got - want).abs() <= tolerance * want.abs().max(1.0), "{dtype} {constant}: {got}, not {want}");
+            }
+        }
+    }
+}
+
+#[test]
+fn ranges_of_constant_floats_have_an_extent() {
+    let g = graph(17, |b| {
+        for (name, value) in [("a", 1.0), ("b", 2.0), ("c", 0.3)] {
+            b.f32s(name, &[], &[value]);
+        }
+        b.node("Range", "a b c", "y", vec![]);
+        b.output("y");
+    });
+    assert_eq!(ty(&g, "y"), "f32[4]");
+    close(&run(&g, &[])[0], &[1.0, 1.3, 1.6, 1.9]);
+}
+
+/// Python's rules, whatever the extent turns out to be: also the extents that others take from the result.
+#[test]
+fn cuts_of_a_named_dim_clamp() {
+    for (from, to, want) in [
+        ([-4, 0], [i64::MAX, i64::MAX], 3),
+        ([4, 0], [i64::MAX, i64::MAX], 0),
+        ([0, 0], [-5, i64::MAX], 0),
+        ([1, 0], [-1, i64::MAX], 1),
+        ([1, 0], [i64::MAX, i64::MAX], 2),
+        ([-1, 0], [i64::MAX, i64::MAX], 1),
+        ([0, 0], [2, i64::MAX], 2),
+    ] {
+        let g = graph(17, |b| {
+            b.input("x", F32, &["n", "2"]);
+            b.i64s("from", &from);
+            b.i64s("to", &to);
+            b.node("Slice", "x from to", "cut", vec![]);
+            b.node("Shape", "cut", "shape", vec![]);
+            b.output("cut");
+            b.output("shape");
+        });
+        let mut rewritten = g.clone();
+        bgz_fusion::Pipeline::exact().run(&mut rewritten).expect("the pipeline runs");
+        let x = Tensor::f32s([3, 2], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).expect("six numbers");
+        for g in [&g, &rewritten] {
+            let all = run(g, std::slice::from_ref(&x));
+            assert_eq!((all[0].len(), &all[1][..]), (2 * want, &[want as f64, 2.0][..]), "{from:?} to {to:?}\n{g}");
+        }
+    }
 }

@@ -98,3 +98,15 @@ fn an_archive_with_a_name_twice() {
     fails(["check", "@default", "--inputs", &good, "--expect", &logits], &["logits.npz", &says("logits")]);
     assert_eq!(bgz(["run", "@default", "--inputs", &good, "--repeat", "1"]).code, Some(0));
 }
+
+#[test]
+fn an_output_does_not_replace_the_model_or_its_inputs() {
+    let folder = Folder::new("outputs_read");
+    let model = folder.file("m.bgz", "graph @g {\n  in  %x : f32[n]\n  %y = relu(%x) : f32[n]\n  out %y\n}\n");
+    let inputs = folder.npz("in.npz", |npz| npz.add("x", &[2], &[1f32, -1.0]));
+    for output in [&model, &inputs] {
+        let before = std::fs::read(output).expect("it is there");
+        bgz::fails(["run", &model, "--inputs", &inputs, "--output", output], &["is read, too"]);
+        assert_eq!(std::fs::read(output).expect("it is there"), before);
+    }
+}

@@ -60,6 +60,19 @@ macro_rules! graphs {
 }
 
 graphs! {
+    cuts_of_nothing: "graph @g {
+        in %x : f32[1, 4, n]
+        const @none : f32[1, 4, 0] = []
+        %j = concat(%x, @none) {axis = 2} : f32[1, 4, n]
+        %a = slice(@none) {axes = [1], starts = [2], ends = [4]} : f32[1, 2, 0]
+        %b = slice(%j) {axes = [1], starts = [2], ends = [4]} : f32[1, 2, n]
+        %y = concat(%a, %b) {axis = 2} : f32[1, 2, n]
+        %t = slice(%x) {axes = [2], starts = [0], ends = [0]} : f32[1, 4, 0]
+        %e = slice(%t) {axes = [1], starts = [3], ends = [4]} : f32[1, 1, 0]
+        out %y
+        out %a
+        out %e
+    }"
     elementwise_chain: "graph @g {
         in %x : f32[b, 7]
         in %y : f32[7]

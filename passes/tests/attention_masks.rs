@@ -147,3 +147,16 @@ fn not_causal() {
     let case = fires_nearly(pass(), "attention@not-causal", &text);
     assert!(!only(&case, &[]).causal);
 }
+
+/// One element for all scores is no triangle, though it is one of a row and a column.
+#[test]
+fn one_number_is_not_causal() {
+    for shape in ["1, 1", "1, 1, 1", "1, 1, 1, 1"] {
+        let constant = format!("const @zero : f32[{shape}] = [0.0]");
+        let text = masked(&constant, "%m = add(%s, @zero) : f32[batch, 2, seq, seq]").replace("seq", "3");
+        let check = Check::new().bind("batch", 2).tolerance(2e-6, 2e-6);
+        let case =
+            common::fires_with(pass(), &check, &format!("attention@one-number-{}", shape.split(", ").count()), &text);
+        assert!(!only(&case, &[]).causal);
+    }
+}

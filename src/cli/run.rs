@@ -17,6 +17,7 @@ const SHOWN: usize = 4;
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let progress = Progress::new("importing");
     let resident = host::resident_bytes();
+    check_output(args)?;
     let mut ready = runner::prepare(
         &args.model,
         &args.how,
@@ -49,6 +50,17 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     };
     drop(progress);
     print(&text)
+}
+
+/// That outputs do not take the place of what they are made of.
+fn check_output(args: &RunArgs) -> Result<(), Failure> {
+    let Some(output) = args.output.as_ref().and_then(|o| o.canonicalize().ok()) else { return Ok(()) };
+    for read in [Some(&args.model), args.inputs.as_ref()].into_iter().flatten() {
+        if read.canonicalize().is_ok_and(|r| r == output) {
+            return Err(format!("--output {} is read, too: name another file", output.display()).into());
+        }
+    }
+    Ok(())
 }
 
 fn write_outputs(args: &RunArgs, ready: &Ready) -> Result<(), Failure> {

@@ -340,8 +340,8 @@ impl Plan {
         for (i, (_, view)) in self.outputs.iter().enumerate() {
             let direct = matches!(view.slot, Slot::Buffer(b) if self.layout.homes[b] == Home::Output(i));
             if !direct {
-                let size = view.dtype.size();
-                memory.copy_out(i, (view.slot, view.offset * size, view.len() * size), pointers)?;
+                // Row-major, so that its span is all of it.
+                memory.copy_out(i, view.bytes(), pointers)?;
             }
         }
         Ok(())

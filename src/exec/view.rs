@@ -55,6 +55,10 @@ impl View {
 
     /// The bytes from the first element to behind the last.
     pub fn bytes(&self) -> (Slot, usize, usize) {
+        if self.len() == 0 {
+            // Wherever a cut of nothing begins.
+            return (self.slot, 0, 0);
+        }
         (self.slot, self.offset * self.dtype.size(), self.span() * self.dtype.size())
     }
 

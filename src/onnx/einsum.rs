@@ -16,6 +16,16 @@ enum Label {
     Letter(char),
 }
 
+/// As in an equation.
+impl std::fmt::Display for Label {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Label::Letter(letter) => write!(f, "{letter}"),
+            Label::Rest(_) => f.write_str("..."),
+        }
+    }
+}
+
 /// A value with a label for every axis.
 #[derive(Clone, Debug)]
 struct Term {
@@ -57,7 +67,7 @@ fn einsum(n: &mut Node) -> Res<Outs> {
         }
     };
     if let Some(l) = out.iter().enumerate().find(|(i, l)| !all.contains(l) || out[..*i].contains(l)) {
-        fail!("equation {equation:?}: {:?} in the result", l.1);
+        fail!("equation {equation:?}: {} is in the result, but in no operand, or twice", l.1);
     }
     let mut terms = terms.into_iter();
     let Some(mut term) = terms.next() else { fail!("operand 0 is missing") };

@@ -94,6 +94,10 @@ impl External {
             return Ok(storage.clone());
         }
         let path = dir.join(file);
+        // A pipe would be waited for.
+        if !path.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
+        }
         let storage = match &self.own {
             // SAFETY: whoever mapped the model promised that its files do not change.
             Some(Storage::Mapped(_)) => unsafe { Storage::map(&path)? },
@@ -116,7 +120,21 @@ fn take(storage: &Storage, offset: usize, len: usize) -> io::Result<Data> {
 fn is_inside(file: &str) -> bool {
     // A backslash separates on some systems, so `..\x` leaves there too.
     let unified = file.replace('\\', "/");
-    let plain = |path: &Path| path.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
+    let plain = |path: &Path| {
+        let mut depth = 0usize;
+        path.components().all(|c| match c {
+            Component::Normal(_) => {
+                depth += 1;
+                true
+            }
+            Component::CurDir => true,
+            Component::ParentDir if depth > 0 => {
+                depth -= 1;
+                true
+            }
+            _ => false,
+        })
+    };
     plain(Path::new(file)) && plain(Path::new(&unified)) && !unified.contains(':')
 }
 
@@ -129,7 +147,7 @@ mod tests {
         for bad in ["../x", "a/../../x", "/etc/passwd", "..\\x", "C:\\x", "\\\\host\\x"] {
             assert!(!is_inside(bad), "{bad}");
         }
-        for good in ["x.data", "./x", "a/b.bin"] {
+        for good in ["x.data", "./x", "a/b.bin", "a/../b"] {
             assert!(is_inside(good), "{good}");
         }
     }

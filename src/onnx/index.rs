@@ -4,6 +4,7 @@ use super::convert::{Convert, Node, Outs, axis, product};
 use super::error::{Res, fail};
 use super::external::External;
 use super::tensor;
+use bgz_passes::eval::{self, Tensor};
 use bgz_passes::ir::{Constant, DType, Dim, Generate, Index, IntArg, Movement, Op, Scalar, ValueId};
 
 pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
@@ -100,6 +101,14 @@ fn range(n: &mut Node) -> Res<Outs> {
     let mut all = [n.input(0)?, n.input(1)?, n.input(2)?];
     for (v, part) in all.iter_mut().zip(["start", "limit", "delta"]) {
         *v = scalar(n, part, *v)?;
+    }
+    // How many floats there are follows from their values, so of constants the result is one.
+    let constants: Option<Vec<Tensor>> =
+        (0..3).map(|i| n.constant(i).and_then(|c| Tensor::from_constant(&c.reshaped(vec![])?))).collect();
+    if let Some(operands) = constants.filter(|t| t.iter().all(|t| t.dtype().is_float())) {
+        let made = eval::node(&Op::Generate(Generate::Range), &operands).map_err(|e| e.to_string())?;
+        let value = n.const_part("range", made[0].to_constant());
+        return n.emit(Op::reshape(made[0].shape().iter().copied()), &[value]);
     }
     n.emit(Op::Generate(Generate::Range), &all)
 }

@@ -3,7 +3,7 @@
 use super::convert::{Convert, Node, Outs, axis, product};
 use super::error::{Res, fail};
 use super::reduce::reduce;
-use bgz_passes::ir::{Binary, Constant, DType, Dim, FoldKind, Norm, Op, Scalar, Unary, ValueId, Where};
+use bgz_passes::ir::{Binary, Cast, Constant, DType, Dim, FoldKind, Norm, Op, Scalar, Unary, ValueId, Where};
 
 pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
     let found: Convert = match (domain, op) {
@@ -161,10 +161,17 @@ fn batch_norm(n: &mut Node) -> Res<Outs> {
         fail!("{} has no channels", n.ty(x));
     }
     let (mul, add) = (Op::Binary(Binary::Mul), Op::Binary(Binary::Add));
+    // A summand is a mean times a factor, more than halves hold or can tell apart.
+    let dtype = n.dtype(x);
+    let x = if matches!(dtype, DType::F16 | DType::BF16) { n.cast("wide", x, DType::F32)? } else { x };
     if let Some((factor, summand)) = folded(n, x, eps) {
         let (factor, summand) = (n.const_part("factor", factor), n.const_part("summand", summand));
         let scaled = n.part("scaled", mul, &[x, factor])?;
-        return n.emit(add, &[scaled, summand]);
+        if n.dtype(x) == dtype {
+            return n.emit(add, &[scaled, summand]);
+        }
+        let shifted = n.part("shifted", add, &[scaled, summand])?;
+        return n.emit(Op::Cast(Cast(dtype)), &[shifted]);
     }
     let mut v = [n.input(1)?, n.input(2)?, n.input(3)?, n.input(4)?];
     for (v, part) in v.iter_mut().zip(["scale", "bias", "mean", "variance"]) {
@@ -178,8 +185,13 @@ fn batch_norm(n: &mut Node) -> Res<Outs> {
     let root = n.part("std", Op::Unary(Unary::Sqrt), &[sum])?;
     let factor = n.part("factor", Op::Binary(Binary::Div), &[scale, root])?;
     let centred = n.part("centred", Op::Binary(Binary::Sub), &[x, mean])?;
-    let y = affine(n, centred, factor, Some(bias))?;
-    Ok(vec![Some(y)])
+    if n.dtype(x) == dtype {
+        let y = affine(n, centred, factor, Some(bias))?;
+        return Ok(vec![Some(y)]);
+    }
+    let scaled = n.part("scaled", Op::Binary(Binary::Mul), &[centred, factor])?;
+    let shifted = n.part("shifted", Op::Binary(Binary::Add), &[scaled, bias])?;
+    n.emit(Op::Cast(Cast(dtype)), &[shifted])
 }
 
 /// Factor and summand of a batch norm whose parameters are constants.

@@ -56,6 +56,9 @@ fn slices_follow_python() {
     assert_eq!(cut(0, -1, 2), [0.0, 2.0]);
     assert_eq!(cut(-1, i64::MIN, -1), [4.0, 3.0, 2.0, 1.0, 0.0]);
     assert_eq!(cut(i64::MAX, i64::MIN, -2), [4.0, 2.0, 0.0]);
+    // A start before the first entry is the first; of a cut forwards it is so anyway.
+    assert_eq!(cut(-9, i64::MIN, -1), [0.0]);
+    assert_eq!(cut(-9, 2, 1), [0.0, 1.0]);
     assert_eq!(cut(3, 0, -1), [3.0, 2.0, 1.0]);
     // As in Python, -1 is the last entry here too, not one before the first.
     assert_eq!(cut(3, -1, -1), [] as [f64; 0]);

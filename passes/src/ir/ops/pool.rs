@@ -112,16 +112,25 @@ mod tests {
     use super::super::Padding;
     use super::*;
 
+    fn made(window: &Window, extent: i64, ceil: bool) -> Result<String, String> {
+        let ty = Type::new(DType::F32, [1, 1, extent]);
+        let pool = Pool { kind: PoolKind::Max, window: window.clone(), ceil };
+        let types = pool.types(&[Operand { ty: &ty, ints: None }], &mut || Dim::int(-1));
+        types.map(|t| t[0].to_string()).map_err(|e| e.0)
+    }
+
+    #[test]
+    fn the_last_window_may_be_larger_than_the_image() {
+        let window = Window { strides: vec![2], ..Window::new(vec![3]) };
+        assert_eq!(made(&window, 2, true).as_deref(), Ok("f32[1, 1, 1]"));
+        assert!(made(&window, 2, false).is_err() && made(&window, 1, true).is_err());
+    }
+
     #[test]
     fn a_window_does_not_begin_in_the_padding_at_the_end() {
-        let extent = |extent: i64, ceil: bool| {
-            let padding = Padding::Explicit(vec![0, 1]);
-            let window = Window { strides: vec![3], padding, ..Window::new(vec![2]) };
-            let ty = Type::new(DType::F32, [1, 1, extent]);
-            let pool = Pool { kind: PoolKind::Max, window, ceil };
-            let types = pool.types(&[Operand { ty: &ty, ints: None }], &mut || Dim::int(-1));
-            types.map(|t| t[0].to_string())
-        };
+        let padding = Padding::Explicit(vec![0, 1]);
+        let window = Window { strides: vec![3], padding, ..Window::new(vec![2]) };
+        let extent = |n, ceil| made(&window, n, ceil);
         assert_eq!(extent(5, true).as_deref(), Ok("f32[1, 1, 2]"));
         assert_eq!(extent(7, false).as_deref(), Ok("f32[1, 1, 3]"));
         assert_eq!(extent(6, true).as_deref(), Ok("f32[1, 1, 2]"));

@@ -262,7 +262,8 @@ impl ResizeAxis {
         let at = self.place(i);
         self.clamp(match nearest {
             Nearest::RoundPreferFloor => (at - 0.5).ceil(),
-            Nearest::RoundPreferCeil => (at + 0.5).floor(),
+            // Division may have ended just below the half that a place is.
+            Nearest::RoundPreferCeil => (f64::from((at as f32).next_up()) + 0.5).floor(),
             Nearest::Floor => at.floor(),
             Nearest::Ceil => at.ceil(),
         })
@@ -339,6 +340,8 @@ mod tests {
         let down = |coordinates| entries(9, 5, Some(0.6), coordinates, Nearest::Floor);
         assert_eq!(down(Coordinates::Asymmetric), [0, 1, 3, 5, 6]);
         assert_eq!(down(Coordinates::HalfPixel), [0, 2, 3, 5, 6]);
+        // 3.5 but for the division, which ends below it.
+        assert_eq!(entries(7, 2, None, Coordinates::Asymmetric, Nearest::RoundPreferCeil), [0, 4]);
         // Given as a size, the scale is that quotient.
         assert_eq!(
             entries(6, 14, None, Coordinates::Asymmetric, Nearest::Floor),

@@ -138,9 +138,15 @@ impl Window {
             out.push(match extent.as_int() {
                 Some(x) => {
                     let padded = x.checked_add(added).ok_or_else(overflow)?;
-                    let Some(room) = padded.checked_sub(reach).filter(|&r| r >= 0) else {
+                    // With `ceil` the one window may reach beyond the padding, by less than a stride.
+                    let least = if ceil { 1 - stride } else { 0 };
+                    let Some(room) = padded.checked_sub(reach).filter(|&r| r >= least && padded > 0) else {
                         fail!("a window of {reach} does not fit an extent of {x} with padding of {begin} and {end}");
                     };
+                    if room < 0 {
+                        out.push(Dim::int(1));
+                        continue;
+                    }
                     let mut n = room / stride + 1;
                     // One more for the rest, but a window must not begin in the padding at the end.
                     if ceil && room % stride != 0 && n.checked_mul(stride).is_some_and(|at| at < x + begin) {

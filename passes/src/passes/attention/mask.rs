@@ -128,6 +128,12 @@ fn plan(graph: &Graph, mask: &Mask, scores: &Shape) -> Result<Plan, Skip> {
 
 /// Whether a mask is a constant that hides every later key and nothing else.
 fn is_causal(graph: &Graph, mask: &Mask, scores: &Shape, strict: bool) -> bool {
+    // One row or column for all of the scores is no triangle, though a matrix of one element looks like one.
+    let whole = |m: Option<&Dim>, s: &Dim| m.is_some_and(|m| !m.is(1) || s.is(1));
+    let mut extents = graph.ty(mask.value).shape.iter().rev();
+    if !whole(extents.next(), &scores.keys) || !whole(extents.next(), &scores.queries) {
+        return false;
+    }
     let Some((constant, first)) = triangle(graph, mask.value) else { return false };
     // Row i of the scores is row i + first[0] of the constant, and likewise columns.
     if &first[0] - &first[1] != &scores.keys - &scores.queries {

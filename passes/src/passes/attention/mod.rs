@@ -9,7 +9,7 @@ mod layout;
 mod mask;
 mod scores;
 
-use crate::ir::{Attention, Dim, Float, Graph, MaskKind, Op, Product, Scores, ValueId};
+use crate::ir::{Attention, DType, Dim, Float, Graph, MaskKind, Op, Product, Scores, ValueId};
 use crate::rewrite::{Match, Pass, Patch, Pattern, Rule, Rules, Skip, any, op};
 use heads::{Ease, Operand, Source, best, best_pair, operands, result};
 use layout::{Layout, views};
@@ -132,7 +132,7 @@ fn attention(
         heads: shape.heads,
         kv_heads: k.heads,
         d_head,
-        scale: Float((path.factor * q.factor * k.factor) as f32),
+        scale: scale(graph.ty(root).dtype, path.factor * q.factor * k.factor)?,
         merged: out.merged,
         mask: masking.kind,
         causal: masking.causal,
@@ -236,7 +236,7 @@ impl Rule for Heads {
             (inputs[1], changed, scale) = (k.build(&mut patch, "k"), true, scale * k.factor);
             (inputs[2], a.kv_heads) = (v.build(&mut patch, "v"), k.heads);
         }
-        a.scale = Float(scale as f32);
+        a.scale = self::scale(graph.ty(m.root).dtype, scale)?;
         let shape = <[Dim; 4]>::try_from(graph.ty(m.root).shape.clone()).ok().filter(|_| !a.merged);
         let out = shape.and_then(|s| result(graph, m.root, &s)).filter(|out| out.merged);
         a.merged |= out.is_some();
@@ -261,4 +261,12 @@ fn one_attention() -> Pattern {
         op(move |op| matches!(op, Op::Attention(a) if (n == 3) == (a.mask == MaskKind::None)), operands)
     };
     crate::rewrite::one_of([with(3), with(4)])
+}
+
+/// A factor of scores of a dtype as the op has it, in f32.
+fn scale(dtype: DType, factor: f64) -> Result<Float, Skip> {
+    if dtype == DType::F64 && f64::from(factor as f32) != factor {
+        return Err(Skip::check(format!("the scale {factor} of f64 has more digits than f32")));
+    }
+    Ok(Float(factor as f32))
 }

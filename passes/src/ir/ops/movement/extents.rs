@@ -99,7 +99,8 @@ pub fn slice_bounds(extent: i64, start: i64, end: i64, step: i64) -> (i64, i64) 
         let n = if e > s { (e - s - 1) / step + 1 } else { 0 };
         (s, n)
     } else {
-        let s = wrap(start).clamp(-1, extent - 1);
+        // A start before the first entry is the first, by the standard, and not none, as it is in Python.
+        let s = wrap(start).clamp(0.min(extent - 1), extent - 1);
         let e = if end == i64::MIN { -1 } else { wrap(end).clamp(-1, extent - 1) };
         let n = if s > e { (s - e - 1) / step.saturating_neg().max(1) + 1 } else { 0 };
         (s.max(0), n)
@@ -157,6 +158,21 @@ fn slice_extent(extent: &Dim, start: &Dim, end: &Dim, step: &Dim) -> Inferred<Op
     }
     if step != 1 {
         return Ok(None);
+    }
+    // Whether a bound that is a number leaves at most one entry of an axis out: that there is one is taken for granted.
+    let from_end = |v: i64| if v < 0 && v > -i64::from(i32::MAX) { v.saturating_neg() } else { 0 };
+    if extent.as_int().is_none() {
+        let left_out = match (start.as_int(), end.as_int()) {
+            // The last entries: as many as that if there are so many.
+            (Some(s), _) if s < 0 => from_end(s),
+            (Some(s), Some(e)) => s.saturating_add(from_end(e)),
+            (Some(s), None) => s,
+            (None, Some(e)) => from_end(e),
+            (None, None) => 0,
+        };
+        if left_out > 1 {
+            return Ok(None);
+        }
     }
     let end = match end.as_int() {
         // Any bound this large means "to the end".

@@ -309,7 +309,9 @@ fn slice_entries(extent: usize, start: i64, end: i64, step: i64) -> Evaluated<Ve
         let v = i128::from(v);
         (if v < 0 { v + n } else { v }).clamp(low, high.max(low))
     };
-    let (mut at, end) = (bound(start), bound(end));
+    // A start before the first entry is the first, by the standard, and not none, as it is in Python.
+    let first = if step > 0 { low } else { 0.min(high) };
+    let (mut at, end) = (bound(start).max(first), bound(end));
     let mut out = Vec::new();
     while if step > 0 { at < end } else { at > end } {
         out.push(usize::try_from(at).ok());
