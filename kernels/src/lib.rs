@@ -6,6 +6,7 @@
 //! - [`attention`]: exact attention;
 //! - [`linear`]: rows times packed weights;
 //! - [`overlap`]: sums of windows that overlap;
+//! - [`conv`]: convolutions in groups; [`window`]: how those lie;
 //! - [`copy`]: strided views made contiguous;
 //! - [`Isa`]: what they run on; `BGZ_ISA` chooses; [`ByteIsa`]: the same for kernels on bytes;
 //! - [`peak`]: what the machine can do at the most;
@@ -19,6 +20,7 @@
 pub mod attention;
 mod axes;
 pub mod chain;
+pub mod conv;
 pub mod copy;
 mod encode;
 mod int8;
@@ -40,6 +42,7 @@ mod tile;
 #[doc(hidden)]
 pub mod trial;
 pub mod ulp;
+pub mod window;
 
 pub use encode::{Book, BookError, Parts};
 pub use isa::{ByteIsa, Isa, IsaError};
