@@ -6,7 +6,7 @@
 //! - [`attention`]: exact attention;
 //! - [`linear`]: rows times packed weights;
 //! - [`overlap`]: sums of windows that overlap;
-//! - [`conv`]: convolutions in groups; [`window`]: how those lie;
+//! - [`conv`]: convolutions in groups; [`pool`]: the greatest or the mean of windows; [`window`]: how those lie;
 //! - [`copy`]: strided views made contiguous;
 //! - [`Isa`]: what they run on; `BGZ_ISA` chooses; [`ByteIsa`]: the same for kernels on bytes;
 //! - [`peak`]: what the machine can do at the most;
@@ -32,6 +32,7 @@ mod memory;
 pub mod overlap;
 mod parallel;
 pub mod peak;
+pub mod pool;
 pub mod rows;
 mod scan;
 mod scratch;
