@@ -7,6 +7,7 @@
 //! - [`linear`]: rows times packed weights;
 //! - [`overlap`]: sums of windows that overlap;
 //! - [`conv`]: convolutions in groups; [`pool`]: the greatest or the mean of windows; [`window`]: how those lie;
+//! - [`resize`]: resizing along an axis;
 //! - [`copy`]: strided views made contiguous;
 //! - [`Isa`]: what they run on; `BGZ_ISA` chooses; [`ByteIsa`]: the same for kernels on bytes;
 //! - [`peak`]: what the machine can do at the most;
@@ -33,6 +34,7 @@ pub mod overlap;
 mod parallel;
 pub mod peak;
 pub mod pool;
+pub mod resize;
 pub mod rows;
 mod scan;
 mod scratch;
