@@ -3,8 +3,12 @@
 use super::Isa;
 use super::attention::{Attention, Layout, Mask, Operands, Scoring};
 use super::chain::{Elementwise, Program};
+use super::conv::{Channels, Grouped};
 use super::linear::{Float, Packed, Weights};
+use super::pool::{Kind, Pool};
+use super::resize::Resize;
 use super::rows::{self, Reduction};
+use super::window::{Axis, Geometry};
 use bgz_passes::ir::{Binary, DType, Expr, Unary};
 use std::time::{Duration, Instant};
 
@@ -27,6 +31,9 @@ enum Work {
     Binary(Binary),
     Rows(Rows),
     Linear,
+    Conv,
+    Pool(Kind),
+    Resize,
     Attention,
     Copy,
 }
@@ -65,6 +72,10 @@ pub fn list() -> Vec<KernelInfo> {
     let rows = rows.into_iter().map(|(name, accuracy, r)| info(name, accuracy, Work::Rows(r)));
     let others = [
         info("linear", "one rounding for each multiply-add, in order", Work::Linear),
+        info("conv", "one rounding for each multiply-add, in order", Work::Conv),
+        info("max_pool", "exact", Work::Pool(Kind::Max)),
+        info("average_pool", "rounding of the sum, in order", Work::Pool(Kind::Average { count_pads: false })),
+        info("resize", "one rounding for each multiply-add, in order", Work::Resize),
         info("attention", "rounding of two matrix products, and softmax", Work::Attention),
         info("copy", "exact", Work::Copy),
     ];
@@ -80,7 +91,8 @@ impl KernelInfo {
     /// Nanoseconds an element, on one thread and the instruction set in use:
     /// 2^14 elements, rows of 256, the shortest of many runs. For attention an
     /// element is a score: one head of 128 queries and keys of width 32. For linear it is a multiply-add: 64 rows, and
-    /// weights of 256 x 64.
+    /// weights of 256 x 64. For conv it is one as well: a filter of 3 x 3 for each of 64 channels of 16 x 16 positions, on which
+    /// pools of 3 x 3 are timed, too. Resize makes 16 lines of 8, linearly.
     pub fn measure(&self) -> f64 {
         let a: Vec<f32> = (0..ELEMENTS).map(|i| 0.01 + (i * 7919 % ELEMENTS) as f32 / ELEMENTS as f32).collect();
         let mut out = vec![0.0f32; ELEMENTS];
@@ -91,6 +103,9 @@ impl KernelInfo {
             }
             Work::Rows(r) => time(ELEMENTS, || row_kernel(r, &a, &mut out)),
             Work::Linear => linear(&a, &mut out),
+            Work::Conv => conv(&a, &mut out),
+            Work::Pool(kind) => pool(kind, &a, &mut out),
+            Work::Resize => resize(&a, &mut out),
             Work::Attention => attention(&a, &mut out),
             Work::Copy => chain(&Expr::Input(0), &[&a], &mut out),
         }
@@ -139,6 +154,43 @@ fn linear(x: &[f32], out: &mut [f32]) -> f64 {
     let bias = Some(&x[..SIDE]);
     time(SIDE * ELEMENTS, || {
         let done = packed.apply(x, bias, &mut out[..SIDE * SIDE]);
+        debug_assert!(done.is_ok(), "{done:?}");
+    })
+}
+
+/// Windows of 3 x 3 on 16 x 16 positions, as many as those.
+fn square() -> Option<Geometry> {
+    let axis = Axis { kernel: 3, before: 1, after: 1, ..Axis::new(16) };
+    Geometry::new(&[axis, axis]).ok()
+}
+
+/// Channels of an image of 16 x 16 positions.
+const CHANNELS: usize = ELEMENTS / (16 * 16);
+
+fn conv(x: &[f32], out: &mut [f32]) -> f64 {
+    let channels = Channels { groups: CHANNELS, input: CHANNELS, output: CHANNELS };
+    let made = square().and_then(|g| Grouped::new(g, channels, &x[..9 * CHANNELS]).ok());
+    let Some(conv) = made else { return f64::NAN };
+    time(9 * ELEMENTS, || {
+        let done = conv.run(x, Some(&x[..CHANNELS]), out);
+        debug_assert!(done.is_ok(), "{done:?}");
+    })
+}
+
+fn pool(kind: Kind, x: &[f32], out: &mut [f32]) -> f64 {
+    let Some(geometry) = square() else { return f64::NAN };
+    let pool = Pool::new(geometry, CHANNELS, kind);
+    time(ELEMENTS, || {
+        let done = pool.run(x, out);
+        debug_assert!(done.is_ok(), "{done:?}");
+    })
+}
+
+fn resize(x: &[f32], out: &mut [f32]) -> f64 {
+    let taps = |i: usize| vec![(i.saturating_sub(1) / 2, 0.25), (i.div_ceil(2).min(7), 0.75)];
+    let Ok(resize) = Resize::new(8, 16, ELEMENTS / 16, taps) else { return f64::NAN };
+    time(ELEMENTS, || {
+        let done = resize.run(&x[..ELEMENTS / 2], out);
         debug_assert!(done.is_ok(), "{done:?}");
     })
 }
