@@ -40,6 +40,49 @@ pub(super) fn merge_axes(shape: &[usize], strides: &[Vec<isize>]) -> (Vec<usize>
     (axes, out)
 }
 
+/// Offsets by the strides of N operands of all indices of a shape, row-major, from one of them on; after the last comes
+/// the first.
+pub(super) struct Walk<'a, const N: usize> {
+    shape: &'a [usize],
+    strides: [&'a [isize]; N],
+    index: Vec<usize>,
+    at: [isize; N],
+}
+
+impl<'a, const N: usize> Walk<'a, N> {
+    /// From the index of this row-major number on. No extent is 0.
+    pub(super) fn new(shape: &'a [usize], strides: [&'a [isize]; N], first: usize) -> Self {
+        let (mut index, mut at, mut rest) = (vec![0; shape.len()], [0; N], first);
+        for (axis, &extent) in shape.iter().enumerate().rev() {
+            index[axis] = rest % extent;
+            rest /= extent;
+            for (at, strides) in at.iter_mut().zip(strides) {
+                *at += index[axis] as isize * strides[axis];
+            }
+        }
+        Self { shape, strides, index, at }
+    }
+
+    /// The offsets of the next index.
+    #[inline]
+    pub(super) fn step(&mut self) -> [isize; N] {
+        let now = self.at;
+        for axis in (0..self.shape.len()).rev() {
+            self.index[axis] += 1;
+            let back = self.index[axis] == self.shape[axis];
+            let steps = if back { 1 - self.shape[axis] as isize } else { 1 };
+            for (at, strides) in self.at.iter_mut().zip(self.strides) {
+                *at += steps * strides[axis];
+            }
+            if !back {
+                break;
+            }
+            self.index[axis] = 0;
+        }
+        now
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,5 +101,18 @@ mod tests {
     #[test]
     fn a_scalar_has_one_axis() {
         assert_eq!(merge_axes(&[], &[vec![]]), (vec![1], vec![vec![1]]));
+    }
+
+    #[test]
+    fn a_walk_goes_round() {
+        let (shape, strides) = ([2, 3], [[10, -1], [1, 2]]);
+        let all = [[0, 0], [-1, 2], [-2, 4], [10, 1], [9, 3], [8, 5]];
+        for first in 0..6 {
+            let mut walk = Walk::new(&shape, [&strides[0], &strides[1]], first);
+            for i in 0..8 {
+                assert_eq!(walk.step(), all[(first + i) % 6]);
+            }
+        }
+        assert_eq!(Walk::new(&[], [&[]], 0).step(), [0]);
     }
 }

@@ -25,7 +25,7 @@ pub enum CopyError {
     TooLarge(Vec<usize>),
 }
 
-const MAX_AXES: usize = 12;
+const MAX_AXES: usize = 32;
 /// Side of the blocks a transpose is cut into: two blocks of 8-byte elements fit in L1.
 const BLOCK: usize = 16;
 

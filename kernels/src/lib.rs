@@ -9,6 +9,10 @@
 //! - [`conv`]: convolutions in groups; [`pool`]: the greatest or the mean of windows; [`window`]: how those lie;
 //! - [`resize`]: resizing along an axis;
 //! - [`copy`]: strided views made contiguous;
+//! - [`movement`]: elements of any size padded, repeated, joined, cut;
+//! - [`index`]: elements of any size gathered and scattered;
+//! - [`reduce`]: reductions over any axes, extremes, running sums, the first of an order, of every element type;
+//! - [`range()`]: evenly spaced numbers;
 //! - [`Isa`]: what they run on; `BGZ_ISA` chooses; [`ByteIsa`]: the same for kernels on bytes;
 //! - [`peak`]: what the machine can do at the most;
 //! - [`sweep`]: all 2^32 inputs against a reference; [`list()`]: what there is.
@@ -23,18 +27,26 @@ mod axes;
 pub mod chain;
 pub mod conv;
 pub mod copy;
+mod dense;
 mod encode;
+pub mod index;
 mod int8;
 mod isa;
 pub mod linear;
 mod list;
 mod math;
 mod memory;
+pub mod movement;
+mod number;
 pub mod overlap;
 mod parallel;
 pub mod peak;
 pub mod pool;
 pub mod resize;
+mod range;
+pub mod reduce;
+#[cfg(test)]
+mod reference;
 pub mod rows;
 mod scan;
 mod scratch;
@@ -47,11 +59,14 @@ pub mod trial;
 pub mod ulp;
 pub mod window;
 
+pub use dense::{DenseError, Lanes};
 pub use encode::{Book, BookError, Parts};
 pub use isa::{ByteIsa, Isa, IsaError};
 pub use list::{KernelInfo, list, unary_bound};
 pub use memory::Memory;
+pub use number::{Number, Wide};
 pub use parallel::alone;
+pub use range::{range, range_len};
 pub use scan::{Shape, Units, quantise_row};
 pub use scratch::NoMemory;
 /// For kernels that lie with what they are for, as those of GGUF blocks do.

@@ -64,3 +64,103 @@ pub(super) fn split(a: usize, b: usize, pieces: usize, f: &(impl Fn(usize, usize
     let mid = (a + (b - a) * left / pieces).max(a + 1);
     rayon::join(|| split(a, mid, left, f), || split(mid, b, pieces - left, f));
 }
+
+/// Pieces of work that moves so many bytes: 64 of them are read and written by two instructions, and waited for.
+pub(super) fn pieces_of_bytes(bytes: usize) -> usize {
+    pieces(bytes / 64 * 4)
+}
+
+/// Calls `f` with parts of `out`, of whole rows of `row` elements, and the number of the first row of each, in parallel
+/// where there are several `pieces`. The error is that of the first part that has one.
+pub(super) fn try_parts<T: Send, E: Send>(
+    out: &mut [T],
+    row: usize,
+    pieces: usize,
+    f: &(impl Fn(usize, &mut [T]) -> Result<(), E> + Sync),
+) -> Result<(), E> {
+    fn cut<T: Send, E: Send>(
+        first: usize,
+        out: &mut [T],
+        row: usize,
+        pieces: usize,
+        f: &(impl Fn(usize, &mut [T]) -> Result<(), E> + Sync),
+    ) -> Result<(), E> {
+        let rows = out.len() / row;
+        if pieces <= 1 || rows <= 1 {
+            return f(first, out);
+        }
+        let left = pieces / 2;
+        // In wide numbers, for rows may be bytes.
+        let mid = ((rows as u128 * left as u128 / pieces as u128) as usize).max(1);
+        let (a, b) = out.split_at_mut(mid * row);
+        let (a, b) = rayon::join(|| cut(first, a, row, left, f), || cut(first + mid, b, row, pieces - left, f));
+        a.and(b)
+    }
+    if out.is_empty() || row == 0 {
+        return Ok(());
+    }
+    cut(0, out, row, pieces, f)
+}
+
+/// [`try_parts`] of what cannot fail.
+pub(super) fn parts<T: Send>(out: &mut [T], row: usize, pieces: usize, f: &(impl Fn(usize, &mut [T]) + Sync)) {
+    let Ok(()) = try_parts(out, row, pieces, &|first, part| {
+        f(first, part);
+        Ok::<(), std::convert::Infallible>(())
+    });
+}
+
+/// Copies bytes, of which there are as many on both sides, by several threads if they are many.
+pub(super) fn copy(from: &[u8], to: &mut [u8]) {
+    parts(to, 1, pieces_of_bytes(from.len()), &|first, part| part.copy_from_slice(&from[first..][..part.len()]));
+}
+
+/// Elements that threads write, each its own.
+#[derive(Clone, Copy)]
+pub(super) struct Cells<T> {
+    first: *mut T,
+    len: usize,
+}
+
+// SAFETY: made of a slice that lives while the threads run; `set` asks that no element is written by two of them.
+unsafe impl<T: Send> Sync for Cells<T> {}
+
+impl<T> Cells<T> {
+    pub(super) fn new(out: &mut [T]) -> Self {
+        Self { first: out.as_mut_ptr(), len: out.len() }
+    }
+
+    /// Elements `at..at + n`.
+    ///
+    /// # Safety
+    /// They are in the slice that this was made of, which lives, and nobody else has them meanwhile.
+    #[inline(always)]
+    pub(super) unsafe fn part<'a>(self, at: usize, n: usize) -> &'a mut [T] {
+        debug_assert!(at + n <= self.len);
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.first.add(at), n) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_whole_rows_and_cover_all() {
+        for (rows, row, pieces) in [(0, 3, 4), (1, 3, 4), (5, 3, 1), (5, 3, 4), (7, 1, 20), (3, 0, 2)] {
+            let mut out = vec![usize::MAX; rows * row];
+            parts(&mut out, row, pieces, &|first, part| {
+                assert_eq!(part.len() % row, 0);
+                part.iter_mut().enumerate().for_each(|(i, v)| *v = first * row + i);
+            });
+            assert!(out.into_iter().eq(0..rows * row));
+        }
+    }
+
+    #[test]
+    fn the_first_error_is_kept() {
+        let fail = |first: usize, _: &mut [u8]| if first > 3 { Err(first) } else { Ok(()) };
+        assert_eq!(try_parts(&mut [0; 10], 1, 10, &fail), Err(4));
+    }
+}
