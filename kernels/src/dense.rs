@@ -123,7 +123,7 @@ pub(crate) fn length(name: &'static str, got: usize, want: usize) -> Result<(), 
 
 /// That bytes are so many elements.
 pub(crate) fn bytes(name: &'static str, got: &[u8], elements: usize, size: usize) -> Result<(), DenseError> {
-    length(name, got.len(), elements.checked_mul(size).unwrap_or(usize::MAX))
+    length(name, got.len(), elements.saturating_mul(size))
 }
 
 /// That elements have a size that is known.

@@ -13,6 +13,8 @@
 //! - [`index`]: elements of any size gathered and scattered;
 //! - [`reduce`]: reductions over any axes, extremes, running sums, the first of an order, of every element type;
 //! - [`range()`]: evenly spaced numbers;
+//! - [`MatMul`]: stacks of matrices of f64 or integers that broadcast;
+//! - [`double`]: softmax, norms and attention of f64;
 //! - [`Isa`]: what they run on; `BGZ_ISA` chooses; [`ByteIsa`]: the same for kernels on bytes;
 //! - [`peak`]: what the machine can do at the most;
 //! - [`sweep`]: all 2^32 inputs against a reference; [`list()`]: what there is.
@@ -28,6 +30,7 @@ pub mod chain;
 pub mod conv;
 pub mod copy;
 mod dense;
+pub mod double;
 mod encode;
 pub mod index;
 mod int8;
@@ -43,6 +46,7 @@ mod parallel;
 pub mod peak;
 pub mod pool;
 pub mod resize;
+mod product;
 mod range;
 pub mod reduce;
 #[cfg(test)]
@@ -66,6 +70,7 @@ pub use list::{KernelInfo, list, unary_bound};
 pub use memory::Memory;
 pub use number::{Number, Wide};
 pub use parallel::alone;
+pub use product::{MatMul, Ring};
 pub use range::{range, range_len};
 pub use scan::{Shape, Units, quantise_row};
 pub use scratch::NoMemory;

@@ -87,8 +87,7 @@ pub fn gather(lanes: Lanes, elem_size: usize, x: &[u8], indices: Indices, out: &
     dense::element_size(elem_size)?;
     let Lanes { outer, count, inner } = lanes;
     dense::bytes("x", x, lanes.elements(), elem_size)?;
-    let slices = outer.checked_mul(indices.len()).and_then(|n| n.checked_mul(inner));
-    dense::bytes("out", out, slices.unwrap_or(usize::MAX), elem_size)?;
+    dense::bytes("out", out, outer.saturating_mul(indices.len()).saturating_mul(inner), elem_size)?;
     let bytes = inner * elem_size;
     by_width!(indices, v => {
         if out.is_empty() {

@@ -70,7 +70,7 @@ impl Slices {
 
     /// Elements of the slices of all rows of indices.
     fn moved(&self) -> usize {
-        self.rows.checked_mul(self.length).unwrap_or(usize::MAX)
+        self.rows.saturating_mul(self.length)
     }
 
     /// `out` is the slices of the rows of indices, one behind the other. Elements are `elem_size` bytes. Many are cut for the

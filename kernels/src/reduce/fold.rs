@@ -9,6 +9,7 @@ use super::super::rows::{self, Reduction};
 use super::super::simd::{Kernel, Simd, run};
 use super::STRIP;
 use std::any::TypeId;
+use std::marker::PhantomData;
 
 /// Numbers that are taken together by a thread where there is but one result: as many whatever the number of threads.
 const BLOCK: usize = 1 << 16;
@@ -92,10 +93,10 @@ impl Fold {
             return Ok(());
         }
         match self.kind {
-            Reduction::Sum | Reduction::Mean => self.folded(Sum, x, out),
-            Reduction::Max => self.folded(Max, x, out),
-            Reduction::Min => self.folded(Min, x, out),
-            Reduction::Prod => self.folded(Prod, x, out),
+            Reduction::Sum | Reduction::Mean => self.folded::<T, Sum>(x, out),
+            Reduction::Max => self.folded::<T, Max>(x, out),
+            Reduction::Min => self.folded::<T, Min>(x, out),
+            Reduction::Prod => self.folded::<T, Prod>(x, out),
         }
     }
 
@@ -110,15 +111,17 @@ impl Fold {
         done.is_ok()
     }
 
-    fn folded<T: Number, F: Combine>(&self, f: F, x: &[T], out: &mut [T]) -> Result<(), DenseError> {
-        let isa = Isa::current();
+    fn folded<T: Number, F: Combine>(&self, x: &[T], out: &mut [T]) -> Result<(), DenseError> {
+        let (isa, of) = (Isa::current(), PhantomData::<F>);
         let work = parallel::pieces(self.len / 16 * 4);
         let (cols, goes) = self.last;
         let mean = self.kind == Reduction::Mean;
         let rest = if goes { self.count / cols } else { self.count };
         if !goes {
             // Each column by itself gives the same wherever the parts are cut.
-            parallel::parts(out, 1, work, &|first, out| run(isa, Columns { fold: self, f, x, out, first, rest, mean }));
+            parallel::parts(out, 1, work, &|first, out| {
+                run(isa, Columns { fold: self, of, x, out, first, rest, mean })
+            });
             return Ok(());
         }
         if self.results == 1 && self.gone.0.is_empty() && cols > BLOCK {
@@ -127,14 +130,14 @@ impl Fold {
             parallel::parts(&mut parts, 1, work, &|first, parts| {
                 for (i, part) in (first..).zip(parts) {
                     let block = &x[i * BLOCK..(i * BLOCK + BLOCK).min(cols)];
-                    *part = run(isa, Row { f, x: block });
+                    *part = run(isa, Row { of, x: block });
                 }
             });
             let all = parts.into_iter().fold(F::start(), F::combine);
             out[0] = T::narrow(if mean { all.over(self.count) } else { all });
             return Ok(());
         }
-        parallel::parts(out, 1, work, &|first, out| run(isa, Rows { fold: self, f, x, out, first, rest, mean }));
+        parallel::parts(out, 1, work, &|first, out| run(isa, Rows { fold: self, of, x, out, first, rest, mean }));
         Ok(())
     }
 }
@@ -179,7 +182,7 @@ combine!(Sum ZERO plus, Prod ONE times, Max LOWEST greater, Min HIGHEST smaller)
 const SIDE: usize = 16;
 
 #[inline(always)]
-fn row<T: Number, F: Combine>(_: F, x: &[T]) -> T::Wide {
+fn row<T: Number, F: Combine>(x: &[T]) -> T::Wide {
     let mut side = [F::start::<T::Wide>(); SIDE];
     let (chunks, rest) = x.as_chunks::<SIDE>();
     for chunk in chunks {
@@ -195,7 +198,7 @@ fn row<T: Number, F: Combine>(_: F, x: &[T]) -> T::Wide {
 
 /// One row.
 struct Row<'a, F, T> {
-    f: F,
+    of: PhantomData<F>,
     x: &'a [T],
 }
 
@@ -203,14 +206,14 @@ impl<F: Combine, T: Number> Kernel for Row<'_, F, T> {
     type Out = T::Wide;
     #[inline(always)]
     fn run<S: Simd>(self, _: S) -> T::Wide {
-        row(self.f, self.x)
+        row::<T, F>(self.x)
     }
 }
 
 /// Results of rows that lie contiguous.
 struct Rows<'a, F, T> {
     fold: &'a Fold,
-    f: F,
+    of: PhantomData<F>,
     x: &'a [T],
     out: &'a mut [T],
     first: usize,
@@ -231,7 +234,7 @@ impl<F: Combine, T: Number> Kernel for Rows<'_, F, T> {
             let mut all = F::start();
             for _ in 0..self.rest {
                 let [at] = rows.step();
-                all = F::combine(all, row(self.f, &self.x[(base + at) as usize..][..*cols]));
+                all = F::combine(all, row::<T, F>(&self.x[(base + at) as usize..][..*cols]));
             }
             *out = T::narrow(if self.mean { all.over(*count) } else { all });
         }
@@ -241,7 +244,7 @@ impl<F: Combine, T: Number> Kernel for Rows<'_, F, T> {
 /// Results that lie side by side.
 struct Columns<'a, F, T> {
     fold: &'a Fold,
-    f: F,
+    of: PhantomData<F>,
     x: &'a [T],
     out: &'a mut [T],
     first: usize,
