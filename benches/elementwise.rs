@@ -148,8 +148,8 @@ fn row_functions(c: &mut Criterion) {
     let (x, bias, mut y) = (input(plan.len()), input(1536), vec![0.0f32; plan.len()]);
     group.throughput(Throughput::Elements(plan.len() as u64));
     group.bench_function("kernels", |b| {
-        // SAFETY: operands of the shapes the strides were made for.
         b.iter(|| {
+            // SAFETY: operands of the shapes the strides were made for.
             unsafe { plan.run(black_box(&[x.as_ptr().cast(), bias.as_ptr().cast()]), y.as_mut_ptr().cast()) }
                 .expect("no division")
         });

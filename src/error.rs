@@ -1,7 +1,6 @@
 //! The error of the whole crate.
 
 use crate::exec::ExecError;
-use crate::exec::inner::InnerError;
 use crate::onnx::ImportError;
 use bgz_passes::rewrite::PassError;
 use thiserror::Error;
@@ -23,7 +22,4 @@ pub enum Error {
     /// No plan could be made, or running it failed.
     #[error("cannot run the model")]
     Exec(#[from] ExecError),
-    /// The inner backend failed.
-    #[error("cannot run the model on the inner backend")]
-    Inner(#[from] InnerError),
 }

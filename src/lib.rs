@@ -3,7 +3,7 @@
 //! under way, what the primitive ops mean is recognised, and the result runs
 //! through kernels of this crate, with a Burn backend for everything else.
 //!
-//! Start with [`OnnxModel`] or [`BgzFusion`]; `ARCHITECTURE.md` in the repository
+//! Start with [`Model`] or [`BgzFusion`]; `ARCHITECTURE.md` in the repository
 //! shows how a model flows through the folders.
 //!
 //! [`table`] compiles tables from which attention can take its scores, with
@@ -11,7 +11,8 @@
 //!
 //! [`gguf`] reads the weights and metadata of GGUF files.
 
-pub mod backend;
+#[cfg(feature = "burn")]
+mod burn;
 mod error;
 pub mod exec;
 pub mod files;
@@ -22,7 +23,6 @@ pub mod snapshot;
 mod storage;
 pub mod table;
 mod tensor;
-pub mod trace;
 
 #[doc(inline)]
 pub use bgz_kernels as kernels;
@@ -30,10 +30,14 @@ pub use bgz_passes::ir::{self, DType, Graph, Type};
 pub use bgz_passes::pipeline::{Pipeline, Report};
 pub use bgz_passes::{memory, passes, rewrite};
 pub use error::Error;
-pub use model::{Model, OnnxModel, OpByOpModel};
+pub use model::Model;
 pub use tensor::{Element, Tensor};
 
+#[cfg(feature = "burn")]
+pub use self::burn::{backend, trace};
+#[cfg(feature = "flex")]
 pub use burn_flex::Flex;
+#[cfg(feature = "ndarray")]
 pub use burn_ndarray::NdArray;
 
 /// A Burn backend that rewrites under way what a model does: `Model<BgzFusion<Flex>>` for `Model<Flex>` or
@@ -46,15 +50,8 @@ pub use burn_ndarray::NdArray;
 /// let x = Tensor::<BgzFusion<Flex>, 1>::from_floats([0.5, 1.5, 2.5], &Default::default());
 /// assert_eq!(x.round().exp().into_data().to_vec::<f32>().unwrap()[0], 1.0);
 /// ```
+#[cfg(feature = "burn")]
 pub type BgzFusion<B> = backend::Local<burn_fusion::Fusion<backend::Local<B>>>;
-
-/// The inner backends a model can run on.
-pub mod backends {
-    pub use crate::exec::inner::{Inner, InnerBackend};
-    pub use burn_backend::Backend;
-    pub use burn_flex::Flex;
-    pub use burn_ndarray::NdArray;
-}
 
 /// The example of the README compiles.
 #[cfg(doctest)]

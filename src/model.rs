@@ -1,47 +1,28 @@
 //! A model: a graph from an ONNX file, to be rewritten and run.
 
 use crate::Error;
-use crate::exec::inner::{HostTensor, Inner, InnerBackend, RunOps};
-use crate::exec::{self, ExecError, PackedWeights, Plan, bind_inputs};
+use crate::exec::{ExecError, PackedWeights, Plan};
 use crate::onnx::{self, ImportError};
 use crate::tensor::Tensor;
 use bgz_passes::halves;
-use bgz_passes::ir::{Graph, Output, Type};
+use bgz_passes::ir::{Graph, Type};
 use bgz_passes::passes::attention_to_table::Approximation;
 use bgz_passes::pipeline::{Pipeline, Report};
-use burn_flex::Flex;
 use bytes::Bytes;
 use std::collections::VecDeque;
-use std::marker::PhantomData;
-use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Plans kept at most; the one unused for longest goes first.
 const MAX_PLANS: usize = 32;
 
-/// A model whose inner backend is chosen at run time; see [`OnnxModel`] for
-/// the choice by type.
-pub struct Model {
-    graph: Graph,
-    /// With halves kept as f32 between ops, as plans have it; `None` if there are no halves.
-    wide: OnceLock<Option<Graph>>,
-    inner: InnerBackend,
-    packed: PackedWeights,
-    plans: Mutex<VecDeque<Arc<Plan>>>,
-    /// Of the last pipeline that had one: the graph may name its tables.
-    approximation: Option<Approximation>,
-}
-
-/// A model read from an ONNX file, to be rewritten and run on the CPU. What
-/// has no kernel of ours runs on the Burn backend `B`, `Flex` or `NdArray`.
-/// Everything it can do is a method of [`Model`], which it derefs to.
+/// A model read from an ONNX file, to be rewritten and run on the CPU.
 ///
 /// ```no_run
-/// use bgz_fusion::{OnnxModel, Pipeline, Tensor};
+/// use bgz_fusion::{Model, Pipeline, Tensor};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let mut model: OnnxModel = OnnxModel::load("model.onnx")?;
+/// let mut model = Model::load("model.onnx")?;
 /// let report = model.rewrite(&Pipeline::exact())?;
 /// println!("{} rewrites", report.rewrites());
 /// let ids = Tensor::new(&[1, 4], &[101i64, 7592, 2088, 102]).ok_or("shape")?;
@@ -51,49 +32,14 @@ pub struct Model {
 /// # Ok(())
 /// # }
 /// ```
-pub struct OnnxModel<B: Inner = Flex> {
-    model: Model,
-    inner: PhantomData<fn() -> B>,
-}
-
-impl<B: Inner> OnnxModel<B> {
-    /// [`Model::load`], on `B`.
-    pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Ok(Self { model: Model::load(path, B::inner())?, inner: PhantomData })
-    }
-
-    /// [`Model::load_mapped`], on `B`.
-    ///
-    /// # Safety
-    /// As there: nobody changes or shortens the files while the model is alive.
-    pub unsafe fn load_mapped(path: impl AsRef<Path>) -> Result<Self, Error> {
-        // SAFETY: the caller's promise.
-        Ok(Self { model: unsafe { Model::load_mapped(path, B::inner()) }?, inner: PhantomData })
-    }
-
-    /// Reads a model from memory; `name` is what its graph is called.
-    pub fn from_bytes(name: &str, bytes: impl Into<Bytes>) -> Result<Self, Error> {
-        Ok(Self { model: Model::from_bytes(name, bytes, B::inner())?, inner: PhantomData })
-    }
-
-    /// A model of a graph that came from elsewhere, say from text.
-    pub fn from_graph(graph: Graph) -> Self {
-        Self { model: Model::from_graph(graph, B::inner()), inner: PhantomData }
-    }
-}
-
-impl<B: Inner> Deref for OnnxModel<B> {
-    type Target = Model;
-
-    fn deref(&self) -> &Model {
-        &self.model
-    }
-}
-
-impl<B: Inner> DerefMut for OnnxModel<B> {
-    fn deref_mut(&mut self) -> &mut Model {
-        &mut self.model
-    }
+pub struct Model {
+    graph: Graph,
+    /// With halves kept as f32 between ops, as plans have it; `None` if there are no halves.
+    wide: OnceLock<Option<Graph>>,
+    packed: PackedWeights,
+    plans: Mutex<VecDeque<Arc<Plan>>>,
+    /// Of the last pipeline that had one: the graph may name its tables.
+    approximation: Option<Approximation>,
 }
 
 impl Model {
@@ -105,9 +51,9 @@ impl Model {
     ///
     /// # Errors
     /// If a file cannot be read, or is no model that can be imported.
-    pub fn load(path: impl AsRef<Path>, inner: InnerBackend) -> Result<Self, Error> {
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        Self::imported(path, onnx::load(path), inner)
+        Self::imported(path, onnx::load(path))
     }
 
     /// As [`Model::load`], with the files mapped: what is not read, or packed already, takes no memory, and processes
@@ -119,30 +65,29 @@ impl Model {
     /// # Safety
     /// Nobody changes or shortens the files while the model is alive: results would change, or the process be ended by a
     /// signal.
-    pub unsafe fn load_mapped(path: impl AsRef<Path>, inner: InnerBackend) -> Result<Self, Error> {
+    pub unsafe fn load_mapped(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         // SAFETY: the caller's promise.
-        Self::imported(path, unsafe { onnx::load_mapped(path) }, inner)
+        Self::imported(path, unsafe { onnx::load_mapped(path) })
     }
 
-    fn imported(path: &Path, graph: Result<Graph, ImportError>, inner: InnerBackend) -> Result<Self, Error> {
+    fn imported(path: &Path, graph: Result<Graph, ImportError>) -> Result<Self, Error> {
         let graph = graph.map_err(|source| Error::Import { what: path.display().to_string(), source })?;
-        Ok(Self::from_graph(graph, inner))
+        Ok(Self::from_graph(graph))
     }
 
     /// Reads a model from memory; `name` is what its graph is called.
-    pub fn from_bytes(name: &str, bytes: impl Into<Bytes>, inner: InnerBackend) -> Result<Self, Error> {
+    pub fn from_bytes(name: &str, bytes: impl Into<Bytes>) -> Result<Self, Error> {
         let mut graph = onnx::from_bytes(bytes.into()).map_err(|source| Error::Import { what: name.into(), source })?;
         graph.name = name.into();
-        Ok(Self::from_graph(graph, inner))
+        Ok(Self::from_graph(graph))
     }
 
     /// A model of a graph that came from elsewhere, say from text.
-    pub fn from_graph(graph: Graph, inner: InnerBackend) -> Self {
+    pub fn from_graph(graph: Graph) -> Self {
         Self {
             graph,
             wide: OnceLock::new(),
-            inner,
             packed: PackedWeights::default(),
             plans: Mutex::default(),
             approximation: None,
@@ -152,11 +97,6 @@ impl Model {
     /// The graph as it is now.
     pub fn graph(&self) -> &Graph {
         &self.graph
-    }
-
-    /// What runs the ops that have no kernel of ours.
-    pub fn inner(&self) -> InnerBackend {
-        self.inner
     }
 
     /// Rewrites the graph. What was done, and what was considered and not
@@ -207,7 +147,7 @@ impl Model {
         if let Some(plan) = self.kept(same) {
             return Ok(plan);
         }
-        Ok(self.keep(Plan::new(self.wide()?, inputs, &self.packed, self.inner, self.approximation.as_ref())?))
+        Ok(self.keep(Plan::new(self.wide()?, inputs, &self.packed, self.approximation.as_ref())?))
     }
 
     /// The graph that plans are made of.
@@ -233,14 +173,10 @@ impl Model {
         Ok(self.graph.outputs().iter().map(|o| o.name.to_string()).zip(outputs).collect())
     }
 
-    /// The model made ready to run op by op on the inner backend, as Burn
-    /// itself would: what plans are compared with.
-    pub fn op_by_op(&self, inputs: &[Type]) -> Result<OpByOpModel, Error> {
-        exec::start_threads()?;
-        let bindings = bind_inputs(&self.graph, inputs)?;
-        let graph = self.graph.bind(&bindings).map_err(ExecError::from)?;
-        let ops = self.inner.op_by_op(&graph)?;
-        Ok(OpByOpModel { graph, ops })
+    /// A plan that runs every node of the graph as it is now by itself, for inputs of these types: what rewritten plans are
+    /// compared with.
+    pub fn op_by_op(&self, inputs: &[Type]) -> Result<Plan, Error> {
+        Ok(Plan::op_by_op(self.wide()?, inputs, &self.packed)?)
     }
 
     fn kept(&self, fits: impl Fn(&Plan) -> bool) -> Option<Arc<Plan>> {
@@ -261,35 +197,5 @@ impl Model {
         }
         plans.push_back(plan.clone());
         plan
-    }
-}
-
-/// A model that runs op by op on the inner backend, for inputs of given shapes.
-pub struct OpByOpModel {
-    graph: Graph,
-    ops: Box<dyn RunOps>,
-}
-
-impl OpByOpModel {
-    /// The graph with every extent a number.
-    pub fn graph(&self) -> &Graph {
-        &self.graph
-    }
-
-    /// Runs on inputs in the graph's order.
-    pub fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Error> {
-        let given: Vec<Type> = inputs.iter().map(Tensor::ty).collect();
-        bind_inputs(&self.graph, &given)?;
-        let output = |o: &Output| {
-            let ty = self.graph.ty(o.value);
-            let shape = ty.known_shape().ok_or_else(|| ExecError::Internal(format!("{ty} is not bound")))?;
-            exec::output(&o.name, ty.dtype, &shape)
-        };
-        let mut outputs = self.graph.outputs().iter().map(output).collect::<Result<Vec<_>, _>>()?;
-        let given: Vec<HostTensor<'_>> =
-            inputs.iter().map(|t| HostTensor { dtype: t.dtype(), shape: t.shape(), bytes: t.bytes() }).collect();
-        let mut memory: Vec<&mut [u8]> = outputs.iter_mut().map(Tensor::bytes_mut).collect();
-        self.ops.run(&given, &mut memory)?;
-        Ok(outputs)
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use bgz_fusion::{OnnxModel, Pipeline, snapshot};
+//! use bgz_fusion::{Model, Pipeline, snapshot};
 //!
-//! let mut model: OnnxModel = OnnxModel::load("model.onnx")?;
+//! let mut model = Model::load("model.onnx")?;
 //! model.rewrite(&Pipeline::exact())?;
 //! // The text is the same on every machine: with insta, a change in what is
 //! // recognised in your model becomes a change in a file you review.

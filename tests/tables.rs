@@ -1,6 +1,5 @@
 //! Attention that takes its scores from tables, as users of the library meet it.
 
-use bgz_fusion::backends::{Flex, Inner};
 use bgz_fusion::exec::ExecError;
 use bgz_fusion::ir::parse;
 use bgz_fusion::table::calibrate::{CalibrateError, by_head_dimension, collect};
@@ -8,7 +7,7 @@ use bgz_fusion::table::{
     AttentionTable, Fidelity, Figure, OutputFidelity, ProductParts, ProductTable, Record, Refine, Refined, Rotary,
     TableRegistry,
 };
-use bgz_fusion::{Error, Graph, OnnxModel, Pipeline, Tensor, Type};
+use bgz_fusion::{Error, Graph, Model, Pipeline, Tensor, Type};
 
 /// Two attentions of two heads of 64 dims.
 const TWO: &str = "graph @two {
@@ -75,7 +74,7 @@ fn scores(graph: &Graph) -> Vec<String> {
 fn a_model_takes_the_tables_of_a_registry() {
     let registry = registry([table(64, 0.02)]);
     registry.register_at("second", table(64, 0.01));
-    let mut model: OnnxModel = OnnxModel::from_graph(graph(TWO));
+    let mut model = Model::from_graph(graph(TWO));
     let report = model.rewrite(&Pipeline::approximate(&registry, 0.03)).expect("it is rewritten");
     assert_eq!(scores(model.graph()), ["table(\"d64\")", "table(\"second\")"]);
     let text = report.to_string();
@@ -88,8 +87,8 @@ fn a_model_takes_the_tables_of_a_registry() {
 /// Two keys are scored sooner than coded: the plan is exact, says so, and makes the exact numbers.
 #[test]
 fn a_plan_goes_by_real_extents() {
-    let exact: OnnxModel = OnnxModel::from_graph(graph(TWO));
-    let mut model: OnnxModel = OnnxModel::from_graph(graph(TWO));
+    let exact = Model::from_graph(graph(TWO));
+    let mut model = Model::from_graph(graph(TWO));
     model.rewrite(&Pipeline::approximate(&registry([table(64, 0.02)]), 0.03)).expect("it is rewritten");
     let given = inputs(3, 2, 128);
     let types: Vec<Type> = given.iter().map(Tensor::ty).collect();
@@ -115,7 +114,7 @@ fn without_permission_or_tables_or_within_the_error_scores_stay_exact() {
         Pipeline::approximate(&good, f64::NAN),
         Pipeline::approximate(&TableRegistry::new(), 1.0),
     ] {
-        let mut model: OnnxModel = OnnxModel::from_graph(graph(TWO));
+        let mut model = Model::from_graph(graph(TWO));
         model.rewrite(&pipeline).expect("it is rewritten");
         assert_eq!(scores(model.graph()), ["exact", "exact"]);
     }
@@ -125,7 +124,7 @@ fn without_permission_or_tables_or_within_the_error_scores_stay_exact() {
 #[test]
 fn clearing_a_registry_does_not_break_a_model() {
     let registry = registry([table(64, 0.02)]);
-    let mut model: OnnxModel = OnnxModel::from_graph(graph(TWO));
+    let mut model = Model::from_graph(graph(TWO));
     model.rewrite(&Pipeline::approximate(&registry, 0.03)).expect("it is rewritten");
     registry.clear();
     let types: Vec<Type> = inputs(1, 2, 128).iter().map(Tensor::ty).collect();
@@ -134,7 +133,7 @@ fn clearing_a_registry_does_not_break_a_model() {
 
 #[test]
 fn a_graph_that_names_a_table_nobody_has_is_an_error_that_says_what_to_do() {
-    let model: OnnxModel = OnnxModel::from_graph(graph(&TWO.replacen("exact", "table(\"layer0\")", 1)));
+    let model = Model::from_graph(graph(&TWO.replacen("exact", "table(\"layer0\")", 1)));
     let types: Vec<Type> = inputs(1, 4, 128).iter().map(Tensor::ty).collect();
     let Err(Error::Exec(e)) = model.plan(&types) else { panic!("a plan without the table") };
     assert!(matches!(&e, ExecError::NoTable { table, d_head: 64, .. } if table == "layer0"), "{e}");
@@ -148,7 +147,7 @@ fn collected(
     text: &str,
     given: &[Vec<Tensor>],
 ) -> Result<Vec<bgz_fusion::table::calibrate::SiteSamples>, CalibrateError> {
-    collect(&graph(text), Flex::inner(), given, |_| {})
+    collect(&graph(text), given, |_| {})
 }
 
 /// Windows are the rows of the operands, head by head.
@@ -166,7 +165,7 @@ fn calibration_collects_what_attention_sees() {
     assert_eq!(s.windows[3].q[3 * 64..4 * 64], q[(5 + 3) * 128 + 64..][..64]);
     assert_eq!(s.windows[5].k.len(), 7 * 64);
     // The queries of the second are what the first made.
-    let model: OnnxModel = OnnxModel::from_graph(graph(&TWO.replace("out %second", "out %first")));
+    let model = Model::from_graph(graph(&TWO.replace("out %second", "out %first")));
     let first = model.run(&[("q", given[1][0].clone()), ("k", given[1][1].clone()), ("v", given[1][2].clone())]);
     let first = first.expect("it runs").remove(0).1;
     let rows: Vec<f32> = first.as_slice::<f32>().expect("f32").chunks(64).step_by(2).flatten().copied().collect();

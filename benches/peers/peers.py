@@ -12,8 +12,7 @@ From a fresh clone, on Linux:
     python3 benches/peers/peers.py --models vit_s_focus --shapes 1x3x224x224 4x3x224x224
     python3 benches/peers/peers.py --record intel-xeon-cascade-lake
 
-Peers are onnxruntime, rten and tract; `flex` and `ndarray`, which are burn-flex and burn-ndarray given the model op by
-op as it was imported (`bgz run --no-rewrite`); and `bgz`. A peer that is not there, or that cannot run a model, is left
+Peers are onnxruntime, rten, tract and `bgz`. A peer that is not there, or that cannot run a model, is left
 out, and it is said why. So is one whose outputs are not those of ONNX Runtime.
 
 Each peer is a process of its own. It loads the model and runs it once, which is its start-up, and from then on runs
@@ -65,7 +64,7 @@ SHAPES = {
     "char_lm": [(1, 16), (1, 64), (1, 256)],
 }
 REFERENCE = "onnxruntime"
-PEERS = [REFERENCE, "rten", "tract", "flex", "ndarray", "bgz"]
+PEERS = [REFERENCE, "rten", "tract", "bgz"]
 
 # How far from the reference an output may be: rounding, and not another result.
 ATOL, RTOL = 1e-3, 1e-3
@@ -91,9 +90,8 @@ def command(peer, args, model, inputs, threads, output):
         return [sys.executable, str(HERE / "onnxruntime_peer.py"), model, inputs, str(threads), output]
     if peer in ("rten", "tract"):
         return [program(args.worker, "--worker"), peer, model, inputs, str(threads), output]
-    how = [] if peer == "bgz" else ["--no-rewrite", "--backend", peer]
     run = ["run", model, "--paced", "--inputs", inputs, "--output", output, "--threads", str(threads)]
-    return [program(args.bgz, "--bgz"), *run, *how]
+    return [program(args.bgz, "--bgz"), *run]
 
 
 def program(path, option):
@@ -103,8 +101,8 @@ def program(path, option):
 
 
 def environment(threads):
-    """For pools that have no other way to be told: rten's for packing, matrixmultiply's (ndarray), NumPy's."""
-    names = ["RAYON_NUM_THREADS", "RTEN_NUM_THREADS", "MATMUL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"]
+    """For pools that have no other way to be told: rten's for packing, NumPy's."""
+    names = ["RAYON_NUM_THREADS", "RTEN_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"]
     return {**os.environ, **{name: str(threads) for name in names}}
 
 
@@ -455,8 +453,8 @@ def load_of_machine():
 HOW = f"""\
 Inputs are those of tests/fixtures/make_fixtures.py. Every peer is a process of its own, and they run in turn; every
 pool has the threads of the row. rten packs its weights ahead; tract is optimised for the shapes of the row, and decides
-by itself what of a model more than one thread does; flex and ndarray are burn-flex and burn-ndarray with the imported
-graph op by op. The program that loads the model is Python with NumPy for {REFERENCE}, which takes memory of its own."""
+by itself what of a model more than one thread does. The program that loads the model is Python with NumPy for
+{REFERENCE}, which takes memory of its own."""
 
 
 def about(versions, loads):
@@ -464,9 +462,7 @@ def about(versions, loads):
     commit = output_of("git", "rev-parse", "--short", "HEAD")
     changed = output_of("git", "status", "--porcelain", "--untracked-files=no")
     source = f" (commit {commit}{' with changes' if changed else ''})" if commit else ""
-    each = [f"{p} {v}" for p, v in versions.items() if p not in ("flex", "ndarray", "bgz")]
-    if ours := [versions[p] for p in ("bgz", "flex", "ndarray") if p in versions]:
-        each.append(f"bgz, flex and ndarray: bgz {ours[0]}{source}")
+    each = [f"{p} {v}{source if p == 'bgz' else ''}" for p, v in versions.items()]
     rustc = output_of("rustc", "--version")
     loads = f"Load of the machine {loads[0]} before and {loads[1]} after."
     facts = f"{cpu()}{'; ' + rustc if rustc else ''}. {loads} {'; '.join(each)}."

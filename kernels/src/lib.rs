@@ -12,6 +12,8 @@
 //! - [`movement`]: elements of any size padded, repeated, joined, cut;
 //! - [`index`]: elements of any size gathered and scattered;
 //! - [`reduce`]: reductions over any axes, extremes, running sums, the first of an order, of every element type;
+//! - [`MatMul`]: stacks of matrices of f64 or integers that broadcast;
+//! - [`double`]: softmax, norms and attention of f64;
 //! - [`range()`]: evenly spaced numbers;
 //! - [`MatMul`]: stacks of matrices of f64 or integers that broadcast;
 //! - [`double`]: softmax, norms and attention of f64;
@@ -45,12 +47,12 @@ pub mod overlap;
 mod parallel;
 pub mod peak;
 pub mod pool;
-pub mod resize;
 mod product;
 mod range;
 pub mod reduce;
 #[cfg(test)]
 mod reference;
+pub mod resize;
 pub mod rows;
 mod scan;
 mod scratch;

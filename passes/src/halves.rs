@@ -90,9 +90,16 @@ pub fn widened(graph: &Graph) -> Result<Option<Graph>, WidenError> {
             out.values.insert(node.outputs[0], Held::as_it_is(wide));
             continue;
         }
+        // Whoever recorded an opaque op runs it on its own dtype.
+        let opaque = matches!(node.op, Op::Opaque(_));
+        let moves = moves || opaque;
         let mut inputs = Vec::with_capacity(node.inputs.len());
         for &v in &node.inputs {
-            inputs.push(if half(&v) && !moves { out.wide(graph, v)? } else { out.kept(graph, v)? });
+            inputs.push(match half(&v) {
+                true if opaque => out.halves(graph, v)?,
+                true if !moves => out.wide(graph, v)?,
+                _ => out.kept(graph, v)?,
+            });
         }
         let held = |dtype| if is_half(dtype) && !moves { DType::F32 } else { dtype };
         let ty = |&v: &ValueId| Type { dtype: held(graph.ty(v).dtype), shape: graph.ty(v).shape.clone() };
@@ -112,12 +119,7 @@ pub fn widened(graph: &Graph) -> Result<Option<Graph>, WidenError> {
         }
     }
     for o in graph.outputs() {
-        let value = if half(&o.value) && !out.has_halves(o.value) {
-            let wide = out.wide(graph, o.value)?;
-            out.graph.add(&o.name, Op::Cast(Cast(graph.ty(o.value).dtype)), &[wide])?
-        } else {
-            out.kept(graph, o.value)?
-        };
+        let value = out.halves(graph, o.value)?;
         out.graph.add_output(&o.name, value)?;
     }
     Ok(Some(out.graph))
@@ -161,6 +163,18 @@ impl Widening {
         let made = self.graph.add_const(old.name(v), constant.clone());
         held.kept = Some(made);
         Ok(made)
+    }
+
+    /// A value in its own dtype, rounded to it if need be.
+    fn halves(&mut self, old: &Graph, v: ValueId) -> Result<ValueId, WidenError> {
+        let ty = old.ty(v);
+        if !is_half(ty.dtype) || self.has_halves(v) {
+            return self.kept(old, v);
+        }
+        let wide = self.wide(old, v)?;
+        let rounded = self.graph.add(old.name(v), Op::Cast(Cast(ty.dtype)), &[wide])?;
+        self.values.entry(v).or_default().kept = Some(rounded);
+        Ok(rounded)
     }
 
     /// Halves as f32.

@@ -292,6 +292,12 @@ impl Writes<'_> {
         bytemuck::cast_slice_mut(self.bytes(i))
     }
 
+    /// Bytes of the first two results.
+    pub fn pair(&mut self) -> (&mut [u8], &mut [u8]) {
+        let mut each = self.each::<u8>();
+        (each.next().unwrap_or_default(), each.next().unwrap_or_default())
+    }
+
     /// Elements of every result, in order.
     pub fn each<T: bytemuck::Pod>(&mut self) -> impl Iterator<Item = &mut [T]> {
         self.spans.iter().map(|&(p, n)| {

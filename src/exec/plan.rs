@@ -2,7 +2,6 @@
 
 use super::arena::{Arena, Home, Layout, Lifetime, Memory, Pointers, Reads, Writes};
 use super::awake::awake;
-use super::inner::InnerBackend;
 use super::lower::{ForeignResult, Lowered, Lowering};
 use super::packed::ConstantBytes;
 use super::ports::{Ports, Tensors};
@@ -65,7 +64,7 @@ pub struct StepInfo {
     pub node: String,
     /// Mnemonic of the op it came from.
     pub op: String,
-    /// The kernel that runs it; `inner` is the inner backend, `foreign` the op of a trace as Burn recorded it.
+    /// The kernel that runs it; `foreign` is the op of a trace as Burn recorded it.
     pub kernel: &'static str,
     /// Operations on floats of products, convolutions and attention, a multiply-add counting twice; 0 of others.
     pub flops: u64,
@@ -160,18 +159,16 @@ impl States {
 }
 
 impl Plan {
-    /// A plan of `graph` for inputs of these types, in the order of the graph's inputs;
-    /// what has no kernel of ours runs on `inner`. Scores that are approximate in `graph` are chosen again for these
+    /// A plan of `graph` for inputs of these types, in the order of the graph's inputs. Scores that are approximate in `graph` are chosen again for these
     /// extents, if `approximation` is given, and tables are found there.
     ///
     /// # Errors
     /// An input that does not fit the graph; extents that do not work out;
-    /// a node that neither a kernel nor the inner backend can run; a table that is not there.
+    /// a node that no kernel can run; a table that is not there.
     pub fn new(
         graph: &Graph,
         inputs: &[Type],
         packed: &PackedWeights,
-        inner: InnerBackend,
         approximation: Option<&Approximation>,
     ) -> Result<Self, ExecError> {
         threads::start()?;
@@ -181,11 +178,22 @@ impl Plan {
         let regions = rowwise::regions(&bound);
         // Blocks are run by all threads, with memory from the start.
         let blocks = Arc::new(States::default());
-        let plan = Self::of_bound((bound, report), (&regions, &blocks), packed, inner, approximation, Arc::default())?;
+        let plan = Self::of_bound((bound, report), (&regions, &blocks), packed, approximation, Arc::default())?;
         if !regions.is_empty() {
             blocks.fill(rayon::current_num_threads())?;
         }
         Ok(plan)
+    }
+
+    /// A plan that runs every node by itself, as the graph has it: nothing is folded for these extents, no two nodes are one step.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn op_by_op(graph: &Graph, inputs: &[Type], packed: &PackedWeights) -> Result<Self, ExecError> {
+        threads::start()?;
+        let bound = graph.bind(&bind_inputs(graph, inputs)?)?;
+        let parts = (bound, Report::default());
+        Self::of_bound(parts, (&[], &Arc::default()), packed, None, Arc::default())
     }
 
     /// A plan of a bound graph, some of whose nodes are run by blocks of rows, with the memory for these.
@@ -193,17 +201,16 @@ impl Plan {
         (bound, report): (Graph, Report),
         (regions, blocks): (&[Region], &Arc<States>),
         packed: &PackedWeights,
-        inner: InnerBackend,
         approximation: Option<&Approximation>,
         states: Arc<States>,
     ) -> Result<Self, ExecError> {
-        let mut lowering = Lowering::new(&bound, regions, packed, inner, approximation)?;
+        let mut lowering = Lowering::new(&bound, regions, packed, approximation)?;
         let mut regions = regions.iter().peekable();
         for (id, _) in bound.nodes() {
             if let Some(region) = regions.next_if(|r| r.nodes.first() == Some(&id)) {
                 let plan = |graph: Graph| {
                     let parts = (graph, Report::default());
-                    Self::of_bound(parts, (&[], blocks), packed, inner, None, blocks.clone())
+                    Self::of_bound(parts, (&[], blocks), packed, None, blocks.clone())
                 };
                 lowering.by_rows(region, region.kernel(&bound, plan)?)?;
             }
@@ -282,7 +289,7 @@ impl Plan {
     }
 
     /// Runs into tensors made by [`Plan::make_outputs`]. From the second run
-    /// on nothing is allocated but by the inner backend.
+    /// on nothing is allocated.
     pub fn run_into(&self, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), ExecError> {
         self.check(inputs, outputs)?;
         self.run_on(&mut Tensors { inputs, outputs }, None)

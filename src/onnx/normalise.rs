@@ -381,13 +381,13 @@ fn call(f: &Function, node: &NodeProto, label: &str) -> Result<Vec<NodeProto>, S
     for (i, formal) in f.outputs.iter().enumerate() {
         let Some(actual) = node.output.get(i).filter(|o| !o.is_empty()) else { continue };
         if f.inputs.contains(formal) || f.outputs[..i].contains(formal) {
-            let mut identity = NodeProto::default();
-            identity.op_type = "Identity".into();
             // Renamed below like any other name of the function.
-            identity.input.push(formal.clone());
-            let unique = format!("{formal} {i}");
-            identity.output.push(unique);
-            inner.push(identity);
+            inner.push(NodeProto {
+                op_type: "Identity".into(),
+                input: vec![formal.clone()],
+                output: vec![format!("{formal} {i}")],
+                ..NodeProto::default()
+            });
         } else {
             names.insert(formal, actual.clone());
         }

@@ -12,7 +12,6 @@ mod mask;
 mod windows;
 
 use super::samples::Samples;
-use crate::exec::inner::InnerBackend;
 use crate::exec::{ExecError, PackedWeights, Plan};
 use crate::tensor::Tensor;
 use bgz_passes::ir::{Attention, Graph, GraphError, Op, Type, ValueId};
@@ -88,7 +87,6 @@ pub enum CalibrateError {
 /// If there is no attention, the model does not run, or a mask cannot be expressed.
 pub fn collect(
     graph: &Graph,
-    inner: InnerBackend,
     inputs: &[Vec<Tensor>],
     mut say: impl FnMut(usize),
 ) -> Result<Vec<SiteSamples>, CalibrateError> {
@@ -116,7 +114,7 @@ pub fn collect(
         let at = match plans.iter().position(|(t, _)| *t == types) {
             Some(at) => at,
             None => {
-                let plan = Plan::new(&probed, &types, &packed, inner, None).map_err(failed)?;
+                let plan = Plan::new(&probed, &types, &packed, None).map_err(failed)?;
                 plans.push((types, plan));
                 plans.len() - 1
             }

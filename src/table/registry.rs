@@ -47,6 +47,8 @@ struct Newest {
 #[derive(Clone, Debug, Default)]
 pub struct Tables {
     tables: Arc<HashMap<Key, Arc<AttentionTable>>>,
+    /// Of which registry, for caches of plans of traces.
+    #[cfg_attr(not(feature = "burn"), allow(dead_code))]
     registry: u64,
     generation: u64,
 }
@@ -165,6 +167,7 @@ impl Tables {
     }
 
     /// What tells these tables from any others of this process: equal pairs are equal tables.
+    #[cfg(feature = "burn")]
     pub(crate) fn identity(&self) -> (u64, u64) {
         (self.registry, self.generation)
     }

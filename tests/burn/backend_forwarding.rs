@@ -7,7 +7,7 @@ use std::error::Error;
 use std::path::Path;
 
 use bgz_fusion::backend::{Local, Whole};
-use bgz_fusion::backends::{Flex, NdArray};
+use bgz_fusion::{Flex, NdArray};
 use burn::tensor::activation::{gelu, log_sigmoid, softmax};
 use burn::tensor::backend::Backend;
 use burn::tensor::module::{conv2d, embedding, max_pool2d_with_indices};
@@ -32,7 +32,7 @@ const TRAITS: &[(&str, &str, &str, &str)] = &[
 #[test]
 fn every_method_of_the_traits_is_forwarded() -> Result<(), Box<dyn Error>> {
     let Some(sources) = sources::burn_sources()? else { return Ok(()) };
-    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../src/backend");
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../src/burn/backend");
     for (name, package, declared, forwarded) in TRAITS {
         let folder = &sources.iter().find(|(of, _)| of == package).ok_or(*package)?.1;
         let burn = std::fs::read_to_string(folder.join(declared))?;

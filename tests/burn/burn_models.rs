@@ -1,6 +1,6 @@
 //! What a Burn module computes is what its file computes here, be it exported from it or read into it.
 
-use bgz_fusion::{BgzFusion, NdArray, OnnxModel, Pipeline, Tensor};
+use bgz_fusion::{BgzFusion, Model, NdArray, Pipeline, Tensor};
 use bgz_models::decoder::{CharLm, CharLmConfig, token_tensor};
 use bgz_models::encoder::mean_over_tokens;
 use bgz_models::rng::SplitMix64;
@@ -19,7 +19,7 @@ fn difference(model: &CharLm<Flex>, batch: usize, seq: usize, rewritten: bool) -
     let tokens: Vec<u8> = (0..batch * seq).map(|_| rng.below(96) as u8).collect();
     let expected = model.forward(token_tensor(&tokens, [batch, seq], &FlexDevice)).into_data();
 
-    let mut exported: OnnxModel = OnnxModel::from_bytes("char_lm", export::to_bytes(model).unwrap()).unwrap();
+    let mut exported = Model::from_bytes("char_lm", export::to_bytes(model).unwrap()).unwrap();
     if rewritten {
         exported.rewrite(&Pipeline::exact()).unwrap();
     }
@@ -79,7 +79,7 @@ fn minilm_as_a_module_gives_what_its_file_gives() {
     let ids: Vec<i64> = (0..18).map(|_| rng.below(30522) as i64).collect();
     let mask: Vec<i64> = (0..18).map(|i| i64::from(i < 14)).collect();
 
-    let mut exported: OnnxModel = OnnxModel::from_bytes("minilm", file.clone()).unwrap();
+    let mut exported = Model::from_bytes("minilm", file.clone()).unwrap();
     exported.rewrite(&Pipeline::exact()).unwrap();
     let tensor = |values: &[i64]| Tensor::new(&dims, values).unwrap();
     let outputs = exported.run(&[("input_ids", tensor(&ids)), ("attention_mask", tensor(&mask))]).unwrap();

@@ -267,10 +267,10 @@ fn every_function_of_every_other_dtype() {
     for dtype in DType::ALL.into_iter().filter(|d| *d == DType::F64 || !d.is_float()) {
         let special = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, 1e300];
         let wide = |i: usize| match dtype {
-            DType::F64 if i % 7 == 0 => special[i / 7 % special.len()],
+            DType::F64 if i.is_multiple_of(7) => special[i / 7 % special.len()],
             DType::F64 => (i as f64 * 0.37).sin() * 6.0,
             // Wraps in every dtype but the widest.
-            _ => (i * 7919 % 509) as f64 * if i % 3 == 0 { -1.0 } else { 37.0 },
+            _ => (i * 7919 % 509) as f64 * if i.is_multiple_of(3) { -1.0 } else { 37.0 },
         };
         let x = || Operand::new(dtype, (0..n).map(wide), 0, &[1]);
         let y =

@@ -8,9 +8,11 @@ use thiserror::Error;
 
 mod bind;
 mod extents;
+mod stage;
 mod verify;
 
 pub(crate) use extents::Unbound;
+pub use stage::Stages;
 
 /// A value of one [`Graph`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

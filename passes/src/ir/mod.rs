@@ -20,7 +20,7 @@ pub use dim::{Bindings, Dim};
 pub use dtype::DType;
 pub use expr::Expr;
 pub use functions::{Binary, Unary};
-pub use graph::{Def, Graph, GraphError, Node, NodeId, Output, ValueData, ValueId};
+pub use graph::{Def, Graph, GraphError, Node, NodeId, Output, Stages, ValueData, ValueId};
 pub(crate) use graph::{Unbound, compatible};
 pub(crate) use infer::MAX_INTS;
 pub use infer::{InferError, Known, Operand, infer};

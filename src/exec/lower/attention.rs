@@ -5,10 +5,10 @@ use super::super::arena::{Reads, Writes};
 use super::super::plan::Kernel;
 use super::super::view::View;
 use super::Lowering;
-use crate::kernels::BookError;
 use crate::kernels::attention::{self, Codebook, Layout, Mask, Operands, Refine, Scoring};
+use crate::kernels::{BookError, double};
 use crate::table::AttentionTable;
-use bgz_passes::ir::{Attention, DType, MaskKind, Node, Op, Scores};
+use bgz_passes::ir::{Attention, DType, MaskKind, Node, Scores};
 use std::sync::Arc;
 
 /// The kernel, its shapes checked.
@@ -92,14 +92,15 @@ impl Operand {
 }
 
 impl Lowering<'_> {
-    pub(super) fn attention(&mut self, node: &Node) -> Result<bool, ExecError> {
-        let Op::Attention(a) = &node.op else { return Ok(false) };
-        let floats = node.inputs[..3].iter().chain(&node.outputs).all(|&v| self.dtype(v) == DType::F32);
-        if !floats {
-            return Ok(false);
+    pub(super) fn attention(&mut self, node: &Node, a: &Attention) -> Result<(), ExecError> {
+        if self.dtype(node.inputs[0]) == DType::F64 {
+            return self.attention_of_f64(node, a);
+        }
+        if self.dtype(node.inputs[0]) != DType::F32 {
+            return Err(self.fail(node, format!("not defined for {}", self.dtype(node.inputs[0]))));
         }
         let views = node.inputs.iter().map(|&v| self.view(v)).collect::<Result<Vec<_>, _>>()?;
-        let Some(attention) = self.shapes(a, &views) else { return Ok(false) };
+        let attention = self.shapes(a, &views).ok_or_else(|| self.fail(node, "operands of other shapes"))?;
         attention.check().map_err(|e| self.fail(node, e.to_string()))?;
         let (name, from) = match &a.scores {
             Scores::Exact => ("attention", From::Exact),
@@ -111,7 +112,23 @@ impl Lowering<'_> {
         };
         let out = self.output(node.outputs[0])?;
         self.step_of(&[node], name, Box::new(Heads { attention, from }), &views.iter().collect::<Vec<_>>(), &[&out]);
-        Ok(true)
+        Ok(())
+    }
+
+    fn attention_of_f64(&mut self, node: &Node, a: &Attention) -> Result<(), ExecError> {
+        let views = node.inputs.iter().map(|&v| self.contiguous(v)).collect::<Result<Vec<View>, _>>()?;
+        let shapes = [0, 1, 2].map(|i| &views[i].shape[..]);
+        let kernel = double::Attention::new(a, shapes, views.get(3).map(|m| &m.shape[..]));
+        let kernel = kernel.map_err(|e| self.fail(node, e.to_string()))?;
+        let kind = a.mask;
+        self.run(node, "attention", &views, move |r, w| {
+            let mask = match kind {
+                MaskKind::None => double::Mask::None,
+                MaskKind::Additive => double::Mask::Additive(r.slice(3)),
+                MaskKind::Keep { .. } | MaskKind::Drop { .. } => double::Mask::Bool(r.bytes(3)),
+            };
+            kernel.run([0, 1, 2].map(|i| r.slice(i)), mask, w.slice(0))
+        })
     }
 
     /// The table that the graph names.

@@ -6,12 +6,14 @@ use super::super::arena::{Reads, Writes};
 use super::super::packed::{Arrangement, PackedMatrix};
 use super::super::plan::Kernel;
 use super::super::view::{View, row_major};
-use super::Lowering;
 use super::elementwise::{CHANNELS_FIRST, CHANNELS_LAST};
+use super::{Lowering, Run};
 use crate::kernels::Isa;
+use crate::kernels::conv::{Channels, Grouped, Loops};
 use crate::kernels::overlap::Windows;
+use crate::kernels::window::{Axis, Geometry};
 use bgz_kernels::alone;
-use bgz_passes::ir::{self, Constant, Conv, DType, Node, Op, Padding, Precision, ValueId};
+use bgz_passes::ir::{self, Constant, Conv, DType, Node, Padding, Precision};
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
@@ -264,33 +266,97 @@ impl Kernel for Spread {
 }
 
 impl Lowering<'_> {
-    pub(super) fn convolution(&mut self, node: &Node) -> Result<bool, ExecError> {
-        let Op::Conv(conv) = &node.op else { return Ok(false) };
-        let (&[x, w, ..], &[out]) = (&node.inputs[..], &node.outputs[..]) else { return Ok(false) };
-        let (Some(weights), true) = (self.constant(w), self.all_f32(node)) else { return Ok(false) };
+    pub(super) fn convolution(&mut self, node: &Node, conv: &Conv) -> Result<(), ExecError> {
+        let (x, w, out) = (node.inputs[0], node.inputs[1], node.outputs[0]);
         let (image, shape) = (self.shape(x)?, self.shape(out)?);
-        let [_, _, kernel @ ..] = weights.shape() else { return Ok(false) };
-        let Some(window) = Window::new(conv) else { return Ok(false) };
-        if Isa::current() == Isa::Scalar
-            || image.len() != kernel.len() + 2
-            || [&image, &shape].iter().any(|s| s.contains(&0))
-        {
-            return Ok(false);
-        }
         let bias = node.inputs.get(2).map(|&b| self.contiguous(b)).transpose()?;
-        let (image, shape) = (planes(&image), planes(&shape));
-        let x = self.view(x)?;
-        let x = View { shape: image.to_vec(), strides: planes(&x.strides).to_vec(), ..x };
-        let done = match conv {
-            Conv::Plain { .. } => self.windows(node, weights, window, &x, bias.as_ref(), shape)?,
-            Conv::Transposed { .. } => self.spread(node, weights, window, &x, bias.as_ref(), shape)?,
+        if let (Some(weights), Some(window), true) = (self.constant(w), Window::new(conv), self.all_f32(node))
+            && Isa::current() != Isa::Scalar
+            && ![&image, &shape].iter().any(|s| s.contains(&0))
+        {
+            let (x, shape) = (self.view(x)?, planes(&shape));
+            let x = View { shape: planes(&image).to_vec(), strides: planes(&x.strides).to_vec(), ..x };
+            let done = match conv {
+                Conv::Plain { .. } => self.windows(node, weights, window, &x, bias.as_ref(), shape)?,
+                Conv::Transposed { .. } => self.spread(node, weights, window, &x, bias.as_ref(), shape)?,
+            };
+            if let Some(done) = done {
+                let mut view = done.transposed(&CHANNELS_FIRST);
+                view.shape.truncate(image.len());
+                view.strides.truncate(image.len());
+                self.alias(out, view);
+                return Ok(());
+            }
+        }
+        self.in_groups(node, conv, bias)
+    }
+
+    /// A convolution in groups, over any number of axes, of any floats; its result channels last.
+    fn in_groups(&mut self, node: &Node, conv: &Conv, bias: Option<View>) -> Result<(), ExecError> {
+        let (image, shape) = (self.shape(node.inputs[0])?, self.shape(node.outputs[0])?);
+        let transposed = matches!(conv, Conv::Transposed { .. });
+        let (plane, windows) = if transposed { (&shape[2..], &image[2..]) } else { (&image[2..], &shape[2..]) };
+        let geometry = self.geometry(node, conv.window(), transposed, plane, windows)?;
+        let channels = Channels { groups: conv.groups(), input: image[1], output: shape[1] };
+        let x = self.view(node.inputs[0])?;
+        let x = x.transposed(&channels_last(image.len()));
+        let x = if x.is_contiguous() { x } else { self.copied(&self.name(node), &x)? };
+        let weights = self.contiguous(node.inputs[1])?;
+        let dtype = x.dtype;
+        let permuted: Vec<usize> = channels_last(shape.len()).iter().map(|&a| shape[a]).collect();
+        let out = self.buffer(dtype, &permuted)?;
+        let reads: Vec<&View> = [&x, &weights].into_iter().chain(&bias).collect();
+        let kernel: Box<dyn Kernel> = match (dtype, transposed, self.constant(node.inputs[1])) {
+            (DType::F32, false, Some(w)) => {
+                let absent =
+                    |reason| ExecError::AbsentConstant { name: self.graph.name(node.inputs[1]).into(), reason };
+                let bytes = self.packed.aligned(w).map_err(absent)?;
+                let packed = Grouped::new(geometry, channels, bytemuck::cast_slice(&bytes));
+                let packed = packed.map_err(|e| self.fail(node, e.to_string()))?;
+                Box::new(Run(move |r: &Reads, w: &mut Writes| packed.run(r.slice(0), bias_of(r), w.slice(0))))
+            }
+            (DType::F32, false, None) => Box::new(Run(move |r: &Reads, w: &mut Writes| {
+                Grouped::new(geometry.clone(), channels, r.slice(1))?.run(r.slice(0), bias_of(r), w.slice(0))
+            })),
+            (DType::F32, true, _) => Box::new(Run(move |r: &Reads, w: &mut Writes| {
+                Loops::<f32>::transposed(geometry.clone(), channels, r.slice(1))?.run(
+                    r.slice(0),
+                    bias_of(r),
+                    w.slice(0),
+                )
+            })),
+            (DType::F64, transposed, _) => Box::new(Run(move |r: &Reads, w: &mut Writes| {
+                let make = if transposed { Loops::<f64>::transposed } else { Loops::<f64>::plain };
+                make(geometry.clone(), channels, r.slice(1))?.run(r.slice(0), bias_of(r), w.slice(0))
+            })),
+            (other, ..) => return Err(self.fail(node, format!("not defined for {other}"))),
         };
-        let Some(done) = done else { return Ok(false) };
-        let mut view = done.transposed(&CHANNELS_FIRST);
-        view.shape.truncate(kernel.len() + 2);
-        view.strides.truncate(kernel.len() + 2);
-        self.alias(out, view);
-        Ok(true)
+        self.step_of(&[node], "conv", kernel, &reads, &[&out]);
+        self.alias(node.outputs[0], out.transposed(&channels_first(shape.len())));
+        Ok(())
+    }
+
+    /// How windows lie on a plane.
+    pub(super) fn geometry(
+        &self,
+        node: &Node,
+        window: &ir::Window,
+        transposed: bool,
+        plane: &[usize],
+        windows: &[usize],
+    ) -> Result<Geometry, ExecError> {
+        let pads = if transposed { window.transposed_pads() } else { window.pads(plane) };
+        let axis = |i: usize| Axis {
+            extent: plane[i],
+            windows: windows[i],
+            kernel: window.kernel[i],
+            stride: window.strides[i],
+            dilation: window.dilations[i],
+            before: pads[i].0,
+            after: pads[i].1,
+        };
+        let axes: Vec<Axis> = (0..plane.len()).map(axis).collect();
+        Geometry::new(&axes).map_err(|e| self.fail(node, e.to_string()))
     }
 
     /// A convolution; its result channels last.
@@ -315,7 +381,7 @@ impl Lowering<'_> {
         let s = &x.strides;
         let strides = vec![s[0], s[1] * sh, s[2] * sw, s[1] * dh, s[2] * dw, s[3]];
         let x = View { shape: vec![n, oh, ow, kh, kw, c], strides, ..x };
-        let product = self.product(&name, weights, Arrangement::Windows, &x, o, bias.is_some())?;
+        let product = self.window_product(&name, weights, Arrangement::Windows, &x, o, bias.is_some())?;
         let Some((x, mut product)) = product else { return Ok(None) };
         // Rows of all images that lie as those of one are one product.
         if product.apart[0] == product.rows * product.apart[1] {
@@ -359,7 +425,8 @@ impl Lowering<'_> {
         let s = &x.strides;
         let strides_of = vec![s[0], s[1], s[2], 0, 0, s[3]];
         let x = View { shape: vec![n, h, w, 1, 1, c], strides: strides_of, ..x };
-        let Some((x, product)) = self.product(&name, weights, Arrangement::Spread, &x, kh * kw * o, false)? else {
+        let Some((x, product)) = self.window_product(&name, weights, Arrangement::Spread, &x, kh * kw * o, false)?
+        else {
             return Ok(None);
         };
         let spread = self.buffer(DType::F32, &positions)?;
@@ -368,10 +435,6 @@ impl Lowering<'_> {
         let reads: Vec<&View> = [&x].into_iter().chain(bias).collect();
         self.step_of(&[node], "gemm packed", Box::new(kernel), &reads, &[&out, &spread]);
         Ok(Some(out))
-    }
-
-    fn name(&self, node: &Node) -> String {
-        node.outputs.first().map_or("", |&v: &ValueId| self.graph.name(v)).to_string()
     }
 
     /// `[n, c, h, w]` as `[n, height, width, c]`, zeros around it, its channels next to each other.
@@ -388,7 +451,7 @@ impl Lowering<'_> {
     }
 
     /// The product of windows `[n, rows, rows, then a window]` with packed weights: as they lie if that is in rows, else copied.
-    fn product(
+    fn window_product(
         &mut self,
         name: &str,
         weights: &Constant,
@@ -423,6 +486,21 @@ fn rows_apart(x: &View) -> Option<usize> {
         (1, _) => Some(x.strides[2]),
         (_, w) => (x.strides[1] == w * x.strides[2]).then_some(x.strides[2]),
     }
+}
+
+/// The axes of `[n, c, ..]` with the channels last.
+pub(super) fn channels_last(rank: usize) -> Vec<usize> {
+    [0].into_iter().chain(2..rank).chain([1]).collect()
+}
+
+/// The axes of `[n, .., c]` with the channels first.
+pub(super) fn channels_first(rank: usize) -> Vec<usize> {
+    [0, rank - 1].into_iter().chain(1..rank - 1).collect()
+}
+
+/// The bias, which comes third.
+fn bias_of<'a, T: bytemuck::Pod>(reads: &'a Reads) -> Option<&'a [T]> {
+    (reads.len() > 2).then(|| reads.slice(2))
 }
 
 /// Extents or strides `[n, c, h]` or `[n, c, h, w]` as four; the one that is missing is an axis of 1.

@@ -6,7 +6,7 @@ use super::super::plan::Kernel;
 use super::super::view::View;
 use super::Lowering;
 use crate::kernels::chain::{Elementwise, Program};
-use bgz_passes::ir::{Cast, Expr, Node, Op, Where};
+use bgz_passes::ir::{Cast, DType, Expr, Node, Op, Where};
 
 /// A chain over operands with strides.
 struct Chain {
@@ -51,8 +51,8 @@ fn keeps_channels_last(views: &[View], shape: &[usize]) -> bool {
 }
 
 impl Lowering<'_> {
-    pub(super) fn elementwise(&mut self, node: &Node) -> Result<bool, ExecError> {
-        let Some(expr) = expression(&node.op) else { return Ok(false) };
+    pub(super) fn elementwise(&mut self, node: &Node) -> Result<(), ExecError> {
+        let expr = expression(&node.op).ok_or_else(|| self.fail(node, "it is not elementwise"))?;
         let dtypes: Vec<_> = node.inputs.iter().map(|&v| self.dtype(v)).collect();
         let program = Program::compile(&expr, &dtypes).map_err(|e| self.fail(node, e.to_string()))?;
         let shape = self.shape(node.outputs[0])?;
@@ -77,6 +77,18 @@ impl Lowering<'_> {
             &views.iter().collect::<Vec<_>>(),
             &[&out],
         );
-        Ok(true)
+        Ok(())
+    }
+
+    /// A row-major view with its elements converted, for a node.
+    pub(super) fn converted(&mut self, node: &Node, x: &View, to: DType) -> Result<View, ExecError> {
+        let program = Program::compile(&Expr::Cast(to, Box::new(Expr::Input(0))), &[x.dtype]);
+        let program = program.map_err(|e| self.fail(node, e.to_string()))?;
+        let elementwise =
+            Elementwise::new(program, &[x.len()], &[vec![1]]).map_err(|e| self.fail(node, e.to_string()))?;
+        let out = self.buffer(to, &x.shape)?;
+        let name = self.name(node);
+        self.step(&name, &node.op.mnemonic(), "elementwise", Box::new(Chain { elementwise }), &[x], &[&out]);
+        Ok(out)
     }
 }

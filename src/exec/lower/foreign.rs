@@ -5,7 +5,7 @@ use super::super::ExecError;
 use super::super::plan::{Step, Work};
 use super::super::view::{Slot, View};
 use super::{ForeignResult, Lowering};
-use bgz_passes::ir::{Attr, Node, Op, Opaque};
+use bgz_passes::ir::{Attr, Node, Opaque};
 
 /// The attribute with the number of an opaque op that is done outside.
 pub(crate) const FOREIGN: &str = "at";
@@ -19,9 +19,8 @@ fn foreign_op(op: &Opaque) -> Option<usize> {
 }
 
 impl Lowering<'_> {
-    pub(super) fn foreign(&mut self, node: &Node) -> Result<bool, ExecError> {
-        let Op::Opaque(opaque) = &node.op else { return Ok(false) };
-        let Some(op) = foreign_op(opaque) else { return Ok(false) };
+    pub(super) fn foreign(&mut self, node: &Node, opaque: &Opaque) -> Result<(), ExecError> {
+        let op = foreign_op(opaque).ok_or_else(|| self.fail(node, "nobody knows how to run it"))?;
         let reads = node.inputs.iter().map(|&v| Ok(self.contiguous(v)?.bytes())).collect::<Result<_, ExecError>>()?;
         for (result, &v) in node.outputs.iter().enumerate() {
             self.foreign.push(ForeignResult { op, result });
@@ -40,6 +39,6 @@ impl Lowering<'_> {
             reads,
             writes: Vec::new(),
         });
-        Ok(true)
+        Ok(())
     }
 }

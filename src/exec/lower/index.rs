@@ -1,65 +1,66 @@
-//! Gathering slices by index.
+//! Gathering and scattering.
 
 use super::super::ExecError;
-use super::super::arena::{Reads, Writes};
-use super::super::plan::Kernel;
-use super::Lowering;
-use bgz_passes::ir::{DType, Index, Node, Op};
+use super::super::arena::Reads;
+use super::super::view::View;
+use super::{Lowering, with_number};
+use crate::kernels::index::{self, Elements, Indices, Slices};
+use bgz_passes::ir::{DType, Index, Node};
 
-/// Copies slices of `bytes` along an axis of `extent`, for each of `outer` blocks.
-struct Gather {
-    outer: usize,
-    extent: usize,
-    bytes: usize,
-    wide: bool,
-}
-
-impl Kernel for Gather {
-    fn run(&self, reads: &Reads, writes: &mut Writes) -> Result<(), String> {
-        let data = reads.bytes(0);
-        let out = writes.bytes(0);
-        let n = self.extent as i64;
-        let place = |i: i64| -> Result<usize, String> {
-            let at = if i < 0 { i + n } else { i };
-            if (0..n).contains(&at) { Ok(at as usize) } else { Err(format!("index {i} of an axis of extent {n}")) }
-        };
-        let mut to = out.chunks_exact_mut(self.bytes.max(1));
-        for block in 0..self.outer {
-            let base = block * self.extent * self.bytes;
-            let mut copy = |i: i64| -> Result<(), String> {
-                let from = base + place(i)? * self.bytes;
-                if let Some(to) = to.next() {
-                    to.copy_from_slice(&data[from..from + self.bytes]);
-                }
-                Ok(())
-            };
-            if self.wide {
-                reads.slice::<i64>(1).iter().try_for_each(|&i| copy(i))?;
-            } else {
-                reads.slice::<i32>(1).iter().try_for_each(|&i| copy(i.into()))?;
-            }
-        }
-        Ok(())
-    }
+/// Operand `i` as indices.
+pub(super) fn operand<'a>(reads: &'a Reads, i: usize, dtype: DType) -> Indices<'a> {
+    if dtype == DType::I64 { Indices::I64(reads.slice(i)) } else { Indices::I32(reads.slice(i)) }
 }
 
 impl Lowering<'_> {
-    pub(super) fn index(&mut self, node: &Node) -> Result<bool, ExecError> {
-        let Op::Index(Index::Gather { axis }) = node.op else { return Ok(false) };
-        let (x, indices, out) = (node.inputs[0], node.inputs[1], node.outputs[0]);
-        let mut data = self.bytes_view(x)?;
-        if !data.is_contiguous() {
-            data = self.contiguous(x)?;
+    pub(super) fn index(&mut self, node: &Node, op: &Index) -> Result<(), ExecError> {
+        let x = self.contiguous_bytes(node.inputs[0])?;
+        let rest = node.inputs[1..].iter().map(|&v| self.contiguous(v)).collect::<Result<Vec<View>, _>>()?;
+        let dtype = rest.first().map_or(DType::I64, |i| i.dtype);
+        let size = x.dtype.size();
+        let reads: Vec<View> = [x.clone()].into_iter().chain(rest.iter().cloned()).collect();
+        match op {
+            Index::Gather { axis } => {
+                let lanes = self.lanes(node, &x.shape, *axis)?;
+                self.run(node, "gather", &reads, move |r, w| {
+                    index::gather(lanes, size, r.bytes(0), operand(r, 1, dtype), w.bytes(0))
+                })
+            }
+            Index::GatherElements { axis } => {
+                let of = Elements::new(&x.shape, &rest[0].shape, *axis);
+                let of = of.map_err(|e| self.fail(node, e.to_string()))?;
+                self.run(node, "gather", &reads, move |r, w| {
+                    of.gather(size, r.bytes(0), operand(r, 1, dtype), w.bytes(0))
+                })
+            }
+            Index::ScatterElements { axis } => {
+                let of = Elements::new(&x.shape, &rest[0].shape, *axis);
+                let of = of.map_err(|e| self.fail(node, e.to_string()))?;
+                self.run(node, "scatter", &reads, move |r, w| {
+                    of.scatter(size, r.bytes(0), operand(r, 1, dtype), r.bytes(2), w.bytes(0))
+                })
+            }
+            Index::GatherNd { batch_dims } => {
+                let of = Slices::new(&x.shape, &rest[0].shape, *batch_dims);
+                let of = of.map_err(|e| self.fail(node, e.to_string()))?;
+                self.run(node, "gather", &reads, move |r, w| {
+                    of.gather(size, r.bytes(0), operand(r, 1, dtype), w.bytes(0))
+                })
+            }
+            Index::ScatterNd => {
+                let of = Slices::new(&x.shape, &rest[0].shape, 0);
+                let of = of.map_err(|e| self.fail(node, e.to_string()))?;
+                self.run(node, "scatter", &reads, move |r, w| {
+                    of.scatter(size, r.bytes(0), operand(r, 1, dtype), r.bytes(2), w.bytes(0))
+                })
+            }
+            // Its extent is known where a plan of other extents has counted.
+            Index::NonZero => {
+                let shape = x.shape.clone();
+                with_number!(x.dtype, T => self.run(node, "non zero", &reads, move |r, w| {
+                    index::non_zero::<T>(&shape, r.slice(0), w.slice(0))
+                }))
+            }
         }
-        let index = self.contiguous(indices)?;
-        let to = self.output(out)?;
-        let kernel = Gather {
-            outer: data.shape[..axis].iter().product(),
-            extent: data.shape[axis],
-            bytes: data.shape[axis + 1..].iter().product::<usize>() * data.dtype.size(),
-            wide: index.dtype == DType::I64,
-        };
-        self.step_of(&[node], "gather", Box::new(kernel), &[&data, &index], &[&to]);
-        Ok(true)
     }
 }

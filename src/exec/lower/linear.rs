@@ -8,6 +8,7 @@ use super::super::plan::Kernel;
 use super::super::view::{View, row_major};
 use super::super::work;
 use super::Lowering;
+use crate::kernels::MatMul;
 use arrayvec::ArrayVec;
 use bgz_kernels::linear::{self, Branch, Float};
 use bgz_passes::ir::{Constant, DType, Def, Graph, Node, NodeId, Op, Precision, Product, ValueId};
@@ -203,16 +204,11 @@ pub(super) fn together(graph: &Graph, apart: &HashSet<NodeId>) -> HashMap<NodeId
 }
 
 impl Lowering<'_> {
-    pub(super) fn linear(&mut self, id: NodeId) -> Result<bool, ExecError> {
+    pub(super) fn product(&mut self, id: NodeId, node: &Node, op: &Product) -> Result<(), ExecError> {
         let graph = self.graph;
-        let node = graph.node(id);
-        let trans_w = match node.op {
-            Op::Product(Product::MatMul) => false,
-            Op::Product(Product::Linear { trans_w, .. }) => trans_w,
-            _ => return Ok(false),
-        };
+        let trans_w = matches!(op, Product::Linear { trans_w: true, .. });
         if !self.all_f32(node) {
-            return Ok(false);
+            return self.product_of_others(node, trans_w);
         }
         match PackedProduct::of(graph, node) {
             Some(_) => {
@@ -221,7 +217,36 @@ impl Lowering<'_> {
             }
             None => self.batch_matmul(node, trans_w, node.inputs.get(2).copied())?,
         }
-        Ok(true)
+        Ok(())
+    }
+
+    /// Of f64 and of integers.
+    fn product_of_others(&mut self, node: &Node, trans_w: bool) -> Result<(), ExecError> {
+        let mut views = vec![self.contiguous(node.inputs[0])?];
+        let b = self.view(node.inputs[1])?;
+        let b = if trans_w { b.transposed(&[1, 0]) } else { b };
+        views.push(self.row_major(node, b)?);
+        if let Some(&bias) = node.inputs.get(2) {
+            views.push(self.contiguous(bias)?);
+        }
+        let kernel = MatMul::new(&views[0].shape, &views[1].shape).map_err(|e| self.fail(node, e.to_string()))?;
+        macro_rules! of {
+            ($t:ty) => {
+                self.run(node, "product", &views, move |r, w| {
+                    let bias = (r.len() > 2).then(|| r.slice::<$t>(2));
+                    kernel.run::<$t>(r.slice(0), r.slice(1), bias, w.slice(0))
+                })
+            };
+        }
+        match views[0].dtype {
+            DType::F64 => of!(f64),
+            DType::I64 => of!(i64),
+            DType::I32 => of!(i32),
+            DType::I16 => of!(i16),
+            DType::I8 => of!(i8),
+            DType::U8 => of!(u8),
+            other => Err(self.fail(node, format!("not defined for {other}"))),
+        }
     }
 
     /// The products of the same rows.

@@ -1,29 +1,34 @@
 //! From nodes of a bound graph to steps. Ops that only rearrange become views;
-//! ops with a kernel become steps of it; the rest goes to the inner backend.
+//! the others become steps of a kernel.
 
 mod attention;
 mod convolution;
 mod elementwise;
 mod foreign;
+mod generate;
 mod index;
-mod inner;
 mod linear;
 mod movement;
-mod rows;
+mod norm;
+mod pool;
+mod reduce;
+mod resize;
 
 pub(crate) use foreign::FOREIGN;
 
-use super::inner::InnerBackend;
+use super::arena::{Reads, Writes};
 use super::packed::ConstantBytes;
 use super::plan::{Kernel, Span, Step, Work};
 use super::rowwise::{Region, Rowwise};
 use super::view::{Slot, View};
 use super::{ExecError, PackedWeights, work};
+use crate::kernels::Lanes;
 use crate::table::Tables;
-use bgz_passes::ir::{Constant, DType, Def, Graph, Node, NodeId, ValueId};
+use bgz_passes::ir::{Constant, DType, Def, Dim, Graph, IntArg, Node, NodeId, Op, ValueId};
 use bgz_passes::passes::attention_to_table::Approximation;
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
+use std::fmt::Display;
 
 /// What is built up while nodes are lowered in order.
 pub(crate) struct Lowering<'a> {
@@ -39,9 +44,62 @@ pub(crate) struct Lowering<'a> {
     /// Products that are one step, by the first of them.
     together: HashMap<NodeId, Vec<NodeId>>,
     foreign: Vec<ForeignResult>,
-    inner: InnerBackend,
     tables: Option<&'a Tables>,
 }
+
+/// A kernel that is a function of the memory of its step.
+struct Run<F>(F);
+
+impl<E: Display, F: Fn(&Reads, &mut Writes) -> Result<(), E> + Send + Sync> Kernel for Run<F> {
+    fn run(&self, reads: &Reads, writes: &mut Writes) -> Result<(), String> {
+        (self.0)(reads, writes).map_err(|e| e.to_string())
+    }
+}
+
+/// `$body` with `$t` the type of elements of a dtype; that of bools is u8.
+macro_rules! with_number {
+    ($dtype:expr, $t:ident => $body:expr) => {
+        match $dtype {
+            bgz_passes::ir::DType::F32 => {
+                type $t = f32;
+                $body
+            }
+            bgz_passes::ir::DType::F64 => {
+                type $t = f64;
+                $body
+            }
+            bgz_passes::ir::DType::F16 => {
+                type $t = half::f16;
+                $body
+            }
+            bgz_passes::ir::DType::BF16 => {
+                type $t = half::bf16;
+                $body
+            }
+            bgz_passes::ir::DType::I64 => {
+                type $t = i64;
+                $body
+            }
+            bgz_passes::ir::DType::I32 => {
+                type $t = i32;
+                $body
+            }
+            bgz_passes::ir::DType::I16 => {
+                type $t = i16;
+                $body
+            }
+            bgz_passes::ir::DType::I8 => {
+                type $t = i8;
+                $body
+            }
+            bgz_passes::ir::DType::U8 | bgz_passes::ir::DType::Bool => {
+                type $t = u8;
+                $body
+            }
+        }
+    };
+}
+use with_number;
 
 /// Where a [`Slot::Foreign`] comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +125,6 @@ impl<'a> Lowering<'a> {
         graph: &'a Graph,
         regions: &[Region],
         packed: &'a PackedWeights,
-        inner: InnerBackend,
         approximation: Option<&'a Approximation>,
     ) -> Result<Self, ExecError> {
         let by_rows = regions.iter().flat_map(|r| &r.nodes).copied().collect();
@@ -84,7 +141,6 @@ impl<'a> Lowering<'a> {
             done: HashSet::new(),
             together: linear::together(graph, &by_rows),
             foreign: Vec::new(),
-            inner,
             tables: source.and_then(|s| s.downcast_ref::<Tables>()),
         };
         for (i, &v) in graph.inputs().iter().enumerate() {
@@ -105,18 +161,20 @@ impl<'a> Lowering<'a> {
         }
         let graph = self.graph;
         let node = graph.node(id);
-        let done = self.movement(node)?
-            || self.index(node)?
-            || self.linear(id)?
-            || self.attention(node)?
-            || self.convolution(node)?
-            || self.rows(node)?
-            || self.elementwise(node)?
-            || self.foreign(node)?;
-        if !done {
-            self.inner(node)?;
+        match &node.op {
+            Op::Unary(_) | Op::Binary(_) | Op::Where(_) | Op::Cast(_) | Op::Fused(_) => self.elementwise(node),
+            Op::Product(op) => self.product(id, node, op),
+            Op::Attention(op) => self.attention(node, op),
+            Op::Conv(op) => self.convolution(node, op),
+            Op::Pool(op) => self.pool(node, op),
+            Op::Resize(op) => self.resize(node, op),
+            Op::Norm(op) => self.norm(node, op),
+            Op::Reduce(op) => self.reduce(node, op),
+            Op::Movement(op) => self.movement(node, op),
+            Op::Index(op) => self.index(node, op),
+            Op::Generate(op) => self.generate(node, op),
+            Op::Opaque(op) => self.foreign(node, op),
         }
-        Ok(())
     }
 
     /// Adds the step of nodes that are run by blocks of rows, before all of which others come.
@@ -186,6 +244,19 @@ impl<'a> Lowering<'a> {
             }
         };
         Ok(View::whole(Slot::Const(slot), constant.dtype(), constant.shape()))
+    }
+
+    /// As [`contiguous`](Self::contiguous), at any address.
+    fn contiguous_bytes(&mut self, v: ValueId) -> Result<View, ExecError> {
+        let view = self.bytes_view(v)?;
+        if view.is_contiguous() { Ok(view) } else { self.contiguous(v) }
+    }
+
+    /// A constant that the graph does not have.
+    fn own_constant(&mut self, constant: &Constant) -> Result<View, ExecError> {
+        let absent = |reason| ExecError::AbsentConstant { name: constant.ty().to_string(), reason };
+        self.constants.push(self.packed.aligned(constant).map_err(absent)?);
+        Ok(View::whole(Slot::Const(self.constants.len() - 1), constant.dtype(), constant.shape()))
     }
 
     /// Where a value lies in row-major order; copied there if need be.
@@ -265,6 +336,54 @@ impl<'a> Lowering<'a> {
             step.flops = nodes.iter().map(|n| work::flops(graph, n)).sum();
             step.bytes = nodes.iter().map(|n| work::bytes(graph, n)).sum();
         }
+    }
+
+    /// Adds the step of a node whose results are row-major, as a function of its memory.
+    fn run<E: Display>(
+        &mut self,
+        node: &Node,
+        kernel: &'static str,
+        reads: &[View],
+        run: impl Fn(&Reads, &mut Writes) -> Result<(), E> + Send + Sync + 'static,
+    ) -> Result<(), ExecError> {
+        let writes = node.outputs.iter().map(|&v| self.output(v)).collect::<Result<Vec<_>, _>>()?;
+        let reads: Vec<&View> = reads.iter().collect();
+        self.step_of(&[node], kernel, Box::new(Run(run)), &reads, &writes.iter().collect::<Vec<_>>());
+        Ok(())
+    }
+
+    /// A step of a node's that makes a row-major tensor which is no result of it.
+    fn run_between<E: Display>(
+        &mut self,
+        node: &Node,
+        kernel: &'static str,
+        read: &View,
+        (dtype, shape): (DType, &[usize]),
+        run: impl Fn(&Reads, &mut Writes) -> Result<(), E> + Send + Sync + 'static,
+    ) -> Result<View, ExecError> {
+        let out = self.buffer(dtype, shape)?;
+        let name = self.name(node);
+        self.step(&name, &node.op.mnemonic(), kernel, Box::new(Run(run)), &[read], &[&out]);
+        Ok(out)
+    }
+
+    /// The integers of an argument: its own, or those of operand `at`, which must be known.
+    fn ints(&self, node: &Node, arg: &IntArg, at: usize) -> Result<Vec<i64>, ExecError> {
+        let dims = match arg {
+            IntArg::Known(dims) => Some(&dims[..]),
+            IntArg::Operand => node.inputs.get(at).and_then(|&v| self.graph.value(v).ints.as_deref()),
+        };
+        let ints = dims.and_then(|d| d.iter().map(Dim::as_int).collect());
+        ints.ok_or_else(|| self.fail(node, "an operand that says where is only known when the model runs"))
+    }
+
+    /// The lanes of a tensor along an axis.
+    fn lanes(&self, node: &Node, shape: &[usize], axis: usize) -> Result<Lanes, ExecError> {
+        Lanes::new(shape, axis).map_err(|e| self.fail(node, e.to_string()))
+    }
+
+    fn name(&self, node: &Node) -> String {
+        node.outputs.first().map_or("", |&v| self.graph.name(v)).to_string()
     }
 
     fn fail(&self, node: &Node, reason: impl Into<String>) -> ExecError {

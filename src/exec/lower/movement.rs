@@ -3,10 +3,11 @@
 use super::super::ExecError;
 use super::super::arena::{Reads, Writes};
 use super::super::plan::Kernel;
-use super::super::view::View;
+use super::super::view::{View, row_major};
 use super::Lowering;
 use crate::kernels::copy::Strided;
-use bgz_passes::ir::{Dim, Generate, IntArg, Movement, Node, Op, Slice};
+use crate::kernels::movement::{self, Bounds, Cut, Pad, Tile};
+use bgz_passes::ir::{DType, IntArg, Movement, Node, Slice, slice_bounds};
 
 /// Copies a view into a row-major buffer.
 pub(super) struct Copy(Strided);
@@ -30,109 +31,116 @@ impl Kernel for Copy {
     }
 }
 
-/// Joins row-major tensors: the outer index runs over `outer` blocks, to each
-/// of which operand `i` contributes `bytes[i]`.
-struct Concat {
-    outer: usize,
-    bytes: Vec<usize>,
-}
-
-impl Kernel for Concat {
-    fn run(&self, reads: &Reads, writes: &mut Writes) -> Result<(), String> {
-        let row: usize = self.bytes.iter().sum();
-        let out = writes.bytes(0);
-        let mut at = 0;
-        for (i, &n) in self.bytes.iter().enumerate() {
-            if n > 0 {
-                let from = reads.bytes(i).chunks_exact(n);
-                for (to, from) in out.chunks_exact_mut(row).zip(from).take(self.outer) {
-                    to[at..at + n].copy_from_slice(from);
-                }
-            }
-            at += n;
-        }
-        Ok(())
-    }
-}
-
-/// Fills with one element.
-struct Fill {
-    size: usize,
-}
-
-impl Kernel for Fill {
-    fn run(&self, reads: &Reads, writes: &mut Writes) -> Result<(), String> {
-        let value = &reads.bytes(0)[..self.size];
-        for to in writes.bytes(0).chunks_exact_mut(self.size) {
-            to.copy_from_slice(value);
-        }
-        Ok(())
-    }
-}
-
 impl Lowering<'_> {
-    pub(super) fn movement(&mut self, node: &Node) -> Result<bool, ExecError> {
-        let Some(&out) = node.outputs.first() else { return Ok(false) };
+    pub(super) fn movement(&mut self, node: &Node, op: &Movement) -> Result<(), ExecError> {
+        let (x, out) = (node.inputs[0], node.outputs[0]);
         let shape = self.shape(out)?;
-        match &node.op {
-            Op::Movement(Movement::Reshape { .. }) => {
-                let x = self.view(node.inputs[0])?;
+        let size = self.dtype(x).size();
+        match op {
+            Movement::Reshape { .. } => {
+                let x = self.view(x)?;
                 let view = match x.reshaped(&shape) {
                     Some(view) => view,
                     None => {
-                        let name = self.graph.name(out);
-                        let copy = self.copied(name, &x)?;
-                        View { strides: super::super::view::row_major(&shape), shape, ..copy }
+                        let copy = self.copied(self.graph.name(out), &x)?;
+                        View { strides: row_major(&shape), shape, ..copy }
                     }
                 };
                 self.alias(out, view);
             }
-            Op::Movement(Movement::Transpose { perm }) => {
-                let x = self.view(node.inputs[0])?;
+            Movement::Transpose { perm } => {
+                let x = self.view(x)?;
                 self.alias(out, x.transposed(perm));
             }
-            Op::Movement(Movement::Expand { .. }) => {
-                let x = self.view(node.inputs[0])?;
+            Movement::Expand { .. } => {
+                let x = self.view(x)?;
                 self.alias(out, x.broadcast(&shape));
             }
-            Op::Movement(Movement::Slice(s)) => {
-                let x = self.view(node.inputs[0])?;
-                let Some(view) = cut(&x, s) else { return Ok(false) };
-                if view.shape != shape {
-                    return Ok(false);
+            Movement::Slice(s) => {
+                let bounds = self.bounds(node, s)?;
+                let view = self.view(x)?;
+                match cut(&view, &bounds).filter(|v| v.shape == shape) {
+                    Some(view) => self.alias(out, view),
+                    None => {
+                        let x = self.contiguous(x)?;
+                        let cut = Cut::new(&x.shape, size, &bounds).map_err(|e| self.fail(node, e.to_string()))?;
+                        self.run(node, "copy", &[x], move |r, w| cut.run(r.bytes(0), w.bytes(0)))?;
+                    }
                 }
-                self.alias(out, view);
             }
-            Op::Movement(Movement::Concat { axis }) => {
+            Movement::Concat { axis } => {
                 let views = node.inputs.iter().map(|&v| self.contiguous(v)).collect::<Result<Vec<_>, _>>()?;
-                let bytes = views.iter().map(|v| v.shape[*axis..].iter().product::<usize>() * v.dtype.size()).collect();
-                let kernel = Concat { outer: shape[..*axis].iter().product(), bytes };
-                let to = self.output(out)?;
-                self.step_of(&[node], "concat", Box::new(kernel), &views.iter().collect::<Vec<_>>(), &[&to]);
+                let outer: usize = shape[..*axis].iter().product();
+                self.run(node, "concat", &views, move |r, w| {
+                    let parts: Vec<&[u8]> = (0..r.len()).map(|i| r.bytes(i)).collect();
+                    movement::concat(outer, &parts, w.bytes(0))
+                })?;
             }
-            Op::Generate(Generate::Full { .. }) => {
-                let value = self.view(node.inputs[0])?;
-                let to = self.output(out)?;
-                self.step_of(&[node], "fill", Box::new(Fill { size: to.dtype.size() }), &[&value], &[&to]);
+            Movement::Pad(p) => {
+                let pads = self.ints(node, &p.pads, 1)?;
+                let value = node.inputs.get(1 + usize::from(p.pads == IntArg::Operand)).copied();
+                let x = self.contiguous(x)?;
+                let pad = Pad::new(p.mode, &x.shape, &pads).map_err(|e| self.fail(node, e.to_string()))?;
+                let reads: Vec<View> =
+                    [Ok(x)].into_iter().chain(value.map(|v| self.view(v))).collect::<Result<_, _>>()?;
+                self.run(node, "pad", &reads, move |r, w| {
+                    let value = if r.len() > 1 { &r.bytes(1)[..size] } else { &[0; 8][..size] };
+                    pad.run(r.bytes(0), value, w.bytes(0))
+                })?;
             }
-            _ => return Ok(false),
+            Movement::Tile { .. } => {
+                let x = self.contiguous(x)?;
+                let repeats: Vec<usize> =
+                    x.shape.iter().zip(&shape).map(|(&n, &m)| m.checked_div(n).unwrap_or(0)).collect();
+                let tile = Tile::new(&x.shape, &repeats).map_err(|e| self.fail(node, e.to_string()))?;
+                self.run(node, "tile", &[x], move |r, w| tile.run(size, r.bytes(0), w.bytes(0)))?;
+            }
+            Movement::Trilu { upper } => {
+                let (upper, rank) = (*upper, shape.len());
+                let matrix = [shape[rank - 2], shape[rank - 1]];
+                let mut reads = vec![self.contiguous(x)?];
+                if let Some(&k) = node.inputs.get(1) {
+                    let k = self.contiguous(k)?;
+                    reads.push(if k.dtype == DType::I64 { k } else { self.converted(node, &k, DType::I64)? });
+                }
+                self.run(node, "triangle", &reads, move |r, w| {
+                    let diagonal = if r.len() > 1 { r.slice::<i64>(1)[0] } else { 0 };
+                    movement::triangle(upper, diagonal, matrix, size, r.bytes(0), w.bytes(0))
+                })?;
+            }
         }
-        Ok(true)
+        Ok(())
+    }
+
+    /// The bounds of a cut, which must be known.
+    fn bounds(&self, node: &Node, s: &Slice) -> Result<Vec<Bounds>, ExecError> {
+        let mut at = 1;
+        let mut next = |arg: &IntArg| {
+            let ints = self.ints(node, arg, at);
+            at += usize::from(*arg == IntArg::Operand);
+            ints
+        };
+        let (starts, ends, steps) = (next(&s.starts)?, next(&s.ends)?, next(&s.steps)?);
+        let shape = self.shape(node.inputs[0])?;
+        let bound = |(((&axis, start), end), step): (((&usize, i64), i64), i64)| {
+            // As numbers that need no rule: entries from the first on, as many as there are.
+            let (first, count) = slice_bounds(i64::try_from(*shape.get(axis)?).ok()?, start, end, step);
+            let end = count.checked_mul(step).and_then(|n| n.checked_add(first)).filter(|&end| end >= 0);
+            Some(Bounds { axis, start: first, end: end.unwrap_or(i64::MIN), step })
+        };
+        let bounds: Option<Vec<Bounds>> = s.axes.iter().zip(starts).zip(ends).zip(steps).map(bound).collect();
+        bounds.ok_or_else(|| self.fail(node, "its bounds do not fit its operand"))
     }
 }
 
-/// A cut as a view, unless it runs backwards or its bounds are not known.
-fn cut(x: &View, s: &Slice) -> Option<View> {
-    let (IntArg::Known(starts), IntArg::Known(ends), IntArg::Known(steps)) = (&s.starts, &s.ends, &s.steps) else {
-        return None;
-    };
+/// A cut as a view, unless it runs backwards.
+fn cut(x: &View, bounds: &[Bounds]) -> Option<View> {
     let mut view = x.clone();
-    for (i, &axis) in s.axes.iter().enumerate() {
-        let int = |v: &[Dim]| v.get(i).and_then(Dim::as_int);
-        let step = usize::try_from(int(steps)?).ok().filter(|&s| s > 0)?;
-        let extent = i64::try_from(*view.shape.get(axis)?).ok()?;
-        let (start, count) = bgz_passes::ir::slice_bounds(extent, int(starts)?, int(ends)?, step as i64);
-        view = view.sliced(axis, usize::try_from(start).ok()?, usize::try_from(count).ok()?, step);
+    for b in bounds {
+        let step = usize::try_from(b.step).ok().filter(|&s| s > 0)?;
+        let extent = i64::try_from(*view.shape.get(b.axis)?).ok()?;
+        let (start, count) = slice_bounds(extent, b.start, b.end, b.step);
+        view = view.sliced(b.axis, usize::try_from(start).ok()?, usize::try_from(count).ok()?, step);
     }
     Some(view)
 }

@@ -2,24 +2,40 @@
 
 use super::{Graph, GraphError, ValueId, compatible};
 use crate::ir::infer::bind_type;
-use crate::ir::{Bindings, Dim, Op};
-use std::collections::BTreeMap;
+use crate::ir::{Bindings, Constant, Op};
+use std::collections::{BTreeMap, HashMap};
 
 impl Graph {
     /// The same graph with its named dims bound to numbers: every type is
     /// inferred anew, so that shape arithmetic becomes constants and every
     /// symbolic claim is checked.
     pub fn bind(&self, bindings: &Bindings) -> Result<Graph, GraphError> {
+        let bound = self.bind_partly(bindings, &HashMap::new())?;
+        let made = bound.nodes().flat_map(|(_, n)| &n.outputs);
+        let unbound = bound.inputs().iter().chain(made).find_map(|&v| {
+            let dim = bound.ty(v).shape.iter().find(|d| d.as_usize().is_none())?;
+            Some(GraphError::UnboundDim { value: bound.name(v).into(), dim: dim.to_string() })
+        });
+        unbound.map_or(Ok(bound), Err)
+    }
+
+    /// As [`Graph::bind`], with some inputs made constants, which inference then follows. Extents that depend on values which
+    /// are only known when the graph runs stay named.
+    pub fn bind_partly(
+        &self,
+        bindings: &Bindings,
+        constants: &HashMap<ValueId, Constant>,
+    ) -> Result<Graph, GraphError> {
         let mut out = Graph::new(self.name.clone());
         out.fresh = self.fresh;
         let mut bindings = bindings.clone();
         let mut map: BTreeMap<ValueId, ValueId> = BTreeMap::new();
         for &v in &self.inputs {
-            let ty = bind_type(self.ty(v), &bindings);
-            if let Some(d) = ty.shape.iter().find(|d| d.as_usize().is_none()) {
-                return Err(GraphError::UnboundDim { value: self.name(v).into(), dim: d.to_string() });
-            }
-            map.insert(v, out.add_input(self.name(v), ty)?);
+            let made = match constants.get(&v) {
+                Some(c) => out.add_const(self.name(v), c.clone()),
+                None => out.add_input(self.name(v), bind_type(self.ty(v), &bindings))?,
+            };
+            map.insert(v, made);
         }
         for (v, c) in self.constants() {
             map.insert(v, out.add_const(self.name(v), c.clone()));
@@ -33,15 +49,8 @@ impl Graph {
             let made = out.add_node(op, &inputs, &names, declared)?;
             for ((&old, &new), claim) in node.outputs.iter().zip(&made).zip(&claims) {
                 let actual = out.ty(new).clone();
-                if actual.known_shape().is_none() {
-                    let dim = actual.shape.iter().find(|d| d.as_usize().is_none()).map(Dim::to_string);
-                    return Err(GraphError::UnboundDim { value: self.name(old).into(), dim: dim.unwrap_or_default() });
-                }
-                if actual
-                    .known_len()
-                    .and_then(|n| n.checked_mul(actual.dtype.size()))
-                    .is_none_or(|n| n > isize::MAX as usize)
-                {
+                let bytes = actual.known_len().map(|n| n.checked_mul(actual.dtype.size()));
+                if actual.known_shape().is_some() && bytes.flatten().is_none_or(|n| n > isize::MAX as usize) {
                     return Err(GraphError::TooLarge { value: self.name(old).into(), ty: actual.to_string() });
                 }
                 // A dim that inference invented is bound by the first value that has it.

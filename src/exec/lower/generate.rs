@@ -1,0 +1,65 @@
+//! Tensors made from shapes and numbers.
+
+use super::super::ExecError;
+use super::super::view::View;
+use super::Lowering;
+use super::index::operand as index_operand;
+use super::with_number;
+use crate::kernels::index;
+use crate::kernels::{movement, range};
+use bgz_passes::ir::{Constant, DType, Dim, Generate, Node};
+
+impl Lowering<'_> {
+    pub(super) fn generate(&mut self, node: &Node, op: &Generate) -> Result<(), ExecError> {
+        let out = node.outputs[0];
+        match op {
+            Generate::Shape { start, end } => {
+                let shape = self.shape(node.inputs[0])?;
+                self.numbers(node, shape[*start..*end].iter().map(|&n| n as i64).collect())
+            }
+            Generate::Dims { values, .. } => {
+                let numbers: Option<Vec<i64>> = values.iter().map(Dim::as_int).collect();
+                let numbers = numbers.ok_or_else(|| self.fail(node, "its extents are not known"))?;
+                self.numbers(node, numbers)
+            }
+            Generate::Full { .. } => {
+                let value = self.view(node.inputs[0])?;
+                let size = value.dtype.size();
+                self.run(node, "fill", &[value], move |r, w| movement::fill(&r.bytes(0)[..size], w.bytes(0)))
+            }
+            Generate::Range => {
+                let reads = node.inputs.iter().map(|&v| self.view(v)).collect::<Result<Vec<View>, _>>()?;
+                with_number!(self.dtype(out), T => self.run(node, "range", &reads, |r, w| {
+                    {
+                    range::<T>(r.slice(0)[0], r.slice(2)[0], w.slice(0));
+                    Ok::<(), String>(())
+                }
+                }))
+            }
+            Generate::OneHot { axis } => {
+                let (indices, values) = (self.contiguous(node.inputs[0])?, self.contiguous(node.inputs[2])?);
+                let lanes = self.lanes(node, &self.shape(out)?, *axis)?;
+                // Of other numbers than i32 and i64, the integers that they are.
+                let indices = match indices.dtype {
+                    DType::I64 | DType::I32 => indices,
+                    _ => self.converted(node, &indices, DType::I64)?,
+                };
+                let (of, size) = (indices.dtype, values.dtype.size());
+                self.run(node, "one hot", &[indices, values], move |r, w| {
+                    index::one_hot(lanes, size, index_operand(r, 0, of), r.bytes(1), w.bytes(0))
+                })
+            }
+        }
+    }
+
+    /// Integers that are known as a constant of the plan.
+    fn numbers(&mut self, node: &Node, numbers: Vec<i64>) -> Result<(), ExecError> {
+        let shape = self.shape(node.outputs[0])?;
+        let bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_ne_bytes()).collect();
+        let constant = Constant::new(DType::I64, shape, bytes.into());
+        let constant = constant.ok_or_else(|| self.fail(node, "its extents do not fit its shape"))?;
+        let view = self.own_constant(&constant)?;
+        self.alias(node.outputs[0], view);
+        Ok(())
+    }
+}
