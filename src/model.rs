@@ -1,7 +1,7 @@
 //! A model: a graph from an ONNX file, to be rewritten and run.
 
 use crate::Error;
-use crate::exec::{ExecError, PackedWeights, Plan};
+use crate::exec::{ExecError, PackedWeights, Plan, Stages};
 use crate::onnx::{self, ImportError};
 use crate::tensor::Tensor;
 use bgz_passes::halves;
@@ -36,7 +36,9 @@ pub struct Model {
     graph: Graph,
     /// With halves kept as f32 between ops, as plans have it; `None` if there are no halves.
     wide: OnceLock<Option<Graph>>,
-    packed: PackedWeights,
+    packed: Arc<PackedWeights>,
+    /// Of a graph whose extents depend on values.
+    stages: OnceLock<Arc<Stages>>,
     plans: Mutex<VecDeque<Arc<Plan>>>,
     /// Of the last pipeline that had one: the graph may name its tables.
     approximation: Option<Approximation>,
@@ -88,7 +90,8 @@ impl Model {
         Self {
             graph,
             wide: OnceLock::new(),
-            packed: PackedWeights::default(),
+            packed: Arc::default(),
+            stages: OnceLock::new(),
             plans: Mutex::default(),
             approximation: None,
         }
@@ -108,6 +111,7 @@ impl Model {
         let report = pipeline.run(&mut graph)?;
         self.graph = graph;
         self.wide = OnceLock::new();
+        self.stages = OnceLock::new();
         if let Some(approximation) = pipeline.approximation() {
             self.approximation = Some(approximation.clone());
         }
@@ -165,12 +169,30 @@ impl Model {
     /// Runs on inputs by name; results by name.
     pub fn run(&self, inputs: &[(&str, Tensor)]) -> Result<Vec<(String, Tensor)>, Error> {
         let inputs = self.order_inputs(inputs)?;
-        let plan = match self.kept(|p| p.fits(&inputs)) {
-            Some(plan) => plan,
-            None => self.plan(&inputs.iter().map(Tensor::ty).collect::<Vec<_>>())?,
+        let outputs = match (self.stages.get(), self.kept(|p| p.fits(&inputs))) {
+            (Some(stages), _) => stages.run(&inputs)?,
+            (None, Some(plan)) => plan.run(&inputs)?,
+            (None, None) => match self.plan(&inputs.iter().map(Tensor::ty).collect::<Vec<_>>()) {
+                Ok(plan) => plan.run(&inputs)?,
+                Err(Error::Exec(e)) if e.depends_on_values() => self.stages()?.run(&inputs)?,
+                Err(e) => return Err(e),
+            },
         };
-        let outputs = plan.run(&inputs)?;
         Ok(self.graph.outputs().iter().map(|o| o.name.to_string()).zip(outputs).collect())
+    }
+
+    /// The graph to be run in stages, as is needed where extents depend on values ([`ExecError::depends_on_values`]).
+    pub fn stages(&self) -> Result<Arc<Stages>, Error> {
+        if let Some(stages) = self.stages.get() {
+            return Ok(stages.clone());
+        }
+        let made = Stages::new(self.wide()?.clone(), self.packed.clone(), self.approximation.clone(), false);
+        Ok(self.stages.get_or_init(|| Arc::new(made)).clone())
+    }
+
+    /// As [`Model::stages`], every node by itself.
+    pub fn stages_op_by_op(&self) -> Result<Stages, Error> {
+        Ok(Stages::new(self.wide()?.clone(), self.packed.clone(), None, true))
     }
 
     /// A plan that runs every node of the graph as it is now by itself, for inputs of these types: what rewritten plans are

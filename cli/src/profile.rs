@@ -82,7 +82,7 @@ fn profile(ready: &mut Ready, repeat: usize, say: impl Fn(usize)) -> Result<Prof
     for _ in 0..WARM_UP {
         ready.runner.run()?;
     }
-    let infos: Vec<StepInfo> = ready.runner.plan().steps().collect();
+    let infos: Vec<StepInfo> = ready.runner.plan().into_iter().flat_map(|p| p.steps()).collect();
     let mut steps = vec![Times::default(); infos.len()];
     let mut runs = Times::default();
     let mut times = Vec::new();

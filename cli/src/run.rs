@@ -89,7 +89,10 @@ fn as_text(args: &RunArgs, ready: &Ready, times: &Times, peak: Option<u64>, erro
         true => format!("{}, not rewritten", format::count(ready.ops, "op")),
         false => format!("{}, rewritten to {}", format::count(ready.imported_ops, "op"), ready.ops),
     };
-    let how = format::count(ready.runner.plan().steps().count(), "step");
+    let how = match ready.runner.plan() {
+        Some(plan) => format::count(plan.steps().count(), "step"),
+        None => "in stages, as extents depend on values".into(),
+    };
     let mut out = format!(
         "model    {}: {ops}\nready    import {} ms, rewrite {} ms, plan {} ms\nrun      {how}, {} of {}\n\
          latency  median {} ms, min {} ms of {}\n",
@@ -164,7 +167,7 @@ fn as_json(args: &RunArgs, ready: &Ready, times: &Times, peak: Option<u64>, erro
         "peak_bytes": peak,
         "ops": ready.ops,
         "imported_ops": ready.imported_ops,
-        "steps": ready.runner.plan().steps().count(),
+        "steps": ready.runner.plan().map(|p| p.steps().count()),
         "scores": ready.scores.iter().map(|(n, how)| json!({"attention": n, "scores": how})).collect::<Vec<_>>(),
         "errors": errors.iter().map(|(n, d)| json!({"output": n, "max_abs": d.max_abs, "cosine": d.cosine})).collect::<Vec<_>>(),
         "inputs": inputs,

@@ -3,30 +3,44 @@
 use super::failure::Failure;
 use super::inputs::{self, Named};
 use super::{HowArgs, source};
-use bgz_fusion::exec::Plan;
+use bgz_fusion::exec::{Plan, Stages};
 use bgz_fusion::ir::Graph;
 use bgz_fusion::passes::attention_to_table::NAME;
-use bgz_fusion::{Model, Report, Tensor};
+use bgz_fusion::{Error, Model, Report, Tensor};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A plan that runs again and again on the same inputs.
+/// A model that runs again and again on the same inputs.
 pub struct Runner {
-    plan: Arc<Plan>,
+    way: Way,
     inputs: Vec<Tensor>,
     outputs: Vec<Tensor>,
 }
 
+enum Way {
+    Plan(Arc<Plan>),
+    /// Where extents depend on values.
+    Stages(Arc<Stages>),
+}
+
 impl Runner {
-    fn new(plan: Arc<Plan>, inputs: &[Tensor]) -> Result<Self, Failure> {
+    fn of_plan(plan: Arc<Plan>, inputs: &[Tensor]) -> Result<Self, Failure> {
         let outputs = plan.make_outputs().map_err(bgz_fusion::Error::from)?;
-        Ok(Self { plan, inputs: inputs.to_vec(), outputs })
+        Ok(Self { way: Way::Plan(plan), inputs: inputs.to_vec(), outputs })
+    }
+
+    fn of_stages(stages: Arc<Stages>, inputs: &[Tensor]) -> Self {
+        Self { way: Way::Stages(stages), inputs: inputs.to_vec(), outputs: Vec::new() }
     }
 
     /// Runs once.
     pub fn run(&mut self) -> Result<(), Failure> {
-        Ok(self.plan.run_into(&self.inputs, &mut self.outputs).map_err(bgz_fusion::Error::from)?)
+        match &self.way {
+            Way::Plan(plan) => plan.run_into(&self.inputs, &mut self.outputs).map_err(bgz_fusion::Error::from)?,
+            Way::Stages(stages) => self.outputs = stages.run(&self.inputs).map_err(bgz_fusion::Error::from)?,
+        }
+        Ok(())
     }
 
     /// Results of the last run, in the order of the model's outputs.
@@ -34,27 +48,42 @@ impl Runner {
         &self.outputs
     }
 
-    /// The plan that runs.
-    pub fn plan(&self) -> &Plan {
-        &self.plan
+    /// The plan that runs, if it is one for the whole model.
+    pub fn plan(&self) -> Option<&Plan> {
+        match &self.way {
+            Way::Plan(plan) => Some(plan),
+            Way::Stages(_) => None,
+        }
     }
 
     /// Runs once, adding the time of each step of the plan to `times`.
     pub fn run_profiled(&mut self, times: &mut Vec<Duration>) -> Result<(), Failure> {
-        let run = self.plan.run_profiled(&self.inputs, &mut self.outputs, times);
+        let Way::Plan(plan) = &self.way else {
+            return Err("extents of this model depend on values: it has no one plan".into());
+        };
+        let run = plan.run_profiled(&self.inputs, &mut self.outputs, times);
         Ok(run.map_err(bgz_fusion::Error::from)?)
     }
 }
 
-/// A model's plan for these inputs.
+/// A model's plan for these inputs, or its stages where extents depend on values.
 pub fn by_plan(model: &Model, inputs: &[Tensor]) -> Result<Runner, Failure> {
-    Runner::new(model.plan(&inputs.iter().map(Tensor::ty).collect::<Vec<_>>())?, inputs)
+    match model.plan(&inputs.iter().map(Tensor::ty).collect::<Vec<_>>()) {
+        Ok(plan) => Runner::of_plan(plan, inputs),
+        Err(Error::Exec(e)) if e.depends_on_values() => Ok(Runner::of_stages(model.stages()?, inputs)),
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// A model op by op, for these inputs.
 pub fn by_ops(model: &Model, inputs: &[Tensor]) -> Result<Runner, Failure> {
-    let plan = model.op_by_op(&inputs.iter().map(Tensor::ty).collect::<Vec<_>>())?;
-    Runner::new(Arc::new(plan), inputs)
+    match model.op_by_op(&inputs.iter().map(Tensor::ty).collect::<Vec<_>>()) {
+        Ok(plan) => Runner::of_plan(Arc::new(plan), inputs),
+        Err(Error::Exec(e)) if e.depends_on_values() => {
+            Ok(Runner::of_stages(Arc::new(model.stages_op_by_op()?), inputs))
+        }
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// What one run of a model needs, and what making it took.
@@ -131,7 +160,7 @@ pub fn prepare(
     let runner = if how.no_rewrite { by_ops(&model, &ordered)? } else { by_plan(&model, &ordered)? };
     let plan = start.elapsed();
     // What was chosen when the extents were known comes last, and counts.
-    scores.extend(score_lines(runner.plan().report()));
+    scores.extend(runner.plan().map(|p| score_lines(p.report())).unwrap_or_default());
     let outputs = model.graph().outputs().iter().map(|o| o.name.to_string()).collect();
     let ops = model.graph().len();
     Ok(Ready { runner, inputs, outputs, imported_ops, ops, import, rewrite, plan, scores: last_of_each(scores) })

@@ -12,6 +12,7 @@ mod packed;
 mod plan;
 mod ports;
 mod rowwise;
+mod stages;
 mod threads;
 mod view;
 mod work;
@@ -19,8 +20,10 @@ mod work;
 pub(crate) use lower::FOREIGN;
 pub use packed::PackedWeights;
 pub(crate) use plan::Work;
+pub(crate) use plan::bind_inputs;
 pub use plan::{Plan, StepInfo};
 pub(crate) use ports::Ports;
+pub use stages::Stages;
 pub(crate) use view::Slot;
 
 use bgz_passes::halves::WidenError;
@@ -123,6 +126,13 @@ pub enum ExecError {
     /// A bug of this crate.
     #[error("internal error: {0}")]
     Internal(String),
+}
+
+impl ExecError {
+    /// Whether there is no plan because extents depend on values: then the graph is run in [`Stages`].
+    pub fn depends_on_values(&self) -> bool {
+        matches!(self, Self::Graph(GraphError::UnboundDim { .. }))
+    }
 }
 
 impl From<WidenError> for ExecError {

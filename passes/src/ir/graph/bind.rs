@@ -2,7 +2,7 @@
 
 use super::{Graph, GraphError, ValueId, compatible};
 use crate::ir::infer::bind_type;
-use crate::ir::{Bindings, Constant, Op};
+use crate::ir::{Bindings, Constant};
 use std::collections::{BTreeMap, HashMap};
 
 impl Graph {
@@ -45,8 +45,14 @@ impl Graph {
             let names: Vec<_> = node.outputs.iter().map(|&v| self.name(v)).collect();
             let op = node.op.map_dims(|d| d.bind(&bindings));
             let claims: Vec<_> = node.outputs.iter().map(|&v| bind_type(self.ty(v), &bindings)).collect();
-            let declared = matches!(op, Op::Opaque(_)).then_some(claims.as_slice());
-            let made = out.add_node(op, &inputs, &names, declared)?;
+            // An extent that was counted in values is not inferred again: the claim has it.
+            let made = out.add_node(op, &inputs, &names, Some(&claims)).map_err(|e| match e {
+                GraphError::Type { value, claimed, actual } => {
+                    let was = node.outputs.first().map(|&v| self.ty(v).to_string()).unwrap_or_default();
+                    GraphError::Bound { value, claimed: format!("{was} is {claimed}"), actual }
+                }
+                other => other,
+            })?;
             for ((&old, &new), claim) in node.outputs.iter().zip(&made).zip(&claims) {
                 let actual = out.ty(new).clone();
                 let bytes = actual.known_len().map(|n| n.checked_mul(actual.dtype.size()));

@@ -154,6 +154,15 @@ impl Family for Generate {
         }
     }
 
+    fn says_extents(&self) -> Vec<usize> {
+        match self {
+            Generate::Shape { .. } | Generate::Dims { .. } => Vec::new(),
+            Generate::Full { shape } => (1..=IntArg::operands(&[shape])).collect(),
+            Generate::Range => vec![0, 1, 2],
+            Generate::OneHot { .. } => vec![1],
+        }
+    }
+
     fn eval(&self, x: &[Tensor]) -> Evaluated<Vec<Tensor>> {
         let result = match self {
             Generate::Shape { start, end } => shape(&x[0], *start, *end),

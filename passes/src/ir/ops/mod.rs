@@ -84,6 +84,11 @@ pub(super) trait Family {
         None
     }
 
+    /// Operands, by their number, whose integers say extents of results.
+    fn says_extents(&self) -> Vec<usize> {
+        Vec::new()
+    }
+
     /// How operands take part in a row of the one result, where it treats every row alike and needs no other. The result
     /// has these extents.
     fn rows(&self, _x: &[RowOperand], _out: &[usize]) -> Option<Vec<RowPart>> {
@@ -253,6 +258,11 @@ impl Op {
         let mut op = self.clone();
         op.family_mut().fields(&mut Fields::Dims(&mut |d| *d = f(d)));
         op
+    }
+
+    /// Operands, by their number, whose integers say extents of results.
+    pub fn says_extents(&self) -> Vec<usize> {
+        self.family().says_extents()
     }
 
     /// How operands take part in a row of the one result of these extents, if every row of it is treated alike and needs

@@ -210,6 +210,13 @@ impl Family for Reduce {
         .and_then(unsaturated)
     }
 
+    fn says_extents(&self) -> Vec<usize> {
+        match self {
+            Reduce::TopK(t) => (1..=IntArg::operands(&[&t.k])).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     fn eval(&self, x: &[Tensor]) -> Evaluated<Vec<Tensor>> {
         match self {
             Reduce::Fold(r) => Ok(vec![fold(r, &x[0])?]),

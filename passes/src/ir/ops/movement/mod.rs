@@ -219,6 +219,17 @@ impl Family for Movement {
         }
     }
 
+    fn says_extents(&self) -> Vec<usize> {
+        let args: &[&IntArg] = match self {
+            Movement::Reshape { shape, .. } | Movement::Expand { shape } => &[shape],
+            Movement::Slice(s) => &[&s.starts, &s.ends, &s.steps],
+            Movement::Pad(p) => &[&p.pads],
+            Movement::Tile { repeats } => &[repeats],
+            Movement::Transpose { .. } | Movement::Concat { .. } | Movement::Trilu { .. } => &[],
+        };
+        (1..=IntArg::operands(args)).collect()
+    }
+
     fn eval(&self, x: &[Tensor]) -> Evaluated<Vec<Tensor>> {
         let (first, rest) = x.split_first().ok_or("an operand is missing")?;
         let result = match self {

@@ -1,0 +1,265 @@
+//! Graphs whose extents depend on values: run in stages, each a plan for the extents that those before it found.
+//!
+//! The number of non-zero elements, or a shape that the model computes, is known once the nodes before are run. So all
+//! nodes whose extents are numbers are run first; what they made says more extents, and so on. A stage is kept by the
+//! extents and the integers that it depends on, so that a run of known ones makes no plan.
+
+use super::{ExecError, PackedWeights, Plan, bind_inputs};
+use crate::kernels::{index, range_len};
+use crate::tensor::Tensor;
+use bgz_passes::ir::{
+    Bindings, Constant, DType, Def, Generate, Graph, GraphError, Index, Node, Op, Stages as Cut, Type, ValueId,
+};
+use bgz_passes::passes::attention_to_table::Approximation;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Stages of one kind kept at most; the one unused for longest goes first.
+const MAX_KEPT: usize = 32;
+
+/// A graph that is run in stages.
+pub struct Stages {
+    first: Stage,
+    packed: Arc<PackedWeights>,
+    approximation: Option<Approximation>,
+    /// Whether nodes are run one by one.
+    op_by_op: bool,
+}
+
+/// A graph some of whose extents may depend on the values of its inputs.
+struct Stage {
+    graph: Graph,
+    /// Inputs, by their number, whose integers say extents.
+    says: Vec<usize>,
+    counts: Vec<Count>,
+    kept: Mutex<VecDeque<(Key, Arc<Bound>)>>,
+}
+
+/// An extent that is counted in the values of inputs, and the name of it.
+enum Count {
+    /// Elements of an input that are not zero.
+    NonZero(usize, Arc<str>),
+    /// Floats from the first number to the second in steps of the third.
+    Range([Number; 3], Arc<str>),
+}
+
+/// An operand of a range.
+enum Number {
+    Input(usize),
+    Constant(Tensor),
+}
+
+/// What a bound stage depends on: the types of its inputs, integers that say extents, what was counted.
+type Key = (Vec<Type>, Vec<Vec<i64>>, Vec<usize>);
+
+/// A stage for known extents.
+struct Bound {
+    /// The nodes that can be run, on the inputs with these numbers; `None` if there are none.
+    plan: Option<(Plan, Vec<usize>)>,
+    /// What is left, and where its inputs come from.
+    rest: Option<(Stage, Vec<Source>)>,
+}
+
+/// Where an input of the next stage comes from.
+enum Source {
+    Input(usize),
+    Output(usize),
+}
+
+impl Stages {
+    /// For inputs of any types that the graph takes.
+    pub(crate) fn new(
+        graph: Graph,
+        packed: Arc<PackedWeights>,
+        approximation: Option<Approximation>,
+        op_by_op: bool,
+    ) -> Self {
+        Self { first: Stage::new(graph), packed, approximation, op_by_op }
+    }
+
+    /// Runs on inputs in the graph's order; results in the order of its outputs.
+    ///
+    /// # Errors
+    /// As [`Plan::new`] and [`Plan::run`]; an extent follows neither from shapes nor from values.
+    pub fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, ExecError> {
+        let mut bound = self.first.bound(inputs, self)?;
+        let mut inputs = inputs.to_vec();
+        // The stage that `bound` belongs to is kept alive by the one before it.
+        let mut alive: Vec<Arc<Bound>> = Vec::new();
+        loop {
+            let outputs = match &bound.plan {
+                Some((plan, takes)) => {
+                    let given: Vec<Tensor> = takes.iter().map(|&i| inputs[i].clone()).collect();
+                    plan.run(&given)?
+                }
+                None => Vec::new(),
+            };
+            let Some((next, sources)) = &bound.rest else { return Ok(outputs) };
+            inputs = sources
+                .iter()
+                .map(|s| match s {
+                    Source::Input(i) => inputs[*i].clone(),
+                    Source::Output(i) => outputs[*i].clone(),
+                })
+                .collect();
+            let following = next.bound(&inputs, self)?;
+            alive.push(std::mem::replace(&mut bound, following));
+        }
+    }
+}
+
+impl Stage {
+    fn new(graph: Graph) -> Self {
+        let place = |v: ValueId| graph.inputs().iter().position(|&i| i == v);
+        let mut says = HashSet::new();
+        let mut counts = Vec::new();
+        for (_, node) in graph.nodes() {
+            for at in node.op.says_extents() {
+                node.inputs.get(at).into_iter().for_each(|&v| trace_ints(&graph, v, &mut says));
+            }
+            counts.extend(count(&graph, node, &place));
+        }
+        let mut says: Vec<usize> = says.into_iter().filter_map(place).collect();
+        says.sort_unstable();
+        Self { graph, says, counts, kept: Mutex::default() }
+    }
+
+    /// The stage for these inputs, made if it is not kept.
+    fn bound(&self, inputs: &[Tensor], of: &Stages) -> Result<Arc<Bound>, ExecError> {
+        let types: Vec<Type> = inputs.iter().map(Tensor::ty).collect();
+        let ints = |&i: &usize| inputs[i].scalars().map(|s| s.to_i64()).collect();
+        let counts = self.counts.iter().map(|c| c.of(inputs)).collect::<Result<Vec<_>, _>>()?;
+        let key: Key = (types, self.says.iter().map(ints).collect(), counts);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = kept.iter().position(|(k, _)| *k == key)
+            && let Some(entry) = kept.remove(at)
+        {
+            kept.push_back(entry);
+            return Ok(kept[kept.len() - 1].1.clone());
+        }
+        drop(kept);
+        let bound = Arc::new(self.bind(inputs, &key, of)?);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= MAX_KEPT {
+            kept.pop_front();
+        }
+        kept.push_back((key, bound.clone()));
+        Ok(bound)
+    }
+
+    fn bind(&self, inputs: &[Tensor], (types, _, counts): &Key, of: &Stages) -> Result<Bound, ExecError> {
+        let mut bindings: Bindings = bind_inputs(&self.graph, types)?;
+        for (count, &n) in self.counts.iter().zip(counts) {
+            let (Count::NonZero(_, name) | Count::Range(_, name)) = count;
+            bindings.insert(name.clone(), i64::try_from(n).map_err(|_| ExecError::TooLarge)?);
+        }
+        let mut constants: HashMap<ValueId, Constant> = HashMap::new();
+        for &i in &self.says {
+            let constant = Constant::from_scalars(inputs[i].dtype(), inputs[i].shape().to_vec(), inputs[i].scalars());
+            let constant =
+                constant.ok_or_else(|| ExecError::Internal("a tensor that does not fit its shape".into()))?;
+            constants.insert(self.graph.inputs()[i], constant);
+        }
+        let bound = self.graph.bind_partly(&bindings, &constants)?;
+        let takes: Vec<usize> = (0..inputs.len()).filter(|i| !self.says.contains(i)).collect();
+        let given: Vec<Type> = takes.iter().map(|&i| types[i].clone()).collect();
+        let plan = |graph: &Graph| match of.op_by_op {
+            true => Plan::op_by_op(graph, &given, &of.packed),
+            false => Plan::new(graph, &given, &of.packed, of.approximation.as_ref()),
+        };
+        let Some(Cut { first, rest }) = bound.first_stage()? else {
+            return Ok(Bound { plan: Some((plan(&bound)?, takes)), rest: None });
+        };
+        if first.is_empty() && self.says.is_empty() && open(&rest) >= open(&self.graph) {
+            return Err(unknown(&bound).into());
+        }
+        let source = |&v: &ValueId| {
+            let name = rest.name(v);
+            let input = || takes.iter().copied().find(|&i| self.graph.name(self.graph.inputs()[i]) == name);
+            let output = first.outputs().iter().position(|o| &*o.name == name);
+            output.map(Source::Output).or_else(|| input().map(Source::Input))
+        };
+        let sources: Option<Vec<Source>> = rest.inputs().iter().map(source).collect();
+        let sources = sources.ok_or_else(|| ExecError::Internal("a stage reads what no other has made".into()))?;
+        let plan = if first.is_empty() { None } else { Some((plan(&first)?, takes)) };
+        Ok(Bound { plan, rest: Some((Stage::new(rest), sources)) })
+    }
+}
+
+/// Extents of results that are no numbers.
+fn open(graph: &Graph) -> usize {
+    let made = graph.nodes().flat_map(|(_, n)| &n.outputs);
+    made.flat_map(|&v| &graph.ty(v).shape).filter(|d| d.as_int().is_none()).count()
+}
+
+/// The first extent that does not follow from anything.
+fn unknown(graph: &Graph) -> GraphError {
+    let made = graph.nodes().flat_map(|(_, n)| &n.outputs);
+    let found = made.flat_map(|&v| graph.ty(v).shape.iter().map(move |d| (v, d))).find(|(_, d)| d.as_int().is_none());
+    match found {
+        Some((v, dim)) => GraphError::UnboundDim { value: graph.name(v).into(), dim: dim.to_string() },
+        None => GraphError::Invalid("a graph that cannot be cut".into()),
+    }
+}
+
+/// Inputs from which the integers of a small vector or scalar are computed.
+fn trace_ints(graph: &Graph, v: ValueId, found: &mut HashSet<ValueId>) {
+    let ty = graph.ty(v);
+    if ty.rank() > 1 || !(ty.dtype.is_int() || ty.dtype == DType::Bool) {
+        return;
+    }
+    match &graph.value(v).def {
+        Def::Input => drop(found.insert(v)),
+        Def::Const(_) => {}
+        Def::Node(id, _) => graph.node(*id).inputs.iter().for_each(|&x| trace_ints(graph, x, found)),
+    }
+}
+
+/// What has to be counted for a node, if the values are those of inputs.
+fn count(graph: &Graph, node: &Node, place: &impl Fn(ValueId) -> Option<usize>) -> Option<Count> {
+    let extent = |axis: usize| graph.ty(node.outputs[0]).shape.get(axis)?.as_sym().cloned();
+    match &node.op {
+        Op::Index(Index::NonZero) => Some(Count::NonZero(place(node.inputs[0])?, extent(1)?)),
+        Op::Generate(Generate::Range) if graph.ty(node.inputs[0]).dtype.is_float() => {
+            let number = |&v: &ValueId| match graph.constant(v) {
+                Some(c) => Tensor::from_constant(c).map(Number::Constant),
+                None => place(v).map(Number::Input),
+            };
+            let numbers: Vec<Number> = node.inputs.iter().map(number).collect::<Option<_>>()?;
+            Some(Count::Range(numbers.try_into().ok()?, extent(0)?))
+        }
+        _ => None,
+    }
+}
+
+impl Count {
+    fn of(&self, inputs: &[Tensor]) -> Result<usize, ExecError> {
+        match self {
+            Count::NonZero(i, _) => Ok(non_zero(&inputs[*i])),
+            Count::Range(numbers, name) => {
+                let [start, limit, step] = [0, 1, 2].map(|i| match &numbers[i] {
+                    Number::Input(at) => inputs[*at].scalars().next().map_or(f64::NAN, |s| s.to_f64()),
+                    Number::Constant(t) => t.scalars().next().map_or(f64::NAN, |s| s.to_f64()),
+                });
+                range_len::<f64>(start, limit, step).map_err(|e| ExecError::Node {
+                    node: name.to_string(),
+                    op: "range".into(),
+                    reason: e.to_string(),
+                })
+            }
+        }
+    }
+}
+
+fn non_zero(t: &Tensor) -> usize {
+    match t.dtype().size() {
+        // The sign of a float zero is no element of it.
+        _ if t.dtype() == DType::F32 => index::count_non_zero::<f32>(bytemuck::cast_slice(t.bytes())),
+        _ if t.dtype() == DType::F64 => index::count_non_zero::<f64>(bytemuck::cast_slice(t.bytes())),
+        2 if t.dtype() != DType::I16 => t.scalars().filter(|s| s.to_f64() != 0.0).count(),
+        1 => index::count_non_zero::<u8>(t.bytes()),
+        2 => index::count_non_zero::<i16>(bytemuck::cast_slice(t.bytes())),
+        4 => index::count_non_zero::<i32>(bytemuck::cast_slice(t.bytes())),
+        _ => index::count_non_zero::<i64>(bytemuck::cast_slice(t.bytes())),
+    }
+}
