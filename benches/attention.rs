@@ -17,7 +17,7 @@
 //!
 //! Ways take turns, and a filter is a part of a name (`interleaved/mod.rs`).
 
-use bgz_fusion::kernels::attention::{Attention, KeyCodes, Layout, Mask, Operands, Refine, Rest, Scoring};
+use bgz_fusion::kernels::attention::{Attention, Codebook, KeyCodes, Layout, Mask, Operands, Refine, Rest, Scoring};
 use bgz_fusion::kernels::trial::{Kind, MULTIPLE, Trial};
 use bgz_fusion::kernels::{ByteIsa, Isa, rows};
 use bgz_fusion::table::calibrate;
@@ -253,7 +253,7 @@ fn name(what: &str, d: usize, seq: usize) -> String {
 
 fn attention(section: &mut Section, args: &Args, rows: &Rows) {
     let gemm = GemmExecutor::<f32>::new();
-    let book = rows.table.codebook().expect("few subspaces");
+    let book = Codebook::new(&rows.table.codebook()).expect("few subspaces");
     let refined = rows.table.record().refined.as_ref();
     // A table that nothing refines to within the bound is run as it is by default all the same, for its time.
     let refine = refined.map_or(Refine::default(), |r| r.refine);
@@ -289,7 +289,7 @@ const CACHED: [usize; 3] = [4096, 16_384, 65_536];
 
 /// One query: exact attention reads all keys and values, a table its codes and those of the keys that it chooses.
 fn decoding(section: &mut Section, args: &Args, rows: &Rows) {
-    let book = rows.table.codebook().expect("few subspaces");
+    let book = Codebook::new(&rows.table.codebook()).expect("few subspaces");
     let refine = rows.table.record().refined.as_ref().map_or(Refine::default(), |r| r.refine);
     let level = ByteIsa::within(Isa::detect().expect("BGZ_ISA names what this host has"));
     for seq in CACHED.into_iter().filter(|&seq| args.want(&name("decoding", rows.d, seq))) {

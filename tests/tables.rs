@@ -1,13 +1,15 @@
 //! Attention that takes its scores from tables, as users of the library meet it.
 
 use bgz_fusion::exec::ExecError;
-use bgz_fusion::ir::parse;
+use bgz_fusion::ir::{Scores, parse};
+use bgz_fusion::scores::{Choice, ScoreSite, ScoreSource, ScoreTable};
 use bgz_fusion::table::calibrate::{CalibrateError, by_head_dimension, collect};
 use bgz_fusion::table::{
     AttentionTable, Fidelity, Figure, OutputFidelity, ProductParts, ProductTable, Record, Refine, Refined, Rotary,
     TableRegistry,
 };
 use bgz_fusion::{Error, Graph, Model, Pipeline, Tensor, Type};
+use std::sync::Arc;
 
 /// Two attentions of two heads of 64 dims.
 const TWO: &str = "graph @two {
@@ -82,6 +84,44 @@ fn a_model_takes_the_tables_of_a_registry() {
         text.contains("// attention-to-table: %first <- attention: table(\"d64\"): error 2.00 % of 3.00 %"),
         "{text}"
     );
+}
+
+/// A source of a user's own, with one table.
+struct Own(ScoreTable);
+
+impl ScoreSource for Own {
+    fn choose(&self, _: &ScoreSite<'_>, _: f64) -> Choice {
+        Choice { scores: Scores::Table("mine".into()), reason: "there is one".into() }
+    }
+
+    fn table(&self, d_head: usize, name: &str) -> Option<ScoreTable> {
+        (d_head == 64 && name == "mine").then(|| self.0.clone())
+    }
+}
+
+/// With the refinement all keys are among the last 128, which are scored exactly; without it the table decides.
+#[test]
+fn a_source_of_a_users_own_gives_the_table_it_names() {
+    let given = inputs(1, 20, 128);
+    let types: Vec<Type> = given.iter().map(Tensor::ty).collect();
+    let first = |model: &Model| {
+        let plan = model.plan(&types).expect("a plan");
+        let by_table = plan.steps().filter(|s| s.kernel == "attention by table").count();
+        let out = plan.run(&given).expect("it runs")[0].as_slice::<f32>().expect("f32").to_vec();
+        (by_table, out)
+    };
+    let (_, exact) = first(&Model::from_graph(graph(TWO)));
+    for refined in [true, false] {
+        let mut table = table(64, 0.02).score_table();
+        table.refine = table.refine.filter(|_| refined);
+        let mut model = Model::from_graph(graph(TWO));
+        let source: Arc<dyn ScoreSource> = Arc::new(Own(table));
+        model.rewrite(&Pipeline::approximate(source, 0.03)).expect("it is rewritten");
+        let (by_table, out) = first(&model);
+        assert_eq!(by_table, 2);
+        let furthest = out.iter().zip(&exact).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert_eq!(furthest < 1e-5, refined, "{furthest}");
+    }
 }
 
 /// Two keys are scored sooner than coded: the plan is exact, says so, and makes the exact numbers.

@@ -55,6 +55,21 @@ pub struct Parts<'a> {
 }
 
 impl Book {
+    /// Of plain numbers; one lookup is added up at a time.
+    ///
+    /// # Errors
+    /// As [`Book::new`].
+    pub fn of(book: &bgz_passes::scores::Book) -> Result<Self, BookError> {
+        Self::new(&Parts {
+            shape: Shape { subspaces: book.subspaces, entries: book.entries, adds: 1 },
+            permutation: &book.permutation,
+            mean: &book.mean,
+            entries: &book.codebook,
+            weights: &book.weights,
+            bias: &book.bias,
+        })
+    }
+
     /// A book of these parts.
     ///
     /// # Errors

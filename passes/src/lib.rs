@@ -5,6 +5,11 @@
 //! Nothing here knows Burn, ONNX or SIMD: a front end builds a graph, the
 //! pipeline rewrites it, a back end plans it.
 
+#[cfg(target_endian = "big")]
+compile_error!(
+    "numbers of files, constants and tensors are read where they lie, as little endian: there is no big-endian build"
+);
+
 pub mod eval;
 pub mod halves;
 pub mod ir;
@@ -12,3 +17,4 @@ pub mod memory;
 pub mod passes;
 pub mod pipeline;
 pub mod rewrite;
+pub mod scores;

@@ -1,12 +1,13 @@
 //! The one ordered list of passes, and the report of a run.
 
 use crate::ir::{Graph, Precision};
-use crate::passes::attention_to_table::{self, Approximation, ScoreSource};
+use crate::passes::attention_to_table;
 use crate::passes::{
     attention, canonicalise, common_subexpressions, dead_code, fold_constants, fuse_elementwise, gelu, layer_norm,
     linear, linear_precision, rms_norm, silu, softmax,
 };
 use crate::rewrite::{Applied, Cx, Pass, PassError, Refused, Trace};
+use crate::scores::{Approximation, ScoreSource};
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;

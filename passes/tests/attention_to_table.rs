@@ -3,8 +3,9 @@
 mod common;
 
 use bgz_passes::ir::{Bindings, Scores};
-use bgz_passes::passes::attention_to_table::{Approximation, Choice, ScoreSite, ScoreSource, again, pass};
+use bgz_passes::passes::attention_to_table::{again, pass};
 use bgz_passes::pipeline::Pipeline;
+use bgz_passes::scores::{Approximation, Choice, ScoreSite, ScoreSource};
 use common::attention::{attentions, masked};
 use common::{Case, leaves, run};
 use std::sync::Arc;

@@ -10,8 +10,8 @@ use super::view::{Slot, View};
 use super::{ExecError, PackedWeights, threads};
 use crate::tensor::Tensor;
 use bgz_passes::ir::{Bindings, DType, Graph, Type};
-use bgz_passes::passes::attention_to_table::Approximation;
 use bgz_passes::pipeline::{Pipeline, Report};
+use bgz_passes::scores::Approximation;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 

@@ -10,7 +10,7 @@ use crate::tensor::Tensor;
 use bgz_passes::ir::{
     Bindings, Constant, DType, Def, Generate, Graph, GraphError, Index, Node, Op, Stages as Cut, Type, ValueId,
 };
-use bgz_passes::passes::attention_to_table::Approximation;
+use bgz_passes::scores::Approximation;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,39 +1,49 @@
-//! A table in the form the kernels read.
+//! A table in plain numbers, as kernels take it.
 
 use super::attention_table::AttentionTable;
 use super::encoder::Encoder;
-use crate::kernels::attention::{Codebook, Palette};
-use crate::kernels::{Book, BookError, Parts, Shape};
+use bgz_passes::scores::{Book, Codebook, ScoreTable};
 
 impl AttentionTable {
-    /// The table in the form of the kernels.
-    ///
-    /// # Errors
-    /// If it has more subspaces than sums of bytes have room for.
-    pub fn codebook(&self) -> Result<Codebook, BookError> {
-        let identity: Vec<u32> = (0..self.d_head() as u32).collect();
+    /// How queries and keys are coded, and what is looked up.
+    pub fn codebook(&self) -> Codebook {
         match self {
             Self::Product(t, _) => {
                 let p = t.parts();
-                let shape = Shape { subspaces: p.subspaces, entries: p.entries, adds: 1 };
-                let weights: Vec<f32> = t.encoders().iter().flat_map(Encoder::weights).copied().collect();
-                let bias: Vec<f32> = t.encoders().iter().flat_map(Encoder::bias).copied().collect();
-                let (permutation, mean, entries) = (&p.permutation[..], &p.mean[..], &p.codebook[..]);
-                let parts = Parts { shape, permutation, mean, entries, weights: &weights, bias: &bias };
-                Ok(Codebook::Product(Book::new(&parts)?))
+                Codebook::Product(Book {
+                    subspaces: p.subspaces,
+                    entries: p.entries,
+                    permutation: p.permutation.clone(),
+                    mean: p.mean.clone(),
+                    codebook: p.codebook.clone(),
+                    weights: t.encoders().iter().flat_map(Encoder::weights).copied().collect(),
+                    bias: t.encoders().iter().flat_map(Encoder::bias).copied().collect(),
+                })
             }
             Self::Palette(t, _) => {
                 let p = t.parts();
-                let zeros = vec![0.0; p.d_head];
-                let book = |encoder: &Encoder, entries: &[f32], mean: &[f32]| {
-                    let (weights, bias) = (encoder.weights(), encoder.bias());
-                    Book::new(&Parts { shape: Palette::SHAPE, permutation: &identity, mean, entries, weights, bias })
+                let book = |encoder: &Encoder, codebook: &[f32], mean: &[f32]| Book {
+                    subspaces: 1,
+                    entries: super::palette::PALETTE,
+                    permutation: (0..p.d_head as u32).collect(),
+                    mean: mean.to_vec(),
+                    codebook: codebook.to_vec(),
+                    weights: encoder.weights().to_vec(),
+                    bias: encoder.bias().to_vec(),
                 };
-                let keys = book(t.key_encoder(), &p.keys, &p.mean)?;
-                let queries = book(t.query_encoder(), &p.queries, &zeros)?;
-                let palette = Palette::new(keys, queries, &p.table, p.scale, p.offset)?;
-                Ok(Codebook::Palette(palette))
+                Codebook::Palette {
+                    keys: book(t.key_encoder(), &p.keys, &p.mean),
+                    queries: book(t.query_encoder(), &p.queries, &vec![0.0; p.d_head]),
+                    table: p.table.to_vec(),
+                    scale: p.scale,
+                    offset: p.offset,
+                }
             }
         }
+    }
+
+    /// The table with the refinement that its record says it is good with.
+    pub fn score_table(&self) -> ScoreTable {
+        ScoreTable { codebook: self.codebook(), refine: self.record().refined.as_ref().map(|r| r.refine) }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::error::TableError;
 use super::fidelity::{Figure, OutputFidelity};
-pub use crate::kernels::attention::{Refine, Rest};
+pub use bgz_passes::scores::{Refine, Rest};
 
 /// A refinement, and what attention was with it on held-out samples.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,7 +4,7 @@ use super::attention_table::AttentionTable;
 use super::cost::{Rates, Shape};
 use super::registry::{TableRegistry, Tables};
 use bgz_passes::ir::Scores;
-use bgz_passes::passes::attention_to_table::{Choice, ScoreSite, ScoreSource};
+use bgz_passes::scores::{Choice, ScoreSite, ScoreSource, ScoreTable};
 use std::sync::Arc;
 
 impl ScoreSource for Tables {
@@ -28,6 +28,10 @@ impl ScoreSource for Tables {
             Some(shape) => fastest(table, ways, &shape, max_error),
             None => first(ways, max_error),
         }
+    }
+
+    fn table(&self, d_head: usize, name: &str) -> Option<ScoreTable> {
+        self.named(d_head, name).map(|t| t.score_table())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which keys a query's sums choose.
 
-use super::refine::{BIN, BINS, Refine, SAMPLE};
+use super::{BIN, BINS, Refine, SAMPLE};
 use crate::rows::max_row;
 use crate::simd::ByteSimd;
 

@@ -5,6 +5,7 @@ use crate::encode::{self, Book};
 use crate::scan::{self, BLOCK, Shape, Units};
 use crate::simd::{ByteKernel, ByteSimd, run_bytes};
 use crate::strided::{MOST_LANES, Rows};
+use bgz_passes::scores;
 
 /// A table's codebooks, in the form the kernels read.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +50,19 @@ impl Palette {
 }
 
 impl Codebook {
+    /// `codebook` in the form of the kernels.
+    ///
+    /// # Errors
+    /// If parts do not fit each other, or there are more subspaces than sums of bytes have room for.
+    pub fn new(codebook: &scores::Codebook) -> Result<Self, encode::BookError> {
+        Ok(match codebook {
+            scores::Codebook::Product(book) => Self::Product(Book::of(book)?),
+            scores::Codebook::Palette { keys, queries, table, scale, offset } => {
+                Self::Palette(Palette::new(Book::of(keys)?, Book::of(queries)?, table, *scale, *offset)?)
+            }
+        })
+    }
+
     /// Components of a row.
     pub fn d(&self) -> usize {
         self.keys().d()

@@ -22,7 +22,6 @@ mod exact;
 mod gather;
 mod int8;
 mod mask;
-mod refine;
 mod refined;
 mod table;
 
@@ -32,8 +31,8 @@ use dense::{Dense, Room};
 use refined::{Choice, Refined};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+pub use bgz_passes::scores::{BIN, BINS, Refine, Rest, SAMPLE};
 pub use codebook::{Codebook, KeyCodes, Palette};
-pub use refine::{BIN, BINS, Refine, Rest, SAMPLE};
 
 /// Strides of an operand in elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

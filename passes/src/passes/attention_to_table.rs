@@ -2,57 +2,14 @@
 //!
 //! The one pass that is not exact. It changes nothing but what the recognised attention ops say of their scores, so a
 //! matrix product that is no `q . k^T` stays whatever its inner dim is. What may be used, and what pays, is for a
-//! [`ScoreSource`] to say.
+//! [`ScoreSource`](crate::scores::ScoreSource) to say.
 
 use crate::ir::{Attention, DType, Dim, Graph, NodeId, Op, Scores, ValueId};
 use crate::rewrite::{Cx, Pass, PassError, Patch};
-use std::any::Any;
-use std::sync::Arc;
+use crate::scores::{Approximation, Choice, ScoreSite};
 
 /// The name of the pass, and of its rule in the trace.
 pub const NAME: &str = "attention-to-table";
-
-/// What may be asked about the scores of one attention.
-#[derive(Clone, Debug)]
-pub struct ScoreSite<'a> {
-    /// The name of the attention's value.
-    pub name: &'a str,
-    /// The attention as it is, its present scores included.
-    pub attention: &'a Attention,
-    /// Extent of the batch.
-    pub batch: Dim,
-    /// Queries of a head.
-    pub seq_q: Dim,
-    /// Keys of a head.
-    pub seq_k: Dim,
-    /// Elements of one head of v.
-    pub d_v: Dim,
-}
-
-/// How the scores of an attention are to be computed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Choice {
-    /// How.
-    pub scores: Scores,
-    /// Why so, in half a line.
-    pub reason: String,
-}
-
-/// What knows of ways to approximate scores, and how good they are.
-pub trait ScoreSource: Any + Send + Sync {
-    /// How `site` gets its scores if the attention output may be wrong by `max_error`, its relative L2 error. With
-    /// symbolic extents only errors count; with numbers, speed does, too.
-    fn choose(&self, site: &ScoreSite<'_>, max_error: f64) -> Choice;
-}
-
-/// Permission to approximate.
-#[derive(Clone)]
-pub struct Approximation {
-    /// What chooses.
-    pub source: Arc<dyn ScoreSource>,
-    /// The relative L2 error of the output of one attention that is put up with.
-    pub max_error: f64,
-}
 
 /// The pass: every attention gets the scores that the source chooses for it.
 pub fn pass(approximation: Approximation) -> Box<dyn Pass> {

@@ -4,7 +4,7 @@ use super::scope::Scopes;
 use super::sync_all;
 use crate::table::TableRegistry;
 use bgz_passes::ir::Precision;
-use bgz_passes::passes::attention_to_table::Approximation;
+use bgz_passes::scores::Approximation;
 use std::sync::Arc;
 
 /// What holds in a scope.

@@ -7,9 +7,8 @@ use super::super::view::View;
 use super::Lowering;
 use crate::kernels::attention::{self, Codebook, Layout, Mask, Operands, Refine, Scoring};
 use crate::kernels::{BookError, double};
-use crate::table::AttentionTable;
 use bgz_passes::ir::{Attention, DType, MaskKind, Node, Scores};
-use std::sync::Arc;
+use bgz_passes::scores::ScoreTable;
 
 /// The kernel, its shapes checked.
 struct Heads {
@@ -26,11 +25,10 @@ enum From {
 }
 
 impl From {
-    /// What the table's record says it is good for.
-    fn table(table: &AttentionTable) -> Result<Self, BookError> {
-        let book = table.codebook()?;
-        Ok(match &table.record().refined {
-            Some(refined) => Self::Refined(book, refined.refine),
+    fn table(table: &ScoreTable) -> Result<Self, BookError> {
+        let book = Codebook::new(&table.codebook)?;
+        Ok(match table.refine {
+            Some(refine) => Self::Refined(book, refine),
             None => Self::Table(book),
         })
     }
@@ -132,8 +130,8 @@ impl Lowering<'_> {
     }
 
     /// The table that the graph names.
-    fn table(&self, node: &Node, a: &Attention, name: &str) -> Result<Arc<AttentionTable>, ExecError> {
-        let found = self.tables.and_then(|t| t.named(a.d_head, name)).cloned();
+    fn table(&self, node: &Node, a: &Attention, name: &str) -> Result<ScoreTable, ExecError> {
+        let found = self.scores.and_then(|s| s.table(a.d_head, name));
         found.ok_or_else(|| ExecError::NoTable {
             node: node.outputs.first().map_or("", |&v| self.graph.name(v)).into(),
             table: name.into(),

@@ -23,10 +23,8 @@ use super::rowwise::{Region, Rowwise};
 use super::view::{Slot, View};
 use super::{ExecError, PackedWeights, work};
 use crate::kernels::Lanes;
-use crate::table::Tables;
 use bgz_passes::ir::{Constant, DType, Def, Dim, Graph, IntArg, Node, NodeId, Op, ValueId};
-use bgz_passes::passes::attention_to_table::Approximation;
-use std::any::Any;
+use bgz_passes::scores::{Approximation, ScoreSource};
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 
@@ -44,7 +42,7 @@ pub(crate) struct Lowering<'a> {
     /// Products that are one step, by the first of them.
     together: HashMap<NodeId, Vec<NodeId>>,
     foreign: Vec<ForeignResult>,
-    tables: Option<&'a Tables>,
+    scores: Option<&'a dyn ScoreSource>,
 }
 
 /// A kernel that is a function of the memory of its step.
@@ -128,8 +126,6 @@ impl<'a> Lowering<'a> {
         approximation: Option<&'a Approximation>,
     ) -> Result<Self, ExecError> {
         let by_rows = regions.iter().flat_map(|r| &r.nodes).copied().collect();
-        // Whoever chose a table by other means has no tables that a kernel could read.
-        let source = approximation.map(|a| &*a.source as &dyn Any);
         let mut lowering = Self {
             graph,
             packed,
@@ -141,7 +137,7 @@ impl<'a> Lowering<'a> {
             done: HashSet::new(),
             together: linear::together(graph, &by_rows),
             foreign: Vec::new(),
-            tables: source.and_then(|s| s.downcast_ref::<Tables>()),
+            scores: approximation.map(|a| &*a.source),
         };
         for (i, &v) in graph.inputs().iter().enumerate() {
             let view = View::whole(Slot::Input(i), graph.ty(v).dtype, &lowering.shape(v)?);

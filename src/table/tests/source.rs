@@ -2,7 +2,7 @@
 
 use super::*;
 use bgz_passes::ir::{Attention, Dim, Float, MaskKind, Scores};
-use bgz_passes::passes::attention_to_table::{Choice, ScoreSite, ScoreSource};
+use bgz_passes::scores::{Choice, ScoreSite, ScoreSource};
 
 fn attention(d_head: usize) -> Attention {
     Attention {
