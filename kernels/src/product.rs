@@ -212,48 +212,78 @@ impl<T: Ring> Kernel for Block<'_, T> {
                 rows.clone().for_each(|row| self.dot(row));
                 return;
             }
-            while row + ROWS <= rows.end {
-                self.tile::<ROWS>(row, first, width);
-                row += ROWS;
-            }
             while row < rows.end {
-                self.tile::<1>(row, first, width);
-                row += 1;
+                let whole = row + ROWS <= rows.end;
+                match (whole, width == COLUMNS) {
+                    (true, true) => self.tile::<ROWS>(row, first),
+                    (true, false) => self.edge::<ROWS>(row, first, width),
+                    (false, true) => self.tile::<1>(row, first),
+                    (false, false) => self.edge::<1>(row, first, width),
+                }
+                row += if whole { ROWS } else { 1 };
             }
         }
     }
 }
 
 impl<T: Ring> Block<'_, T> {
-    /// Some rows by some columns.
+    /// Some rows by as many columns as there are sums for. They are written as arrays, for sums that a slice is made of are
+    /// kept in memory.
     #[inline(always)]
-    fn tile<const R: usize>(&self, row: usize, first: usize, width: usize) {
-        let Job { k, n, .. } = *self.job;
+    fn tile<const R: usize>(&self, row: usize, first: usize) {
+        let Job { k, n, bias, .. } = *self.job;
         let mut sums = [[T::zeroed(); COLUMNS]; R];
-        let a: [&[T]; R] = std::array::from_fn(|r| &self.job.a[self.task.a + (row + r) * k..][..k]);
+        let a = self.rows::<R>(row);
         let b = &self.job.b[self.task.b..];
-        if width == COLUMNS {
-            for i in 0..k {
-                let Some(b) = b[i * n + first..].first_chunk::<COLUMNS>() else { return };
-                for (sums, a) in sums.iter_mut().zip(a) {
-                    for (sum, &b) in sums.iter_mut().zip(b) {
-                        *sum = sum.add_product(a[i], b);
-                    }
+        for i in 0..k {
+            let Some(b) = b[i * n + first..].first_chunk::<COLUMNS>() else { return };
+            for (sums, a) in sums.iter_mut().zip(a) {
+                for (sum, &b) in sums.iter_mut().zip(b) {
+                    *sum = sum.add_product(a[i], b);
                 }
             }
-        } else {
-            for i in 0..k {
-                let b = &b[i * n + first..][..width];
-                for (sums, a) in sums.iter_mut().zip(a) {
-                    for (sum, &b) in sums.iter_mut().zip(b) {
-                        *sum = sum.add_product(a[i], b);
+        }
+        let bias = bias.and_then(|bias| bias[first..].first_chunk::<COLUMNS>());
+        for (r, sums) in sums.iter().enumerate() {
+            let at = self.task.out + (row + r) * n + first;
+            // SAFETY: columns of a row of the result, which belong to one task only.
+            if let Some(out) = unsafe { self.job.out.part(at, COLUMNS) }.first_chunk_mut::<COLUMNS>() {
+                match bias {
+                    Some(bias) => {
+                        for ((out, &sum), &bias) in out.iter_mut().zip(sums).zip(bias) {
+                            *out = sum.plus(bias);
+                        }
                     }
+                    None => *out = *sums,
+                }
+            }
+        }
+    }
+
+    /// Some rows by fewer columns.
+    #[inline(always)]
+    fn edge<const R: usize>(&self, row: usize, first: usize, width: usize) {
+        let Job { k, n, .. } = *self.job;
+        let mut sums = [[T::zeroed(); COLUMNS]; R];
+        let a = self.rows::<R>(row);
+        let b = &self.job.b[self.task.b..];
+        for i in 0..k {
+            let b = &b[i * n + first..][..width];
+            for (sums, a) in sums.iter_mut().zip(a) {
+                for (sum, &b) in sums.iter_mut().zip(b) {
+                    *sum = sum.add_product(a[i], b);
                 }
             }
         }
         for (r, sums) in sums.iter().enumerate() {
             self.write(row + r, first, &sums[..width]);
         }
+    }
+
+    #[inline(always)]
+    fn rows<const R: usize>(&self, row: usize) -> [&[T]; R] {
+        let k = self.job.k;
+        std::array::from_fn(|r| &self.job.a[self.task.a + (row + r) * k..][..k])
     }
 
     /// A row by the only column.

@@ -5,7 +5,7 @@ use super::super::dense::{self, DenseError, Lanes};
 use super::super::number::Number;
 use super::super::parallel;
 use super::super::simd::{Kernel, Simd, run};
-use super::STRIP;
+use super::{STRIP, best_rank, rank};
 
 /// The index of the greatest entry of each lane, or of the smallest; of equal ones the first, or the `last`. NaN is above
 /// every number. `out` is `[outer, inner]`. Many are cut for the threads of the current rayon pool.
@@ -51,12 +51,6 @@ fn all<T: Number, const GREATEST: bool, const LAST: bool>(lanes: Lanes, x: &[T],
     }
 }
 
-/// The key of which the greatest is wanted.
-#[inline(always)]
-fn rank<T: Number, const GREATEST: bool>(v: T) -> T::Key {
-    if GREATEST { v.key() } else { !v.key() }
-}
-
 #[inline(always)]
 fn beats<K: Ord, const LAST: bool>(new: K, old: K) -> bool {
     if LAST { new >= old } else { new > old }
@@ -64,6 +58,9 @@ fn beats<K: Ord, const LAST: bool>(new: K, old: K) -> bool {
 
 /// Entries of which the greatest is found first, and then whether it is looked for.
 const BLOCK: usize = 256;
+
+/// Fewer entries than these are looked at one by one.
+const FEW: usize = 64;
 
 struct Contiguous<'a, T, const GREATEST: bool, const LAST: bool> {
     x: &'a [T],
@@ -77,8 +74,18 @@ impl<T: Number, const GREATEST: bool, const LAST: bool> Kernel for Contiguous<'_
     fn run<S: Simd>(self, _: S) {
         for (x, out) in self.x.chunks_exact(self.count).zip(self.out) {
             let (mut best, mut at) = (T::LEAST, 0);
+            if x.len() < FEW {
+                for (i, &v) in x.iter().enumerate() {
+                    let key = rank::<T, GREATEST>(v);
+                    if beats::<_, LAST>(key, best) {
+                        (best, at) = (key, i);
+                    }
+                }
+                *out = at as i64;
+                continue;
+            }
             for (i, block) in x.chunks(BLOCK).enumerate() {
-                let most = block.iter().fold(T::LEAST, |most, &v| most.max(rank::<T, GREATEST>(v)));
+                let most = best_rank::<T, GREATEST>(block);
                 if beats::<_, LAST>(most, best) || i == 0 {
                     let mut places = block.iter().map(|&v| rank::<T, GREATEST>(v) == most);
                     let place = if LAST { places.rposition(|is| is) } else { places.position(|is| is) };

@@ -5,6 +5,7 @@ use super::super::dense::{self, DenseError, Lanes};
 use super::super::number::Number;
 use super::super::parallel::{self, Cells};
 use super::super::simd::{Kernel, Simd, run};
+use super::{best_rank, rank};
 use bgz_passes::memory::room;
 use std::cmp::Reverse;
 use std::sync::OnceLock;
@@ -163,12 +164,12 @@ impl<T: Number, const GREATEST: bool> Kernel for Scan<'_, T, GREATEST> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        let rank = |v: T| if GREATEST { v.key() } else { !v.key() };
+        let rank = rank::<T, GREATEST>;
         let Lanes { count, inner, .. } = self.lanes;
         self.best.iter_mut().for_each(Best::clear);
         if let ([best], 1) = (&mut *self.best, inner) {
             for (b, block) in self.x[..count].chunks(BLOCK).enumerate() {
-                let most = block.iter().fold(T::LEAST, |most, &v| most.max(rank(v)));
+                let most = best_rank::<T, GREATEST>(block);
                 if best.is_better(most) {
                     for (i, &v) in block.iter().enumerate() {
                         if best.is_better(rank(v)) {
