@@ -2,8 +2,9 @@
 //! weights that are found once. Several axes are resized one after the other.
 
 use super::simd::{self, Kernel, Simd};
+use super::strided::MOST_LANES;
 use super::{Isa, parallel};
-use bgz_passes::memory::room;
+use bgz_passes::memory::{collected, room};
 
 /// Resizing that is not possible, or slices that do not fit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,9 +68,41 @@ pub struct Resize {
     taps: Vec<Tap>,
     /// The weights as they were given.
     weights: Vec<f64>,
-    /// Whether each entry is one of the operand.
+    /// True if each entry is one of the operand.
     copies: bool,
+    /// Where entries have one element and as many taps each, the taps again as vectors take them.
+    columns: Option<Columns>,
 }
+
+/// As many taps for each entry of the result: the places of all first ones, then those of all second ones; their weights so,
+/// too. No place is before that of the entry or of the tap before.
+#[derive(Clone, Debug)]
+struct Columns {
+    each: usize,
+    places: Vec<u32>,
+    weights: Vec<f32>,
+}
+
+impl Columns {
+    fn new(to: usize, starts: &[u32], taps: &[Tap]) -> Result<Option<Self>, usize> {
+        let each = taps.len().checked_div(to).unwrap_or(0);
+        let even = starts.iter().enumerate().all(|(i, &s)| s as usize == i * each);
+        let ordered = |taps: &[Tap]| taps.is_sorted_by_key(|t| t.place);
+        if each == 0 || !even || !taps.chunks_exact(each).all(ordered) {
+            return Ok(None);
+        }
+        let column = |k: usize| taps.iter().skip(k).step_by(each);
+        if !(0..each).all(|k| column(k).is_sorted_by_key(|t| t.place)) {
+            return Ok(None);
+        }
+        let places = collected(taps.len(), (0..each).flat_map(|k| column(k).map(|t| t.place)))?;
+        let weights = collected(taps.len(), (0..each).flat_map(|k| column(k).map(|t| t.weight)))?;
+        Ok(Some(Self { each, places, weights }))
+    }
+}
+
+/// Floats that a lookup chooses from.
+const TABLE: usize = 32;
 
 impl Resize {
     /// From `from` to `to` entries of `inner` elements. `taps` gives the entries of the operand, with their weights, that an entry
@@ -110,7 +143,8 @@ impl Resize {
             }
             starts.push(u32::try_from(all.len()).map_err(|_| too_large())?);
         }
-        Ok(Self { from, to, inner, starts, taps: all, weights, copies })
+        let columns = if inner == 1 { Columns::new(to, &starts, &all).map_err(memory)? } else { None };
+        Ok(Self { from, to, inner, starts, taps: all, weights, copies, columns })
     }
 
     /// Whether entries of the result are entries of the operand, which [`copy`](Self::copy) takes for any dtype.
@@ -231,6 +265,9 @@ impl Kernel for Entries<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { of, x, out, start } = self;
+        if let Some(columns) = &of.columns {
+            return columns.run(s, x, out, (of.from, of.to, start));
+        }
         let inner = of.inner;
         for (out, (x, o)) in out.chunks_exact_mut(inner).zip(of.entries(x, start)) {
             let taps = &of.taps[of.range(o)];
@@ -238,14 +275,6 @@ impl Kernel for Entries<'_> {
                 ([], out) => out.fill(0.0),
                 ([tap], [out]) => *out = x[tap.place as usize],
                 ([tap], out) => out.copy_from_slice(&x[tap.place as usize * inner..][..inner]),
-                ([a, b], [out]) => *out = x[b.place as usize] * b.weight + x[a.place as usize] * a.weight,
-                ([first, more @ ..], [out]) => {
-                    let mut sum = x[first.place as usize] * first.weight;
-                    for tap in more {
-                        sum += x[tap.place as usize] * tap.weight;
-                    }
-                    *out = sum;
-                }
                 ([first, more @ ..], out) => {
                     for i in (0..inner).step_by(S::LANES) {
                         let n = S::LANES.min(inner - i);
@@ -262,6 +291,64 @@ impl Kernel for Entries<'_> {
                 }
             }
         }
+    }
+}
+
+impl Columns {
+    /// Entries of one element from number `start` on: vectors of them, each tap of which is looked up in a part of the operand.
+    #[inline(always)]
+    fn run<S: Simd>(&self, s: S, x: &[f32], out: &mut [f32], (from, to, start): (usize, usize, usize)) {
+        let (mut done, mut row, mut o) = (0, start / to * from, start % to);
+        while done < out.len() {
+            let n = (to - o).min(out.len() - done);
+            let x = &x[row..][..from];
+            // A short row is copied, so that it can be read as a whole table.
+            let mut short = [0.0; TABLE];
+            if from < TABLE {
+                short[..from].copy_from_slice(x);
+            }
+            let x = if from < TABLE { &short[..] } else { x };
+            for (i, out) in out[done..][..n].chunks_mut(S::LANES).enumerate() {
+                self.vector(s, x, out, o + i * S::LANES, to);
+            }
+            (done, row, o) = (done + n, row + from, 0);
+        }
+    }
+
+    /// At most a vector of entries, from `o` on; `x` is at least a table.
+    #[inline(always)]
+    fn vector<S: Simd>(&self, s: S, x: &[f32], out: &mut [f32], o: usize, to: usize) {
+        let n = out.len();
+        let first = (self.places[o] as usize).min(x.len() - TABLE);
+        let end = self.places[(self.each - 1) * to + o + n - 1] as usize;
+        let table = if end < first + TABLE { x[first..].first_chunk::<TABLE>() } else { None };
+        let base = s.isplat(first as i32);
+        let mut sum = s.splat(0.0);
+        for k in 0..self.each {
+            let column = k * to + o;
+            let (places, weights) = (&self.places[column..][..n], &self.weights[column..][..n]);
+            // SAFETY: n places and weights; n elements of an array of the largest vector.
+            unsafe {
+                let v = if let Some(table) = table {
+                    let which = s.bits(s.load_upto(places.as_ptr().cast(), n));
+                    s.lookup(table, s.isub(which, base))
+                } else {
+                    let mut parts = [0.0; MOST_LANES];
+                    for (part, &place) in parts.iter_mut().zip(places) {
+                        *part = x[place as usize];
+                    }
+                    s.load(parts.as_ptr())
+                };
+                let weight = s.load_upto(weights.as_ptr(), n);
+                sum = match (self.each, k) {
+                    (1, _) => v,
+                    (_, 0) => s.mul(v, weight),
+                    _ => s.mul_add(v, weight, sum),
+                };
+            }
+        }
+        // SAFETY: n entries of the result.
+        unsafe { s.store_upto(out.as_mut_ptr(), sum, n) };
     }
 }
 

@@ -119,9 +119,15 @@ impl Piece<'_> {
         }
         // SAFETY: a table has as many numbers as the largest vector, or more.
         let every = s.bits(unsafe { s.load(every.as_ptr().cast()) });
+        // Whole windows have as many entries inside, each.
+        let divisor = s.splat(pool.divisor(span.line, interior.start.min(last.windows - 1)) as f32);
+        let least = interior.start.max(span.from);
         let mut at = span.from;
         while at < span.to {
-            let divisor = || s.splat(pool.divisor(span.line, at) as f32);
+            // The last whole vector has some windows of the one before again, which come out the same.
+            if near && at > least && at < full && least + S::LANES <= full {
+                at = at.min(full - S::LANES);
+            }
             // SAFETY: windows of the span, whose taps lie in the part of the line that was made; a lookup ends at most a table
             // behind it.
             unsafe {
@@ -133,7 +139,7 @@ impl Piece<'_> {
                         acc = combine::<S, MAX>(s, acc, v);
                         from = from.wrapping_add(last.dilation);
                     }
-                    s.store(out.add(at), if MAX { acc } else { s.div(acc, divisor()) });
+                    s.store(out.add(at), if MAX { acc } else { s.div(acc, divisor) });
                     at += S::LANES;
                     continue;
                 }

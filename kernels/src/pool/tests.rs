@@ -119,6 +119,22 @@ fn one_nan_is_in_every_window_that_has_it_and_in_no_other() {
     }
 }
 
+/// Whole vectors of windows are few enough to be made twice, but not where a lookup does not reach from the first to the last:
+/// those are made one by one, and going back among them would never end.
+#[test]
+fn windows_too_far_apart_for_a_lookup_are_made_once_each() {
+    for stride in [3, 4, 5, 8, 31, 33, 70] {
+        for (windows, kernel, before) in [(20, 2, 0), (33, 3, 1), (40, 5, 2)] {
+            let extent = (windows - 1) * stride + kernel - before;
+            let case = Case::new(&[[3, 2, 1, 1, 0, 0], [extent, kernel, stride, 1, before, 0]], false).unwrap();
+            assert_eq!(case.windows(), [2, windows]);
+            let n = 2 * case.geometry.positions();
+            check(&case, 1, &numbers(n, 1));
+            check(&case, 1, &odd(n, 2));
+        }
+    }
+}
+
 #[test]
 fn a_kernel_of_any_size_is_as_large_as_the_image() {
     let axis = Axis { kernel: 1 << 40, before: 1 << 39, after: 1 << 39, ..Axis::new(3) };

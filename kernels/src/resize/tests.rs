@@ -101,6 +101,37 @@ fn results_do_not_depend_on_the_number_of_threads() {
     }
 }
 
+/// Places in order, in no order, far from each other, and of unlike numbers of taps, over rows shorter and longer than a table.
+#[test]
+fn entries_of_one_element_are_sums_of_any_places() {
+    type Taps = fn(usize, usize) -> Vec<(usize, f64)>;
+    let ways: [Taps; 6] = [
+        |i, from| vec![(i % from, 2.0)],
+        |i, from| vec![(from - 1 - i % from, 0.5), (i % from, 0.25)],
+        |i, from| vec![((i * 5).min(from - 1), 0.5), ((i * 5 + 1).min(from - 1), 0.25)],
+        |i, from| vec![(0, 0.5), (i.min(from - 1), 0.25), (from - 1, 2.0)],
+        |i, from| vec![(i % from, 0.5); i % 3],
+        |_, _| vec![],
+    ];
+    for taps in ways {
+        for (from, to) in [(1, 40), (3, 50), (31, 31), (32, 70), (33, 5), (200, 37), (300, 90)] {
+            let x: Vec<f32> = (0..3 * from).map(|i| (i * 7919 % 1009) as f32).collect();
+            let resize = Resize::new(from, to, 1, |i| taps(i, from)).unwrap();
+            let want: Vec<f32> = (0..3 * to)
+                .map(|i| match (&x[i / to * from..], &taps(i % to, from)[..]) {
+                    (row, &[(place, _)]) => row[place],
+                    (row, all) => all.iter().map(|&(place, weight)| row[place] * weight as f32).sum(),
+                })
+                .collect();
+            forced::on_each(|| {
+                let mut out = vec![f32::NAN; 3 * to];
+                resize.run(&x, &mut out).unwrap();
+                assert_eq!(out, want, "{from} to {to} on {:?}", Isa::current());
+            });
+        }
+    }
+}
+
 #[test]
 fn of_no_entries_the_sum_is_nothing() {
     let resize = Resize::new(2, 2, 3, |i| vec![(0, 2.0); 2 * i]).unwrap();
