@@ -28,7 +28,7 @@ mod tensor;
 pub use bgz_kernels as kernels;
 pub use bgz_passes::ir::{self, DType, Graph, Type};
 pub use bgz_passes::pipeline::{Pipeline, Report};
-pub use bgz_passes::{memory, passes, rewrite, scores};
+pub use bgz_passes::{memory, passes, random, rewrite, scores};
 pub use error::Error;
 pub use model::Model;
 pub use tensor::{Element, Tensor};

@@ -3,6 +3,7 @@
 mod onnx_build;
 
 use bgz_fusion::onnx::{self, ImportError};
+use bgz_fusion::random::SplitMix64;
 use bytes::Bytes;
 use onnx_build::*;
 use onnx_ir::ModelProto;
@@ -129,7 +130,7 @@ fn a_damaged_real_model() {
         println!("SKIPPED: {} does not exist", path.display());
         return;
     };
-    let mut random = Random(7);
+    let mut random = SplitMix64::new(7);
     for _ in 0..150 {
         let mut damaged = all.clone();
         // Most of the file is weights: the structure is at its beginning and at its end.
@@ -145,21 +146,9 @@ fn a_damaged_real_model() {
     }
 }
 
-/// xorshift64 (Marsaglia 2003).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % n.max(1) as u64) as usize
-    }
-}
-
 #[test]
 fn random_bytes() {
-    let mut random = Random(1);
+    let mut random = SplitMix64::new(1);
     for _ in 0..2000 {
         let noise: Vec<u8> = (0..random.below(300)).map(|_| random.below(256) as u8).collect();
         let e = onnx::from_bytes(Bytes::from(noise)).expect_err("noise is no model");

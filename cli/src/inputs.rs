@@ -4,6 +4,7 @@ use super::failure::{Failure, because};
 use super::npz;
 use super::shape::Extent;
 use bgz_fusion::ir::{Bindings, DType, Graph, Index, Movement, Op, Scalar, Type, ValueId};
+use bgz_fusion::random::SplitMix64;
 use bgz_fusion::{Error, Tensor};
 use std::path::Path;
 
@@ -114,16 +115,16 @@ fn fill(graph: &Graph, input: ValueId, shape: &[usize], bindings: &Bindings) -> 
     let name = graph.name(input);
     let dtype = graph.ty(input).dtype;
     let mut out = Tensor::zeros(dtype, shape)?;
-    let mut random = Random::new(name);
+    let mut random = SplitMix64::for_name(0, name);
     let most = index_bound(graph, input, bindings, 8).map_or(100, |n| (n - 1).clamp(0, 100));
     let ones = dtype == DType::Bool || name.to_ascii_lowercase().contains("mask");
     for element in out.bytes_mut().chunks_exact_mut(dtype.size()) {
         let value = if ones {
             Scalar::from_i64(dtype, 1)
         } else if dtype.is_float() {
-            Scalar::from_f64(dtype, random.normal())
+            Scalar::from_f64(dtype, random.near_normal())
         } else {
-            Scalar::from_i64(dtype, random.up_to(most))
+            Scalar::from_i64(dtype, up_to(&mut random, most))
         };
         let mut bytes = Vec::with_capacity(8);
         value.write_le_bytes(&mut bytes);
@@ -160,32 +161,9 @@ fn index_bound(graph: &Graph, value: ValueId, bindings: &Bindings, depth: usize)
     bound
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014), seeded by a name: inputs that are the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn new(name: &str) -> Self {
-        // FNV-1a.
-        let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        Self(name.bytes().fold(0xcbf2_9ce4_8422_2325, step))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// From 1 to `most`, or 0 if that is 0.
-    fn up_to(&mut self, most: i64) -> i64 {
-        if most < 1 { 0 } else { 1 + (self.next() >> 1) as i64 % most }
-    }
-
-    /// Mean 0, variance 1: twelve uniform values, less six.
-    fn normal(&mut self) -> f64 {
-        (0..12).map(|_| (self.next() >> 11) as f64 / (1u64 << 53) as f64).sum::<f64>() - 6.0
-    }
+/// From 1 to `most`, or 0 if that is 0.
+fn up_to(random: &mut SplitMix64, most: i64) -> i64 {
+    if most < 1 { 0 } else { 1 + random.below(most as usize) as i64 }
 }
 
 #[cfg(test)]
@@ -243,14 +221,5 @@ mod tests {
         assert!((1..4).all(|i| ids.contains(&i)), "{ids:?}");
         assert!(inputs[1].1.as_slice::<i64>().expect("i64").iter().all(|&m| m == 1));
         assert_eq!(make()[0].1.bytes(), inputs[0].1.bytes());
-    }
-
-    #[test]
-    fn normal_values_are_spread_as_they_should() {
-        let mut r = Random::new("x");
-        let v: Vec<f64> = (0..10_000).map(|_| r.normal()).collect();
-        let mean = v.iter().sum::<f64>() / 1e4;
-        let variance = v.iter().map(|x| x * x).sum::<f64>() / 1e4;
-        assert!(mean.abs() < 0.05 && (variance - 1.0).abs() < 0.05, "{mean} {variance}");
     }
 }

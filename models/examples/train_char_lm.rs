@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use bgz_fusion::random::SplitMix64;
 use bgz_fusion::{BgzFusion, Flex};
 use bgz_models::decoder::{CharLm, CharLmConfig, Sampling};
-use bgz_models::rng::SplitMix64;
 use bgz_models::text::{Corpus, decode, encode};
 use bgz_models::training::{Budget, TrainingConfig, bits, evaluate, train};
 use bgz_models::{default_model, export, root};

@@ -3,6 +3,7 @@
 //! GPT-2's arrangement: learned positions, blocks that normalise first, exact GELU, a last LayerNorm, and a head that
 //! is not tied to the embedding. [`crate::export`] writes it as ONNX.
 
+use bgz_passes::random::SplitMix64;
 use burn::module::Module;
 use burn::nn::attention::{MhaInput, MultiHeadAttention, generate_autoregressive_mask};
 use burn::nn::loss::CrossEntropyLossConfig;
@@ -12,7 +13,6 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 
 use crate::init::Init;
-use crate::rng::SplitMix64;
 use crate::text::VOCAB;
 
 /// What LayerNorm adds to the variance.
@@ -127,7 +127,7 @@ impl Sampling {
                 let max = logits.get(likeliest).copied().unwrap_or(0.0);
                 let weights: Vec<f64> =
                     logits.iter().map(|&logit| f64::from((logit - max) / *temperature).exp()).collect();
-                let mut left = rng.next_unit() * weights.iter().sum::<f64>();
+                let mut left = rng.unit() * weights.iter().sum::<f64>();
                 for (index, weight) in weights.iter().enumerate() {
                     left -= weight;
                     if left < 0.0 {

@@ -3,14 +3,13 @@
 //! A backend's own random numbers come from one generator for the whole process, so two tests that run at once would
 //! change each other's weights. Here every parameter has a sequence of its own, and is the same on every backend.
 
+use bgz_passes::random::SplitMix64;
 use burn::module::Param;
 use burn::nn::attention::{MultiHeadAttention, MultiHeadAttentionConfig};
 use burn::nn::transformer::PositionWiseFeedForward;
 use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
-
-use crate::rng::SplitMix64;
 
 /// Draws the parameters of a model by their names.
 #[derive(Debug)]
@@ -28,7 +27,7 @@ impl<'a, B: Backend> Init<'a, B> {
     fn normal<const D: usize>(&self, name: &str, dims: [usize; D], std: f64) -> Param<Tensor<B, D>> {
         let mut rng = SplitMix64::for_name(self.seed, name);
         let len = dims.iter().product();
-        let values: Vec<f32> = (0..len).map(|_| (std * rng.next_normal()) as f32).collect();
+        let values: Vec<f32> = (0..len).map(|_| (std * rng.near_normal()) as f32).collect();
         Param::from_data(TensorData::new(values, dims), self.device)
     }
 

@@ -19,7 +19,6 @@ pub mod gemma;
 pub mod generated;
 pub mod import;
 mod init;
-pub mod rng;
 pub mod text;
 pub mod training;
 

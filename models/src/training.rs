@@ -3,13 +3,13 @@
 use std::f64::consts::{LN_2, PI};
 use std::time::{Duration, Instant};
 
+use bgz_passes::random::SplitMix64;
 use burn::grad_clipping::GradientClippingConfig;
 use burn::optim::{AdamWConfig, GradientsParams, Optimizer};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{ElementConversion, Tensor};
 
 use crate::decoder::{CharLm, token_tensor};
-use crate::rng::SplitMix64;
 
 /// How a model is trained.
 #[derive(Debug, Clone, Copy, PartialEq)]

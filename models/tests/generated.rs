@@ -1,8 +1,8 @@
 //! The model that burn-import generates gives what the same weights give through this crate's own module.
 
+use bgz_fusion::random::SplitMix64;
 use bgz_models::decoder::{CharLmConfig, token_tensor};
 use bgz_models::import::ImportError;
-use bgz_models::rng::SplitMix64;
 use bgz_models::{default_model, generated, import};
 use burn::tensor::Tensor;
 use burn_flex::{Flex, FlexDevice};

@@ -1,8 +1,8 @@
 //! What the Burn modules promise of shapes, masks and training.
 
+use bgz_fusion::random::SplitMix64;
 use bgz_models::decoder::{CharLmConfig, Sampling, token_tensor};
 use bgz_models::encoder::SentenceEncoderConfig;
-use bgz_models::rng::SplitMix64;
 use bgz_models::text::{VOCAB, encode};
 use bgz_models::training::{Budget, TrainingConfig, TrainingError, evaluate, train};
 use burn::backend::Autodiff;

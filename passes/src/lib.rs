@@ -16,5 +16,6 @@ pub mod ir;
 pub mod memory;
 pub mod passes;
 pub mod pipeline;
+pub mod random;
 pub mod rewrite;
 pub mod scores;

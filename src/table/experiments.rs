@@ -6,7 +6,7 @@
 
 use super::base17::{Base17, MEANS, Real, STEP};
 use super::fidelity::spearman;
-use super::random::SplitMix64;
+use bgz_passes::random::SplitMix64;
 use rayon::prelude::*;
 use std::fmt;
 

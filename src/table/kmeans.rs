@@ -1,7 +1,7 @@
 //! k-means: k-means++ seeding and Lloyd's iteration under a weighted squared error.
 
 use super::eigen::symmetric_eigen;
-use super::random::SplitMix64;
+use bgz_passes::random::SplitMix64;
 use rayon::prelude::*;
 
 /// Points to a task; a constant, so that no sum depends on the number of threads.
@@ -326,7 +326,7 @@ mod tests {
 
     fn cloud(n: usize, dim: usize, seed: u64) -> Vec<f32> {
         let mut rng = SplitMix64::new(seed);
-        (0..n * dim).map(|_| rng.near_normal()).collect()
+        (0..n * dim).map(|_| rng.near_normal() as f32).collect()
     }
 
     /// Four tight clouds far apart.
@@ -335,7 +335,7 @@ mod tests {
         (0..400)
             .flat_map(|i| {
                 let (x, y) = ((i % 2) as f32 * 10.0, (i / 2 % 2) as f32 * 10.0);
-                [x + 0.1 * rng.near_normal(), y + 0.1 * rng.near_normal()]
+                [x + 0.1 * rng.near_normal() as f32, y + 0.1 * rng.near_normal() as f32]
             })
             .collect()
     }

@@ -35,7 +35,6 @@ mod lookup;
 mod measure;
 mod palette;
 mod product;
-mod random;
 pub mod refine;
 mod registry;
 mod rotary;

@@ -1,9 +1,9 @@
 //! What a Burn module computes is what its file computes here, be it exported from it or read into it.
 
+use bgz_fusion::random::SplitMix64;
 use bgz_fusion::{BgzFusion, Model, NdArray, Pipeline, Tensor};
 use bgz_models::decoder::{CharLm, CharLmConfig, token_tensor};
 use bgz_models::encoder::mean_over_tokens;
-use bgz_models::rng::SplitMix64;
 use bgz_models::{export, fetched, import};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Bool, Int, TensorData};

@@ -3,6 +3,7 @@
 use super::rows::Row;
 use super::*;
 use bgz_passes::ir::{Padding, Window};
+use bgz_passes::random::SplitMix64;
 use proptest::prelude::*;
 
 /// Windows that are as many as fit, in the words of the definition and here.
@@ -91,14 +92,8 @@ pub(crate) fn any_case() -> impl Strategy<Value = Case> {
 
 /// Numbers below 1 in magnitude.
 pub(crate) fn noise(n: usize, seed: u64) -> Vec<f64> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let next = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f64 / (1 << 23) as f64 - 1.0
-    };
-    std::iter::repeat_with(next).take(n).collect()
+    let mut rng = SplitMix64::new(seed);
+    std::iter::repeat_with(|| 2.0 * rng.unit() - 1.0).take(n).collect()
 }
 
 /// `[n, a, b]` as `[n, b, a]`.

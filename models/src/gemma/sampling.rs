@@ -1,6 +1,6 @@
 //! How the next token is taken from the logits.
 
-use crate::rng::SplitMix64;
+use bgz_passes::random::SplitMix64;
 
 /// How the next token is taken from the logits.
 #[derive(Debug, Clone)]
@@ -46,7 +46,7 @@ impl Sampler {
         }
         let weight = |index: usize| f64::from((logits[index] - logits[likeliest]) / self.temperature).exp();
         let weights: Vec<f64> = order.iter().map(|&index| weight(index)).collect();
-        let mut left = self.rng.next_unit() * weights.iter().sum::<f64>();
+        let mut left = self.rng.unit() * weights.iter().sum::<f64>();
         for (&index, weight) in order.iter().zip(weights) {
             left -= weight;
             if left < 0.0 {

@@ -17,6 +17,7 @@
 use super::run::Handler;
 use super::{Tensor, compare, run_with};
 use crate::ir::{Bindings, DType, Dim, Graph, Scalar, Type};
+use crate::random::SplitMix64;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
@@ -189,40 +190,33 @@ pub fn random(ty: &Type, ints: &RangeInclusive<i64>, rng: &mut Rng) -> Option<Te
     Tensor::new(ty.dtype, shape, values)
 }
 
-/// A small generator (SplitMix64) that gives the same on every machine.
+/// A generator of the numbers that tests draw.
 #[derive(Clone, Debug)]
-pub struct Rng(u64);
+pub struct Rng(SplitMix64);
 
 impl Rng {
     /// A generator of its own for every seed.
     pub fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(SplitMix64::new(seed))
     }
 
     /// 64 random bits.
     pub fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.next_u64()
     }
 
     /// From 0 up to but without 1.
     pub fn unit(&mut self) -> f64 {
-        (self.bits() >> 11) as f64 / (1u64 << 53) as f64
+        self.0.unit()
     }
 
     /// From 0 up to but without `n`; 0 for an `n` of 0 or less.
     pub fn below(&mut self, n: i64) -> i64 {
-        match u64::try_from(n) {
-            Ok(n) if n > 0 => (self.bits() % n) as i64,
-            _ => 0,
-        }
+        self.0.below(usize::try_from(n).unwrap_or(0)) as i64
     }
 
-    /// Normally distributed around 0 with variance 1 (Box-Muller).
+    /// Normally distributed around 0 with variance 1.
     pub fn normal(&mut self) -> f64 {
-        let (u, v) = (1.0 - self.unit(), self.unit());
-        (-2.0 * libm::log(u)).sqrt() * libm::cos(std::f64::consts::TAU * v)
+        self.0.normal()
     }
 }

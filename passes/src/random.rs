@@ -1,7 +1,8 @@
-//! The generator of seeded weights, batches and samples.
+//! The seeded generator of whatever is drawn: made-up inputs, initial weights, samples, codebooks, random tests.
 
-/// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", OOPSLA 2014).
-#[derive(Debug, Clone)]
+/// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", OOPSLA 2014): for a seed the same sequence
+/// on every machine.
+#[derive(Clone, Debug)]
 pub struct SplitMix64(u64);
 
 impl SplitMix64 {
@@ -22,9 +23,8 @@ impl SplitMix64 {
     /// The next 64 bits.
     pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
 
@@ -36,15 +36,23 @@ impl SplitMix64 {
     }
 
     /// A value in `0.0..1.0`, in steps of `2^-53`.
-    pub fn next_unit(&mut self) -> f64 {
+    pub fn unit(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// A value of mean 0 and variance 1, near to normal: the sum of twelve uniform values, less six.
+    /// A value of mean 0 and variance 1, normally distributed (Box and Muller, 1958).
+    pub fn normal(&mut self) -> f64 {
+        // In (0, 1], whose logarithm is finite.
+        let (u, v) = (1.0 - self.unit(), self.unit());
+        (-2.0 * libm::log(u)).sqrt() * libm::cos(std::f64::consts::TAU * v)
+    }
+
+    /// A value of mean 0 and variance 1, near to normal and never more than 6 from the mean: the sum of twelve uniform values,
+    /// less six.
     ///
-    /// The sum is made in integers because a logarithm or a cosine may differ in its last bit from one platform's
-    /// maths library to the next, and initial weights have to be the same everywhere.
-    pub fn next_normal(&mut self) -> f64 {
+    /// The sum is made in integers because initial weights, which are trained from, have to be the same bits everywhere,
+    /// whatever becomes of a logarithm's last one.
+    pub fn near_normal(&mut self) -> f64 {
         let mut sum: u64 = 0;
         for _ in 0..6 {
             let bits = self.next_u64();
@@ -69,13 +77,15 @@ mod tests {
 
     #[test]
     fn normal_values_have_mean_zero_and_variance_one() {
-        let mut rng = SplitMix64::new(1);
-        let values: Vec<f64> = (0..100_000).map(|_| rng.next_normal()).collect();
-        let n = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / n;
-        let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
-        assert!(mean.abs() < 0.01, "mean {mean}");
-        assert!((variance - 1.0).abs() < 0.02, "variance {variance}");
+        for draw in [SplitMix64::normal, SplitMix64::near_normal] {
+            let mut rng = SplitMix64::new(1);
+            let values: Vec<f64> = (0..100_000).map(|_| draw(&mut rng)).collect();
+            let n = values.len() as f64;
+            let mean = values.iter().sum::<f64>() / n;
+            let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
+            assert!(mean.abs() < 0.01, "mean {mean}");
+            assert!((variance - 1.0).abs() < 0.02, "variance {variance}");
+        }
     }
 
     #[test]
@@ -84,7 +94,7 @@ mod tests {
         let mut seen = [0; 5];
         for _ in 0..1000 {
             seen[rng.below(5)] += 1;
-            assert!((0.0..1.0).contains(&rng.next_unit()));
+            assert!((0.0..1.0).contains(&rng.unit()));
         }
         assert!(seen.iter().all(|&n| n > 150), "{seen:?}");
         assert_eq!(rng.below(0), 0);
