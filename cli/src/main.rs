@@ -25,8 +25,9 @@ mod source;
 mod table;
 mod tables;
 
-use bgz_fusion::ir;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use bgz_fusion::ir::Precision;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
 use failure::Failure;
 use shape::{Case, Extent};
 use std::io::Write;
@@ -223,29 +224,21 @@ struct ApproximateArgs {
     #[arg(long, value_name = "X", default_value_t = MAX_ERROR, value_parser = tolerance, requires = "tables")]
     max_error: f64,
     /// What products with constant weights may be computed in
-    #[arg(long, value_enum, default_value_t = Precision::Exact)]
+    #[arg(long, value_parser = precision(), default_value_t = Precision::Exact)]
     precision: Precision,
 }
 
-/// What products with weights may be computed in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Precision {
-    /// as the model has them
-    Exact,
-    /// weights and rows rounded to bf16: half of the memory, faster where AVX512-BF16 is, some 0.1 % off
-    Bf16,
-    /// 8-bit weights, a scale a column, and 8-bit rows: about 1 % off, for some models far more
-    Int8,
-}
-
-impl Precision {
-    fn of_graph(self) -> ir::Precision {
-        match self {
-            Precision::Exact => ir::Precision::Exact,
-            Precision::Bf16 => ir::Precision::Bf16,
-            Precision::Int8 => ir::Precision::Int8,
+/// Parses `--precision`, whose words are those of graph text.
+fn precision() -> impl TypedValueParser<Value = Precision> {
+    let about = |p| match p {
+        Precision::Exact => "as the model has them",
+        Precision::Bf16 => {
+            "weights and rows rounded to bf16: half of the memory, faster where AVX512-BF16 is, some 0.1 % off"
         }
-    }
+        Precision::Int8 => "8-bit weights, a scale a column, and 8-bit rows: about 1 % off, for some models far more",
+    };
+    let words = Precision::ALL.map(|p| PossibleValue::new(p.name()).help(about(p)));
+    PossibleValuesParser::new(words).try_map(|word| word.parse::<Precision>())
 }
 
 /// How a model is run.

@@ -49,7 +49,7 @@ pub fn whole(may: &ApproximateArgs, tables: Option<&Given>) -> Pipeline {
         Some(given) => Pipeline::approximate(given.tables.clone(), given.max_error),
         None => Pipeline::exact(),
     };
-    pipeline.precision(may.precision.of_graph())
+    pipeline.precision(may.precision)
 }
 
 /// Tables that attention may take its scores from.

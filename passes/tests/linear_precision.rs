@@ -34,6 +34,12 @@ fn precisions(case: &Case) -> Vec<Precision> {
 }
 
 #[test]
+fn a_precision_reads_back_from_its_word() {
+    assert_eq!(Precision::ALL.map(|p| p.to_string().parse()), Precision::ALL.map(Ok));
+    assert_eq!("Int8".parse::<Precision>(), Err("\"Int8\" is no precision; there are exact, bf16, int8".into()));
+}
+
+#[test]
 fn constant_weights_of_f32() {
     let case = fires(pass(Precision::Int8), "linear-precision@int8", MODEL);
     let (int8, exact) = (Precision::Int8, Precision::Exact);

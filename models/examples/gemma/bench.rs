@@ -2,13 +2,14 @@
 
 use std::time::Instant;
 
-use bgz_fusion::Flex;
 use bgz_fusion::gguf::Gguf;
+use bgz_fusion::ir::Precision;
+use bgz_fusion::{Flex, trace};
 use bgz_models::gemma::Gemma;
 use burn::tensor::backend::Backend;
 use clap::Args;
 
-use crate::{B, Failure, Precision};
+use crate::{B, Failure};
 
 #[derive(Debug, Args)]
 pub struct BenchArgs {
@@ -22,7 +23,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 5)]
     rounds: usize,
     /// What products with weights are computed in besides
-    #[arg(long, value_enum, default_value_t = Precision::Exact)]
+    #[arg(long, value_parser = crate::precision(), default_value_t = Precision::Exact)]
     precision: Precision,
 }
 
@@ -38,13 +39,13 @@ pub fn run(gguf: &Gguf, args: &BenchArgs) -> Result<(), Failure> {
     }
     let rewritten = crate::file::model::<B>(gguf, &Default::default())?;
     let bare = crate::file::model::<Flex>(gguf, &Default::default())?;
-    let in_precision = || args.precision.within(|| measure(&rewritten, args));
+    let in_precision = || trace::precision(args.precision, || measure(&rewritten, args));
     let mut ways: Vec<(String, Run, Speeds)> = vec![
         ("BgzFusion<Flex>".into(), Box::new(|| measure(&rewritten, args)), Speeds::default()),
         ("Flex".into(), Box::new(|| measure(&bare, args)), Speeds::default()),
     ];
     if args.precision != Precision::Exact {
-        let name = format!("BgzFusion<Flex>, {:?}", args.precision);
+        let name = format!("BgzFusion<Flex>, {}", args.precision);
         ways.insert(1, (name, Box::new(in_precision), Speeds::default()));
     }
     for round in 0..=args.rounds {

@@ -12,10 +12,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bgz_fusion::gguf::Gguf;
-use bgz_fusion::{BgzFusion, Flex, ir, trace};
+use bgz_fusion::ir::Precision;
+use bgz_fusion::{BgzFusion, Flex, trace};
 use bgz_models::gemma::{Sampler, StreamDecoder, Tokenizer};
 use bgz_models::root;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
 
 /// Runs Gemma 3 from a GGUF file on BgzFusion<Flex>: writes texts, measures perplexity and speed.
 #[derive(Debug, Parser)]
@@ -60,31 +62,19 @@ struct GenerateArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// What products with weights are computed in
-    #[arg(long, value_enum, default_value_t = Precision::Exact)]
+    #[arg(long, value_parser = precision(), default_value_t = Precision::Exact)]
     precision: Precision,
 }
 
-/// What products with weights are computed in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Precision {
-    /// f32
-    Exact,
-    /// weights and rows rounded to bf16
-    Bf16,
-    /// 8-bit weights, a scale a column, and 8-bit rows
-    Int8,
-}
-
-impl Precision {
-    /// Runs `f` in it.
-    fn within<R>(self, f: impl FnOnce() -> R) -> R {
-        let precision = match self {
-            Precision::Exact => ir::Precision::Exact,
-            Precision::Bf16 => ir::Precision::Bf16,
-            Precision::Int8 => ir::Precision::Int8,
-        };
-        trace::precision(precision, f)
-    }
+/// Parses `--precision`, whose words are those of graph text.
+fn precision() -> impl TypedValueParser<Value = Precision> {
+    let about = |p| match p {
+        Precision::Exact => "f32",
+        Precision::Bf16 => "weights and rows rounded to bf16",
+        Precision::Int8 => "8-bit weights, a scale a column, and 8-bit rows",
+    };
+    let words = Precision::ALL.map(|p| PossibleValue::new(p.name()).help(about(p)));
+    PossibleValuesParser::new(words).try_map(|word| word.parse::<Precision>())
 }
 
 /// Tokens of a text file.
@@ -153,7 +143,7 @@ fn generate(file: &Gguf, args: &GenerateArgs) -> Result<(), Failure> {
         broken.is_ok()
     };
     let most = args.max_tokens.min(room);
-    args.precision.within(|| model.generate(&prompt, most, &mut sampler, &device, each))?;
+    trace::precision(args.precision, || model.generate(&prompt, most, &mut sampler, &device, each))?;
     broken?;
     writeln!(out, "{}", stream.finish())?;
     Ok(())

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use bgz_fusion::gguf::Gguf;
+use bgz_fusion::ir::Precision;
 use bgz_fusion::table::{TableRegistry, file};
 use bgz_fusion::trace;
 use bgz_models::gemma::{Gemma, GemmaError};
 use clap::Args;
 
-use crate::{B, Failure, Precision, TextArgs};
+use crate::{B, Failure, TextArgs};
 
 #[derive(Debug, Args)]
 pub struct PerplexityArgs {
@@ -25,7 +26,7 @@ pub struct PerplexityArgs {
     #[arg(long, value_name = "X", default_value_t = 0.03, requires = "tables")]
     max_error: f64,
     /// What products with weights are computed in, in another run
-    #[arg(long, value_enum, default_value_t = Precision::Exact)]
+    #[arg(long, value_parser = crate::precision(), default_value_t = Precision::Exact)]
     precision: Precision,
 }
 
@@ -53,8 +54,8 @@ pub fn run(gguf: &Gguf, args: &PerplexityArgs) -> Result<(), Failure> {
         println!("perplexity, errors up to {}: {approximate:.6}, {:+.4} %", args.max_error, change(approximate, exact));
     }
     if args.precision != Precision::Exact {
-        let rounded = args.precision.within(|| perplexity(&model, &windows))?;
-        println!("perplexity, products in {:?}: {rounded:.6}, {:+.4} %", args.precision, change(rounded, exact));
+        let rounded = trace::precision(args.precision, || perplexity(&model, &windows))?;
+        println!("perplexity, products in {}: {rounded:.6}, {:+.4} %", args.precision, change(rounded, exact));
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use crate::ir::tensor::Tensor;
 use crate::ir::{DType, Dim, Type};
 use std::borrow::Cow;
 use std::fmt;
+use std::str::FromStr;
 
 /// Products of matrices, of floats or integers of one dtype.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -53,6 +54,18 @@ impl Precision {
 impl fmt::Display for Precision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+impl FromStr for Precision {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        let known = || Self::ALL.map(Self::name).join(", ");
+        Self::ALL
+            .into_iter()
+            .find(|p| p.name() == s)
+            .ok_or_else(|| format!("{s:?} is no precision; there are {}", known()))
     }
 }
 
