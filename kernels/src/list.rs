@@ -41,10 +41,8 @@ enum Work {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rows {
     Softmax,
-    SoftmaxMasked,
     LogSoftmax,
     LayerNorm,
-    AddLayerNorm,
     RmsNorm,
     Reduce(Reduction),
 }
@@ -58,10 +56,8 @@ pub fn list() -> Vec<KernelInfo> {
     let binary = binary.map(|&f| info(f.name(), binary_accuracy(f), Work::Binary(f)));
     let rows = [
         ("softmax", "exp, sum and quotient: 1 ULP each, and the rounding of the sum", Rows::Softmax),
-        ("softmax_masked", "as softmax", Rows::SoftmaxMasked),
         ("log_softmax", "rounding of the sum, then 1 ULP of log", Rows::LogSoftmax),
         ("layer_norm", "rounding of two sums", Rows::LayerNorm),
-        ("add_layer_norm", "rounding of two sums", Rows::AddLayerNorm),
         ("rms_norm", "rounding of one sum", Rows::RmsNorm),
         ("reduce_sum", "rounding of the sum", Rows::Reduce(Reduction::Sum)),
         ("reduce_mean", "rounding of the sum", Rows::Reduce(Reduction::Mean)),
@@ -138,10 +134,8 @@ fn row_kernel(kernel: Rows, x: &[f32], out: &mut [f32]) {
     let (scale, bias) = (&x[..COLS], &x[COLS..2 * COLS]);
     let done = match kernel {
         Rows::Softmax => rows::softmax(x, out, COLS, 1.0),
-        Rows::SoftmaxMasked => rows::softmax_masked(x, x, 1, out, COLS, 1.0),
         Rows::LogSoftmax => rows::log_softmax(x, out, COLS, 1.0),
         Rows::LayerNorm => rows::layer_norm(x, Some(scale), Some(bias), 1e-5, out, COLS),
-        Rows::AddLayerNorm => rows::add_layer_norm(x, x, Some(scale), Some(bias), 1e-5, out, COLS),
         Rows::RmsNorm => rows::rms_norm(x, Some(scale), 1e-5, out, COLS),
         Rows::Reduce(kind) => rows::reduce(kind, x, &mut out[..ELEMENTS / COLS], COLS),
     };

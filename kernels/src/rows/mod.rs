@@ -9,10 +9,10 @@ mod softmax;
 #[cfg(test)]
 mod tests;
 
-pub use norm::{add_layer_norm, layer_norm, rms_norm};
+pub use norm::{layer_norm, rms_norm};
 pub use reduce::{Reduction, reduce, reduce_columns};
 pub(super) use softmax::{exp_row, max_row};
-pub use softmax::{log_softmax, log_softmax_in_place, softmax, softmax_in_place, softmax_masked};
+pub use softmax::{log_softmax, log_softmax_in_place, softmax, softmax_in_place};
 
 use super::simd::{Kernel, Simd};
 use super::{Isa, parallel, simd};

@@ -6,14 +6,12 @@ use crate::simd::Simd;
 #[derive(Clone, Copy)]
 struct Norm {
     ends: Ends,
-    /// Added to `x` first, or null.
-    residual: *const f32,
     /// A row, or null.
     scale: *const f32,
     /// A row, or null.
     bias: *const f32,
     eps: f32,
-    /// Whether the mean is taken out (LayerNorm) or not (RMSNorm).
+    /// True if the mean is taken out (LayerNorm), false if not (RMSNorm).
     center: bool,
 }
 
@@ -65,17 +63,7 @@ impl RowFn for Norm {
         let n = self.ends.cols;
         // SAFETY: a checked row of n > 0 floats.
         unsafe {
-            let (mut x, out) = self.ends.at(row);
-            if !self.residual.is_null() {
-                let r = self.residual.add(row * n);
-                let mut i = 0;
-                while i < n {
-                    let v = s.add(s.load_upto(x.add(i), n - i), s.load_upto(r.add(i), n - i));
-                    s.store_upto(out.add(i), v, n - i);
-                    i += S::LANES;
-                }
-                x = out;
-            }
+            let (x, out) = self.ends.at(row);
             let count = n as f32;
             let mean = if self.center { sum_row(s, x, n, None) / count } else { 0.0 };
             let mean = s.splat(mean);
@@ -111,34 +99,16 @@ pub fn layer_norm(
     out: &mut [f32],
     cols: usize,
 ) -> Result<(), RowError> {
-    let residual = std::ptr::null();
-    norm(x, residual, scale, bias, eps, out, cols, true)
-}
-
-/// [`layer_norm`] of `x + residual`.
-pub fn add_layer_norm(
-    x: &[f32],
-    residual: &[f32],
-    scale: Option<&[f32]>,
-    bias: Option<&[f32]>,
-    eps: f32,
-    out: &mut [f32],
-    cols: usize,
-) -> Result<(), RowError> {
-    check("residual", residual.len(), x.len(), cols)?;
-    norm(x, residual.as_ptr(), scale, bias, eps, out, cols, true)
+    norm(x, scale, bias, eps, out, cols, true)
 }
 
 /// `x / sqrt(mean(x^2) + eps) * scale` of each row.
 pub fn rms_norm(x: &[f32], scale: Option<&[f32]>, eps: f32, out: &mut [f32], cols: usize) -> Result<(), RowError> {
-    norm(x, std::ptr::null(), scale, None, eps, out, cols, false)
+    norm(x, scale, None, eps, out, cols, false)
 }
 
-/// `residual` is null or of the length of `x`.
-#[allow(clippy::too_many_arguments)]
 fn norm(
     x: &[f32],
-    residual: *const f32,
     scale: Option<&[f32]>,
     bias: Option<&[f32]>,
     eps: f32,
@@ -151,6 +121,6 @@ fn norm(
     let (scale, bias) = (optional("scale", scale, cols)?, optional("bias", bias, cols)?);
     let ends = Ends { x: x.as_ptr(), out: out.as_mut_ptr(), cols };
     // SAFETY: every slice has the rows, or the row, checked above.
-    unsafe { each_row(Isa::current(), rows, cols, 12, Norm { ends, residual, scale, bias, eps, center }) };
+    unsafe { each_row(Isa::current(), rows, cols, 12, Norm { ends, scale, bias, eps, center }) };
     Ok(())
 }

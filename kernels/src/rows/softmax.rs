@@ -102,40 +102,6 @@ impl RowFn for Softmax {
 }
 
 #[derive(Clone, Copy)]
-struct Masked {
-    ends: Ends,
-    scale: f32,
-    mask: *const f32,
-    mask_rows: usize,
-    repeat: usize,
-}
-
-// SAFETY: made of slices that live while the threads run; each row is touched by one thread.
-unsafe impl Sync for Masked {}
-
-impl RowFn for Masked {
-    #[inline(always)]
-    unsafe fn row<S: Simd>(self, s: S, row: usize) {
-        let n = self.ends.cols;
-        let (scale, one) = (s.splat(self.scale), s.splat(1.0));
-        // SAFETY: a checked row of n > 0 floats, and one of the rows of the mask.
-        unsafe {
-            let (x, out) = self.ends.at(row);
-            let mask = self.mask.add(row / self.repeat % self.mask_rows * n);
-            let mut i = 0;
-            while i < n {
-                let y = s.mul_add(s.load_upto(x.add(i), n - i), scale, s.load_upto(mask.add(i), n - i));
-                s.store_upto(out.add(i), y, n - i);
-                i += S::LANES;
-            }
-            let max = max_row(s, out, n, one);
-            let sum = exp_row(s, out, out, n, one, max);
-            affine_row(s, out, out, n, s.splat(1.0 / sum), s.splat(0.0));
-        }
-    }
-}
-
-#[derive(Clone, Copy)]
 struct LogSoftmax {
     ends: Ends,
     scale: f32,
@@ -188,29 +154,6 @@ impl RowFn for LogSoftmax {
 pub fn softmax(x: &[f32], out: &mut [f32], cols: usize, scale: f32) -> Result<(), RowError> {
     check("out", out.len(), x.len(), cols)?;
     run_softmax(x.as_ptr(), out.as_mut_ptr(), x.len(), cols, scale)
-}
-
-/// [`softmax`] of `scale * x + mask`: row `r` of `x` takes row `r / repeat` of the
-/// mask, which starts again when its rows are used up. So `[batch, 1, 1, cols]` for
-/// `[batch, heads, rows, cols]` is `repeat = heads * rows`.
-pub fn softmax_masked(
-    x: &[f32],
-    mask: &[f32],
-    repeat: usize,
-    out: &mut [f32],
-    cols: usize,
-    scale: f32,
-) -> Result<(), RowError> {
-    check("out", out.len(), x.len(), cols)?;
-    let (rows, mask_rows) = (rows_of("x", x.len(), cols)?, rows_of("mask", mask.len(), cols)?);
-    if rows > 0 && mask_rows == 0 {
-        check("mask", mask.len(), cols, cols)?;
-    }
-    let ends = Ends { x: x.as_ptr(), out: out.as_mut_ptr(), cols };
-    let f = Masked { ends, scale, mask: mask.as_ptr(), mask_rows, repeat: repeat.max(1) };
-    // SAFETY: the slices have rows * cols floats, the mask at least a row if there is one.
-    unsafe { each_row(Isa::current(), rows, cols, 32, f) };
-    Ok(())
 }
 
 /// [`softmax`] written over its input.
