@@ -5,7 +5,7 @@
 //! [`ScoreSource`](crate::scores::ScoreSource) to say.
 
 use crate::ir::{Attention, DType, Dim, Graph, NodeId, Op, Scores, ValueId};
-use crate::rewrite::{Cx, Pass, PassError, Patch};
+use crate::rewrite::{Cx, Pass, PassError, Patch, forwards};
 use crate::scores::{Approximation, Choice, ScoreSite};
 
 /// The name of the pass, and of its rule in the trace.
@@ -33,35 +33,35 @@ impl Pass for AttentionToTable {
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut Cx) -> Result<usize, PassError> {
-        let mut applied = 0;
-        for id in graph.order().to_vec() {
-            if cx.stopped() {
-                break;
-            }
-            let Some(root) = graph.try_node(id).and_then(|n| n.outputs.first().copied()) else { continue };
-            let Some(Op::Attention(attention)) = graph.op(root) else { continue };
-            if self.exact_stays && attention.scores == Scores::Exact {
-                continue;
-            }
-            let Some(site) = site(graph, root, attention) else { continue };
-            if let Some(dtype) = other_dtype(graph, id) {
-                let reason = format!("stays {}: approximate scores are of f32, not {dtype}", attention.scores);
-                cx.refuse(NAME, graph.name(root), reason);
-                continue;
-            }
-            let Choice { scores, reason } = self.approximation.source.choose(&site, self.approximation.max_error);
-            if scores == attention.scores {
-                cx.refuse(NAME, graph.name(root), format!("stays {scores}: {reason}"));
-                continue;
-            }
-            let mut patch = Patch::new();
-            let reason = format!("{scores}: {reason}");
-            let inputs = graph.node(id).inputs.clone();
-            let new = patch.add("", Op::Attention(Attention { scores, ..attention.clone() }), inputs);
-            patch.replace(root, new);
-            applied += usize::from(cx.apply_because(graph, NAME, patch, Some(reason)));
+        Ok(forwards(graph, cx, |graph, cx, id| usize::from(self.at(graph, cx, id))))
+    }
+}
+
+impl AttentionToTable {
+    /// Gives the attention at a node other scores; false if there is none, or its scores stay.
+    fn at(&self, graph: &mut Graph, cx: &mut Cx, id: NodeId) -> bool {
+        let Some(&root) = graph.node(id).outputs.first() else { return false };
+        let Some(Op::Attention(attention)) = graph.op(root) else { return false };
+        if self.exact_stays && attention.scores == Scores::Exact {
+            return false;
         }
-        Ok(applied)
+        let Some(site) = site(graph, root, attention) else { return false };
+        if let Some(dtype) = other_dtype(graph, id) {
+            let reason = format!("stays {}: approximate scores are of f32, not {dtype}", attention.scores);
+            cx.refuse(NAME, graph.name(root), reason);
+            return false;
+        }
+        let Choice { scores, reason } = self.approximation.source.choose(&site, self.approximation.max_error);
+        if scores == attention.scores {
+            cx.refuse(NAME, graph.name(root), format!("stays {scores}: {reason}"));
+            return false;
+        }
+        let mut patch = Patch::new();
+        let reason = format!("{scores}: {reason}");
+        let inputs = graph.node(id).inputs.clone();
+        let new = patch.add("", Op::Attention(Attention { scores, ..attention.clone() }), inputs);
+        patch.replace(root, new);
+        cx.apply_because(graph, NAME, patch, Some(reason))
     }
 }
 

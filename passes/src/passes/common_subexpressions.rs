@@ -1,7 +1,7 @@
 //! What is computed twice, or stored twice, is there once.
 
 use crate::ir::{Constant, DType, Graph, NodeId, Op, ValueId};
-use crate::rewrite::{Cx, Pass, PassError, Patch};
+use crate::rewrite::{Cx, Pass, PassError, Patch, forwards};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -55,12 +55,11 @@ fn merge_constants(graph: &mut Graph, cx: &mut Cx) -> usize {
 /// `f(x), f(x) => f(x)`: the same op on the same operands, in either order where it commutes
 fn merge_nodes(graph: &mut Graph, cx: &mut Cx) -> usize {
     let mut seen: HashMap<u64, Vec<NodeId>> = HashMap::new();
-    let mut applied = 0;
-    for id in graph.order().to_vec() {
-        let Some(node) = graph.try_node(id) else { continue };
+    forwards(graph, cx, |graph, cx, id| {
+        let node = graph.node(id);
         // Nothing is known of an opaque op: it may draw random numbers.
         if matches!(node.op, Op::Opaque(_)) {
-            continue;
+            return 0;
         }
         let mut hasher = DefaultHasher::new();
         node.op.hash(&mut hasher);
@@ -72,12 +71,14 @@ fn merge_nodes(graph: &mut Graph, cx: &mut Cx) -> usize {
         match first {
             Some(first) => {
                 let (old, new) = (node.outputs.clone(), graph.node(first).outputs.clone());
-                applied += usize::from(replace(graph, cx, &old, &new));
+                usize::from(replace(graph, cx, &old, &new))
             }
-            None => group.push(id),
+            None => {
+                group.push(id);
+                0
+            }
         }
-    }
-    applied
+    })
 }
 
 /// The operands, sorted if their order does not matter.

@@ -2,7 +2,7 @@
 //! useless; this is for what was useless to begin with.)
 
 use crate::ir::{Graph, ValueId};
-use crate::rewrite::{Cx, Pass, PassError, Patch};
+use crate::rewrite::{Cx, Pass, PassError, Patch, backwards};
 
 const NAME: &str = "dead-code";
 
@@ -20,14 +20,11 @@ impl Pass for DeadCode {
 
     /// A node whose results nothing uses, and what only it used `=>` nothing
     fn run(&self, graph: &mut Graph, cx: &mut Cx) -> Result<usize, PassError> {
-        let mut applied = 0;
-        for id in graph.order().iter().rev().copied().collect::<Vec<_>>() {
-            let Some(node) = graph.try_node(id) else { continue };
-            if node.outputs.iter().all(|&v| graph.use_count(v) == 0) {
-                let outputs = node.outputs.clone();
-                applied += usize::from(remove(graph, cx, outputs));
-            }
-        }
+        let mut applied = backwards(graph, cx, |graph, cx, id| {
+            let outputs = graph.node(id).outputs.clone();
+            let useless = outputs.iter().all(|&v| graph.use_count(v) == 0);
+            usize::from(useless && remove(graph, cx, outputs))
+        });
         let unused: Vec<_> = graph.constants().map(|(v, _)| v).filter(|&v| graph.use_count(v) == 0).collect();
         if !unused.is_empty() {
             applied += usize::from(remove(graph, cx, unused));

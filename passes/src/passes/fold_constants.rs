@@ -12,7 +12,7 @@ use crate::ir::{
     Cast, Constant, DType, Dim, Generate, Graph, IntArg, Known, Movement, Node, Op, Product, Reduce, Scalar, Type,
     ValueId, is_fresh,
 };
-use crate::rewrite::{Cx, Pass, PassError, Patch, Ref};
+use crate::rewrite::{Cx, Pass, PassError, Patch, Ref, backwards, forwards};
 
 const NAME: &str = "fold-constants";
 
@@ -39,24 +39,14 @@ impl Pass for FoldConstants {
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut Cx) -> Result<usize, PassError> {
-        let mut applied = 0;
+        let try_at = |graph: &mut Graph, cx: &mut Cx, id, (rule, fold): (&str, Fold)| {
+            let patch = graph.try_node(id).and_then(|n| fold(graph, n));
+            usize::from(patch.is_some_and(|patch| cx.apply(graph, rule, patch)))
+        };
         let rules: [(&str, Fold); 3] = [(NAME, evaluated), ("known-argument", with_arguments), ("known-type", refined)];
-        for id in graph.order().to_vec() {
-            if cx.stopped() {
-                return Ok(applied);
-            }
-            for (rule, fold) in rules {
-                if let Some(patch) = graph.try_node(id).and_then(|n| fold(graph, n)) {
-                    applied += usize::from(cx.apply(graph, rule, patch));
-                }
-            }
-        }
-        for id in graph.order().iter().rev().copied().collect::<Vec<_>>() {
-            if let Some(patch) = graph.try_node(id).and_then(|n| shape_arithmetic(graph, n)) {
-                applied += usize::from(cx.apply(graph, "shape-arithmetic", patch));
-            }
-        }
-        Ok(applied)
+        let first = forwards(graph, cx, |graph, cx, id| rules.into_iter().map(|r| try_at(graph, cx, id, r)).sum());
+        let last: (&str, Fold) = ("shape-arithmetic", shape_arithmetic);
+        Ok(first + backwards(graph, cx, |graph, cx, id| try_at(graph, cx, id, last)))
     }
 }
 

@@ -8,7 +8,7 @@
 //! what it is.
 
 use crate::ir::{Cast, Constant, DType, Dim, Expr, Graph, NodeId, Op, Operand, Type, ValueId, Where, infer};
-use crate::rewrite::{Cx, Pass, PassError, Patch};
+use crate::rewrite::{Cx, Pass, PassError, Patch, backwards};
 use std::collections::BTreeSet;
 
 const NAME: &str = "fuse-elementwise";
@@ -36,28 +36,27 @@ impl Pass for FuseElementwise {
 
     /// `mul(sigmoid(add(x, y)), z) => fused(x, y, z) {expr = "sigmoid(a + b) * c"}`
     fn run(&self, graph: &mut Graph, cx: &mut Cx) -> Result<usize, PassError> {
-        let mut applied = 0;
-        for id in graph.order().iter().rev().copied().collect::<Vec<_>>() {
-            if cx.stopped() {
-                break;
-            }
-            if graph.try_node(id).is_none() || !fusable(graph, id) {
-                continue;
-            }
-            let mut chain = Chain::new(graph, id);
-            chain.grow(cx);
-            if chain.nodes.len() == 1 {
-                chain.explain(cx);
-                continue;
-            }
-            match chain.patch() {
-                Some(patch) => applied += usize::from(cx.apply(graph, NAME, patch)),
-                None => {
-                    cx.refuse(NAME, graph.name(graph.node(id).outputs[0]), "its type does not follow from the operands")
-                }
-            }
+        Ok(backwards(graph, cx, |graph, cx, id| usize::from(fuse(graph, cx, id))))
+    }
+}
+
+/// Makes one op of the chain that ends at a node; false if there is none.
+fn fuse(graph: &mut Graph, cx: &mut Cx, last: NodeId) -> bool {
+    if !fusable(graph, last) {
+        return false;
+    }
+    let mut chain = Chain::new(graph, last);
+    chain.grow(cx);
+    if chain.nodes.len() == 1 {
+        chain.explain(cx);
+        return false;
+    }
+    match chain.patch() {
+        Some(patch) => cx.apply(graph, NAME, patch),
+        None => {
+            cx.refuse(NAME, graph.name(graph.node(last).outputs[0]), "its type does not follow from the operands");
+            false
         }
-        Ok(applied)
     }
 }
 

@@ -3,8 +3,8 @@
 //! It changes nothing but what a `linear` with constant weights says of its precision, so it comes behind the pass
 //! `linear`, and no other product is touched.
 
-use crate::ir::{DType, Graph, Op, Precision, Product, ValueId};
-use crate::rewrite::{Cx, Pass, PassError, Patch};
+use crate::ir::{DType, Graph, NodeId, Op, Precision, Product, ValueId};
+use crate::rewrite::{Cx, Pass, PassError, Patch, forwards};
 
 /// The name of the pass, and of its rule in the trace.
 pub const NAME: &str = "linear-precision";
@@ -24,27 +24,27 @@ impl Pass for LinearPrecision {
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut Cx) -> Result<usize, PassError> {
-        let mut applied = 0;
-        for id in graph.order().to_vec() {
-            if cx.stopped() {
-                break;
-            }
-            let Some(root) = graph.try_node(id).and_then(|n| n.outputs.first().copied()) else { continue };
-            let Some(&Op::Product(Product::Linear { trans_w, precision })) = graph.op(root) else { continue };
-            if precision == self.precision {
-                continue;
-            }
-            let inputs = graph.node(id).inputs.clone();
-            if let Some(reason) = unfit(graph, &inputs) {
-                cx.refuse(NAME, graph.name(root), format!("stays {precision}: {reason}"));
-                continue;
-            }
-            let mut patch = Patch::new();
-            let new = patch.add("", Op::Product(Product::Linear { trans_w, precision: self.precision }), inputs);
-            patch.replace(root, new);
-            applied += usize::from(cx.apply_because(graph, NAME, patch, Some(self.precision.to_string())));
+        Ok(forwards(graph, cx, |graph, cx, id| usize::from(self.at(graph, cx, id))))
+    }
+}
+
+impl LinearPrecision {
+    /// Gives the product at a node the precision; false if there is none, or its precision stays.
+    fn at(&self, graph: &mut Graph, cx: &mut Cx, id: NodeId) -> bool {
+        let Some(&root) = graph.node(id).outputs.first() else { return false };
+        let Some(&Op::Product(Product::Linear { trans_w, precision })) = graph.op(root) else { return false };
+        if precision == self.precision {
+            return false;
         }
-        Ok(applied)
+        let inputs = graph.node(id).inputs.clone();
+        if let Some(reason) = unfit(graph, &inputs) {
+            cx.refuse(NAME, graph.name(root), format!("stays {precision}: {reason}"));
+            return false;
+        }
+        let mut patch = Patch::new();
+        let new = patch.add("", Op::Product(Product::Linear { trans_w, precision: self.precision }), inputs);
+        patch.replace(root, new);
+        cx.apply_because(graph, NAME, patch, Some(self.precision.to_string()))
     }
 }
 

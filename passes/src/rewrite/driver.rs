@@ -1,7 +1,7 @@
 //! Passes, rules, and the record of what they did.
 
 use super::{Match, Patch, Pattern};
-use crate::ir::{Graph, GraphError};
+use crate::ir::{Graph, GraphError, NodeId, ValueId};
 use std::collections::HashSet;
 use std::fmt;
 use thiserror::Error;
@@ -190,6 +190,37 @@ impl Cx {
     }
 }
 
+/// Rewrites at every node in order, as long as a rewrite is left; the number applied. `at` is given the nodes that are still there,
+/// none that it added, and tells how many rewrites it applied.
+pub fn forwards(graph: &mut Graph, cx: &mut Cx, at: impl FnMut(&mut Graph, &mut Cx, NodeId) -> usize) -> usize {
+    let order = graph.order().to_vec();
+    walk(graph, cx, order, at)
+}
+
+/// As [`forwards`], from the last node to the first.
+pub fn backwards(graph: &mut Graph, cx: &mut Cx, at: impl FnMut(&mut Graph, &mut Cx, NodeId) -> usize) -> usize {
+    let order = graph.order().iter().rev().copied().collect();
+    walk(graph, cx, order, at)
+}
+
+fn walk(
+    graph: &mut Graph,
+    cx: &mut Cx,
+    order: Vec<NodeId>,
+    mut at: impl FnMut(&mut Graph, &mut Cx, NodeId) -> usize,
+) -> usize {
+    let mut applied = 0;
+    for id in order {
+        if cx.stopped() {
+            break;
+        }
+        if graph.try_node(id).is_some() {
+            applied += at(graph, cx, id);
+        }
+    }
+    applied
+}
+
 /// A rule without state, from its parts.
 pub fn rule(name: &'static str, pattern: Pattern, rewrite: fn(&Graph, &Match) -> Result<Patch, Skip>) -> Box<dyn Rule> {
     struct Plain(&'static str, Pattern, fn(&Graph, &Match) -> Result<Patch, Skip>);
@@ -231,7 +262,7 @@ impl Rules {
     }
 
     /// Rewrites at one value as long as rules apply there; the number applied.
-    fn at(&self, graph: &mut Graph, cx: &mut Cx, value: crate::ir::ValueId) -> usize {
+    fn at(&self, graph: &mut Graph, cx: &mut Cx, value: ValueId) -> usize {
         for (rule, pattern) in &self.rules {
             let Some(m) = pattern.find(graph, value) else { continue };
             match rule.rewrite(graph, &m) {
@@ -260,20 +291,15 @@ impl Pass for Rules {
         let mut total = 0;
         let limit = 16 * graph.len() + 64;
         loop {
-            let mut applied = 0;
-            for id in graph.order().to_vec() {
-                if cx.stopped() {
-                    return Ok(total + applied);
-                }
-                let Some(value) = graph.try_node(id).and_then(|n| n.outputs.first().copied()) else { continue };
-                applied += self.at(graph, cx, value);
-                if total + applied > limit {
-                    return Err(PassError::Diverges { pass: self.name.into(), rewrites: total + applied });
-                }
-            }
+            let applied = forwards(graph, cx, |graph, cx, id| {
+                graph.node(id).outputs.first().copied().map_or(0, |value| self.at(graph, cx, value))
+            });
             total += applied;
-            if applied == 0 {
+            if applied == 0 || cx.stopped() {
                 return Ok(total);
+            }
+            if total > limit {
+                return Err(PassError::Diverges { pass: self.name.into(), rewrites: total });
             }
         }
     }

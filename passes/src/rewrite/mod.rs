@@ -6,6 +6,6 @@ mod driver;
 mod patch;
 mod pattern;
 
-pub use driver::{Applied, Cx, Pass, PassError, Refused, Rule, Rules, Skip, Trace, rule};
+pub use driver::{Applied, Cx, Pass, PassError, Refused, Rule, Rules, Skip, Trace, backwards, forwards, rule};
 pub use patch::{Patch, PatchError, Ref};
 pub use pattern::{Match, Pattern, any, binary, constant, leaf, lit, one_of, op, scalar, unary};
