@@ -1,6 +1,6 @@
 //! Names that someone may have meant.
 
-use super::GgufTensor;
+use super::tensor::GgufTensor;
 
 /// Names that are given.
 const MOST: usize = 3;

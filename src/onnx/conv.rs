@@ -2,8 +2,8 @@
 //!
 //! Padding that depends on a symbolic extent stays as `auto_pad` instead of `pads`.
 
-use super::convert::{Convert, Node, Outs, axis};
 use super::error::{Res, fail};
+use super::node::{Convert, Node, Outs, axis};
 use bgz_passes::ir::{
     Conv, Coordinates, Dim, Float, Nearest, Op, Padding, Pool, PoolKind, Resize, ResizeMode, ResizeTarget, ValueId,
     Window,

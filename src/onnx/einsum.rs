@@ -1,7 +1,7 @@
 //! Einsum, by transposes, reshapes and matrix products.
 
-use super::convert::{Convert, Node, Outs, alias, product};
 use super::error::{Res, fail};
+use super::node::{Convert, Node, Outs, alias, product};
 use bgz_passes::ir::{Fold, FoldKind, Movement, Op, Product, Reduce, ValueId};
 use std::collections::HashMap;
 

@@ -1,7 +1,7 @@
 //! Ops on every element by itself, and the casts and choices between them.
 
-use super::convert::{Convert, Node, Outs, alias};
 use super::error::{Res, fail};
+use super::node::{Convert, Node, Outs, alias};
 use super::tensor;
 use bgz_passes::ir::{Binary, Cast, Constant, DType, Generate, IntArg, Op, Scalar, Unary, ValueId, Where};
 

@@ -1,7 +1,6 @@
 //! External data of a model.
 
 use super::error::ImportError;
-use super::skeleton::LARGE;
 use crate::storage::Storage;
 use bgz_passes::ir::Origin;
 use bytes::Bytes;
@@ -10,7 +9,10 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-/// What the skeleton of a model calls the model's own file. No file is called so.
+/// Raw data of at least this many bytes stays in the file.
+pub(super) const LARGE: u64 = 64 << 10;
+
+/// The name of the model's own file in the skeleton of a model. No file is called so.
 pub(super) const OWN_FILE: &str = "\0";
 
 /// Where external data is looked for.

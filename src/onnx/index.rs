@@ -1,8 +1,8 @@
 //! Ops on indices and shapes, and ops that make tensors.
 
-use super::convert::{Convert, Node, Outs, axis, product};
 use super::error::{Res, fail};
 use super::external::External;
+use super::node::{Convert, Node, Outs, axis, product};
 use super::tensor;
 use bgz_passes::eval::{self, Tensor};
 use bgz_passes::ir::{Constant, DType, Dim, Generate, Index, IntArg, Movement, Op, Scalar, ValueId};

@@ -1,7 +1,7 @@
 //! Matrix products and attention.
 
-use super::convert::{Convert, Node, Outs};
 use super::error::{Res, fail};
+use super::node::{Convert, Node, Outs};
 use bgz_passes::ir::{
     Attention, Binary, DType, Dim, Float, MaskKind, Movement, Op, Precision, Product, Scores, ValueId,
 };

@@ -10,7 +10,7 @@
 //!
 //! Two steps: `normalise` levels what differs between opsets, inlines local
 //! functions, turns initialisers and `Constant` nodes into constants and sorts
-//! the nodes; `convert` makes graph ops of them, one file per op family.
+//! the nodes; `convert` makes graph ops of them, through converters that stand in one file per op family and see a `node`.
 //!
 //! ```text
 //! file -> ModelProto -> normalise -> Step, Step, ... -> convert -> Graph
@@ -26,6 +26,7 @@ mod external;
 mod index;
 mod linear;
 mod movement;
+mod node;
 mod norm;
 mod normalise;
 mod proto;
@@ -92,7 +93,8 @@ pub fn from_bytes(bytes: Bytes) -> Result<Graph, ImportError> {
 }
 
 fn import(model: ModelProto, name: Option<String>, external: External) -> Result<Graph, ImportError> {
-    convert::graph(normalise::model(model, name, external)?)
+    let can_run = |domain: &str, op: &str| convert::find(domain, op).is_some();
+    convert::graph(normalise::model(model, name, external, can_run)?)
 }
 
 /// The message in `bytes`.

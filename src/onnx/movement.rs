@@ -1,7 +1,7 @@
 //! Ops that move elements without changing them.
 
-use super::convert::{Convert, Node, Outs, alias, axes, axis, product};
 use super::error::{Res, fail};
+use super::node::{Convert, Node, Outs, alias, axes, axis, product};
 use bgz_passes::ir::{Binary, Constant, Dim, Generate, Index, IntArg, Movement, Op, Pad, PadMode, Slice, ValueId};
 
 pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {

@@ -1,7 +1,7 @@
 //! Normalisations and softmax.
 
-use super::convert::{Convert, Node, Outs, axis, product};
 use super::error::{Res, fail};
+use super::node::{Convert, Node, Outs, axis, product};
 use super::reduce::reduce;
 use bgz_passes::ir::{Binary, Cast, Constant, DType, Dim, FoldKind, Norm, Op, Scalar, Unary, ValueId, Where};
 

@@ -3,7 +3,6 @@
 //! to where newer ones have them, nodes sorted.
 
 use super::attributes::Attributes;
-use super::convert;
 use super::error::{Fail, ImportError, Res, UnsupportedNode, fail};
 use super::external::External;
 use super::proto::{AttributeProto, Extent, GraphProto, ModelProto, NodeProto, ValueInfoProto};
@@ -27,7 +26,11 @@ const MAX_DEPTH: usize = 64;
 pub(super) struct Context {
     external: External,
     functions: HashMap<(String, String), Function>,
+    can_run: CanRun,
 }
+
+/// True if the op of a domain and a name can be run: the import takes no graph with others.
+pub(super) type CanRun = fn(&str, &str) -> bool;
 
 type Opsets = Arc<HashMap<String, i64>>;
 
@@ -105,7 +108,12 @@ fn graph_reads<'a>(g: &'a GraphProto, out: &mut Vec<&'a str>) {
 }
 
 /// Levels a whole model.
-pub(super) fn model(mut proto: ModelProto, name: Option<String>, external: External) -> Result<Model, ImportError> {
+pub(super) fn model(
+    mut proto: ModelProto,
+    name: Option<String>,
+    external: External,
+    can_run: CanRun,
+) -> Result<Model, ImportError> {
     let Some(mut graph) = proto.graph.take() else {
         return Err(ImportError::Format("there is no graph in it".into()));
     };
@@ -139,7 +147,7 @@ pub(super) fn model(mut proto: ModelProto, name: Option<String>, external: Exter
         }
         functions.insert(key, function);
     }
-    let context = Context { external, functions };
+    let context = Context { external, functions, can_run };
     let given: HashSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
     let mut inputs = Vec::new();
     let mut names = DimNames::default();
@@ -257,7 +265,7 @@ impl Context {
                 rest.push(step);
             }
         }
-        unsupported(&rest)?;
+        self.unsupported(&rest)?;
         let outputs: Vec<String> = graph.output.iter().map(|o| o.name.clone()).collect();
         let mut made: HashSet<&str> = HashSet::new();
         let results = rest.iter().flat_map(|s| s.outputs.iter().flatten());
@@ -359,6 +367,16 @@ impl Context {
             fail!("attribute {name} is not understood");
         }
         found.ok_or_else(|| "it has no value".into())
+    }
+
+    /// One error for all nodes that cannot be run.
+    fn unsupported(&self, steps: &[Step]) -> Result<(), ImportError> {
+        let all: Vec<_> = steps
+            .iter()
+            .filter(|s| !(self.can_run)(&s.domain, &s.op))
+            .map(|s| UnsupportedNode { op: s.op.clone(), domain: s.domain.clone(), node: s.label.clone() })
+            .collect();
+        if all.is_empty() { Ok(()) } else { Err(ImportError::Unsupported(all)) }
     }
 }
 
@@ -492,16 +510,6 @@ fn level(step: &mut Step, constants: &mut Vec<(String, Constant)>) -> Res<()> {
         }
     }
     Ok(())
-}
-
-/// One error for all nodes that cannot be run.
-fn unsupported(steps: &[Step]) -> Result<(), ImportError> {
-    let all: Vec<_> = steps
-        .iter()
-        .filter(|s| convert::find(&s.domain, &s.op).is_none())
-        .map(|s| UnsupportedNode { op: s.op.clone(), domain: s.domain.clone(), node: s.label.clone() })
-        .collect();
-    if all.is_empty() { Ok(()) } else { Err(ImportError::Unsupported(all)) }
 }
 
 /// Every step after those it reads from, otherwise in the order of the file.

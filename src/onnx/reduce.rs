@@ -1,7 +1,7 @@
 //! Reductions, running sums and the search for extremes.
 
-use super::convert::{Convert, Node, Outs, alias, axes, axis};
 use super::error::{Res, fail};
+use super::node::{Convert, Node, Outs, alias, axes, axis};
 use bgz_passes::ir::{
     ArgReduce, Binary, Cast, Cumulative, DType, Fold, FoldKind, Op, Reduce, TopK, Unary, ValueId, Where,
 };

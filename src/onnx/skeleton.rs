@@ -4,11 +4,8 @@
 //! is packed. So they stay in the file: a large `raw_data` becomes external data in the model's own file, and what is left
 //! is the skeleton, small enough to be parsed whole.
 
-use super::external::OWN_FILE;
+use super::external::{LARGE, OWN_FILE};
 use std::io::{self, BufReader, Read, Seek};
-
-/// Raw data of at least this many bytes stays in the file.
-pub(super) const LARGE: u64 = 64 << 10;
 
 /// Messages within each other; protobuf parsers give up at about as many.
 const MAX_DEPTH: usize = 100;

@@ -1,6 +1,7 @@
 //! `bgz tables build`: from a model and its inputs to a file of tables.
 
-use super::{BuildArgs, CalibrationArgs, Kind, Others, Pairs, Per, show};
+use super::args::{BuildArgs, CalibrationArgs, Kind, Others, Pairs, Per};
+use super::show;
 use crate::failure::{Failure, because};
 use crate::progress::Progress;
 use crate::{format, inputs, print, source};

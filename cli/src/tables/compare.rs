@@ -1,7 +1,8 @@
 //! `bgz tables compare`: every way of scoring, on what a model's attention sees.
 
+use super::args::CompareArgs;
+use super::build;
 use super::show::{percent, share};
-use super::{CompareArgs, build};
 use crate::failure::{Failure, because};
 use crate::progress::Progress;
 use crate::table::Table;

@@ -1,6 +1,6 @@
 //! `bgz tables from-gguf`: tables made of a model's weights, and how they serve what its attention sees.
 
-use super::FromGgufArgs;
+use super::args::FromGgufArgs;
 use crate::failure::{Failure, because};
 use crate::npz::Archive;
 use crate::progress::Progress;

@@ -1,6 +1,7 @@
 //! `bgz tables report`: errors head by head, drawn.
 
-use super::{ReportArgs, load, method, name};
+use super::args::ReportArgs;
+use super::known::{load, method, name};
 use crate::chart::{Axis, Chart, Mark, Point, Scale, Series};
 use crate::failure::{Failure, because};
 use crate::{format, print};

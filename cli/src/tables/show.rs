@@ -1,6 +1,7 @@
 //! `bgz tables show`: what is known of tables.
 
-use super::{ShowArgs, load, method, name};
+use super::args::ShowArgs;
+use super::known::{load, method, name};
 use crate::failure::Failure;
 use crate::print;
 use crate::table::Table;
