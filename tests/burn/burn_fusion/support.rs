@@ -1,5 +1,6 @@
 //! The same code on several backends, with the same numbers.
 
+use bgz_fusion::random::SplitMix64;
 use bgz_fusion::{BgzFusion, Flex, NdArray, trace};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::backend::Backend;
@@ -7,7 +8,7 @@ use burn::tensor::{Int, Tensor, TensorData, Tolerance};
 
 /// Code that is run on any backend; equal numbers must come out.
 pub trait Case {
-    /// What it computes.
+    /// The results of the code.
     fn run<B: Backend>(&self) -> Vec<TensorData>;
 }
 
@@ -57,16 +58,8 @@ fn same(backend: &str, want: &[TensorData], got: &[TensorData], tolerance: f32) 
 
 /// Numbers in -1..1 that look like none in particular, and never repeat between seeds.
 pub fn numbers(seed: u64, n: usize) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1);
-    let mut next = || {
-        // splitmix64 (Steele, Lea and Flood, 2014).
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    (0..n).map(|_| next()).collect()
+    let mut rng = SplitMix64::new(seed);
+    (0..n).map(|_| (rng.next_u64() >> 40) as f32 / (1u64 << 23) as f32 - 1.0).collect()
 }
 
 /// A tensor of such numbers.
