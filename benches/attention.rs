@@ -101,7 +101,7 @@ fn scores(args: &Args) {
     section.print();
 }
 
-/// What it takes to pack or code a key, and to code a query or make its lookup row.
+/// The time that it takes to pack or code a key, and to code a query or make its lookup row.
 fn before(args: &Args) {
     const KEYS: usize = 2048;
     let mut keys = Section::new(args, ("ns a key", 1e-9), &[]);
@@ -138,7 +138,7 @@ struct Rows {
     table: AttentionTable,
 }
 
-/// What the attention of a fetched model sees on its calibration inputs; `None`, with a line, if they are not there.
+/// The samples that the attention of a fetched model sees on its calibration inputs; `None`, with a line, if they are not there.
 fn samples(model: &str, inputs: &[&str]) -> Option<Samples> {
     let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/fetched");
     let (onnx, npz) = (fetched.join(format!("{model}.onnx")), fetched.join(format!("{model}.calibration.npz")));
@@ -246,7 +246,7 @@ fn error(got: &[f32], want: &[f32]) -> f64 {
     (difference / want.iter().map(|&w| square(w)).sum::<f64>()).sqrt()
 }
 
-/// What is compared with keys of this head dimension.
+/// The name of a comparison with keys of this head dimension.
 fn name(what: &str, d: usize, seq: usize) -> String {
     format!("{what}, d {d}, S {seq}")
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// device or a pipe, which gets what `write` has written.
 ///
 /// # Errors
-/// What `write` says, or the file system.
+/// The error of `write`, or of the file system.
 pub fn replace<E: From<io::Error>>(path: &Path, write: impl FnOnce(&mut File) -> Result<(), E>) -> Result<(), E> {
     let there = fs::metadata(path).ok();
     if is_by_number(path) || there.as_ref().is_some_and(|m| !m.is_file()) {
@@ -35,7 +35,7 @@ pub fn replace<E: From<io::Error>>(path: &Path, write: impl FnOnce(&mut File) ->
     Ok(())
 }
 
-/// Whether a path names something that is open, such as `/dev/stdout`, and not a place for a file.
+/// True if a path names something that is open, such as `/dev/stdout`, and not a place for a file.
 fn is_by_number(path: &Path) -> bool {
     ["/dev", "/proc"].iter().any(|folder| path.starts_with(folder))
 }

@@ -1,6 +1,6 @@
 //! Bytes of files: read into memory, which is safe, or mapped, which is not.
 //!
-//! What is read stays as it was whatever becomes of the file. A range of a file can be the origin of a constant: its
+//! Bytes that were read stay as they were whatever becomes of the file. A range of a file can be the origin of a constant: its
 //! memory goes back once the constant is packed, and is read again should anybody ask.
 
 use bgz_passes::ir::Origin;

@@ -46,7 +46,7 @@ unsafe impl GlobalAlloc for Largest {
 #[global_allocator]
 static ALLOCATOR: Largest = Largest;
 
-/// What an error message may take beside the size of the file.
+/// The memory that an error message may take beside the size of the file.
 const MESSAGE: usize = 1024;
 
 /// The error of a file that has to fail, with no allocation larger than the file or a message.

@@ -1,4 +1,4 @@
-//! What is wrong with an ONNX file is said, with the name of the thing, and nothing panics.
+//! The fault of an ONNX file is said, with the name of the thing, and nothing panics.
 
 mod onnx_build;
 
@@ -487,7 +487,7 @@ fn products_of_many_sums() {
     }
 }
 
-/// What is done for every pair of axes, or of operands, would take for ever.
+/// Work done for every pair of axes, or of operands, would take for ever.
 #[test]
 fn more_axes_than_any_tensor_has() {
     let many = ["1"; 129];

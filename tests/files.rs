@@ -1,4 +1,4 @@
-//! What becomes of a file after it was loaded does not matter to what was loaded from it.
+//! A change of a file after it was loaded does not matter to the model that was loaded from it.
 
 #[path = "onnx_build/mod.rs"]
 mod onnx_build;

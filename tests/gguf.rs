@@ -21,7 +21,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|v| v.to_bits()).collect()
 }
 
-/// What the package made of a tensor, read without the code under test.
+/// The numbers that the package made of a tensor, read without the code under test.
 fn expected(file: &Gguf, ty: GgmlType) -> Vec<f32> {
     let tensor = file.tensor(&format!("{ty}.f32")).expect("it is there");
     let (values, rest) = tensor.bytes().as_chunks::<4>();

@@ -1,4 +1,4 @@
-//! What an ONNX op computes, the graph made of it computes: those that are composed of several ops, and those
+//! Graphs made of ONNX ops compute what the ops do: of ops that are composed of several, and of those
 //! with rules that are easily got wrong.
 
 mod onnx_build;

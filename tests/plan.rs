@@ -468,7 +468,7 @@ fn threads_share_a_plan() {
     });
 }
 
-/// What products in fewer bits make of it is near; each row is coded by itself, so that blocks of rows change nothing.
+/// Products in fewer bits are near the exact ones; each row is coded by itself, so that blocks of rows change nothing.
 #[test]
 fn products_in_fewer_bits() {
     let exact = feed_forward();

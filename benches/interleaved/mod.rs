@@ -13,7 +13,7 @@ const BUDGET: Duration = Duration::from_secs(12);
 /// Fewest rounds.
 const FEWEST: usize = 5;
 
-/// What the command line asks for: `[FILTER...] [--rounds N]`; what else begins with `--` is cargo's.
+/// The arguments of the command line: `[FILTER...] [--rounds N]`; whatever else begins with `--` is cargo's.
 pub struct Args {
     filters: Vec<String>,
     rounds: usize,
@@ -34,7 +34,7 @@ impl Args {
         Self { filters, rounds }
     }
 
-    /// Whether a comparison of this name is to be made: it contains one of the filters, or there are none.
+    /// True if a comparison of this name is to be made, which it is if it contains one of the filters, or there are none.
     pub fn want(&self, name: &str) -> bool {
         self.filters.is_empty() || self.filters.iter().any(|f| name.contains(f.as_str()))
     }
@@ -71,7 +71,7 @@ impl<'a> Way<'a> {
 /// Comparisons of the same ways, which make one table.
 pub struct Section<'a> {
     args: &'a Args,
-    /// What a time is divided by, as `ns a key`.
+    /// The unit and the number that a time is divided by, as `ns a key`.
     unit: (&'a str, f64),
     /// Ways that the others are compared with.
     bases: &'a [&'a str],

@@ -26,7 +26,7 @@ pub struct Point {
     pub y: f64,
     /// From where to where y may lie.
     pub interval: Option<(f64, f64)>,
-    /// What it is.
+    /// The title of the chart.
     pub title: String,
 }
 
@@ -56,7 +56,7 @@ pub enum Scale {
 pub struct Axis {
     pub label: String,
     pub scale: Scale,
-    /// Whether values are shown times 100.
+    /// True if values are shown times 100.
     pub percent: bool,
 }
 
@@ -81,7 +81,7 @@ struct Placed<'a> {
 }
 
 impl Axis {
-    /// Whether it has a place for a value.
+    /// True if the axis has a place for a value.
     fn has(&self, v: f64) -> bool {
         match &self.scale {
             Scale::Log(_) => v.is_finite() && v > 0.0,
@@ -147,7 +147,7 @@ impl Placed<'_> {
 }
 
 impl Chart {
-    /// Whether it has no point that can be drawn.
+    /// True if the chart has no point that can be drawn.
     pub fn is_empty(&self) -> bool {
         self.points().next().is_none()
     }

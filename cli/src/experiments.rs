@@ -60,9 +60,9 @@ pub struct ExperimentsArgs {
     output: Option<PathBuf>,
 }
 
-/// What was measured on one kind of rows.
+/// The measurements of one kind of rows.
 struct Data {
-    /// What they are.
+    /// The name of the rows.
     name: &'static str,
     /// The same for an axis, on lines.
     short: &'static str,
@@ -110,7 +110,7 @@ impl Data {
     }
 }
 
-/// What folding takes.
+/// The time that folding takes.
 struct Cost {
     encode: Duration,
     hydrate: Duration,

@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// What is done with a GGUF file.
+/// The things that are done with a GGUF file.
 #[derive(Debug, Subcommand)]
 pub enum GgufCommand {
     /// List the tensors: name, type, shape, size

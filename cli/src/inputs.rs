@@ -16,7 +16,7 @@ pub fn read(path: &Path) -> Result<Named, Failure> {
     npz::read(path).map_err(|e| because(format!("cannot read {}", path.display()), e))
 }
 
-/// What the library takes for inputs by name.
+/// The inputs by name in the order in which the library takes them.
 pub fn ordered(
     inputs: &Named,
     order: impl FnOnce(&[(&str, Tensor)]) -> Result<Vec<Tensor>, Error>,

@@ -177,7 +177,7 @@ pub struct KernelsArgs {
     pub functions: Vec<String>,
 }
 
-/// What a model is given by.
+/// The file that a model is given by.
 #[derive(Debug, Args)]
 struct DumpArgs {
     /// ONNX file, graph text file (.bgz, .txt), or @default
@@ -214,7 +214,7 @@ struct PassArgs {
 /// Error of an attention output that is put up with.
 const MAX_ERROR: f64 = 0.03;
 
-/// What may be computed approximately.
+/// The permissions to compute approximately.
 #[derive(Clone, Debug, Args)]
 struct ApproximateArgs {
     /// Let attention take its scores from the tables in FILE, where they are good enough and faster
@@ -223,7 +223,7 @@ struct ApproximateArgs {
     /// Relative error of an attention output that is put up with, as measured when the tables were built
     #[arg(long, value_name = "X", default_value_t = MAX_ERROR, value_parser = tolerance, requires = "tables")]
     max_error: f64,
-    /// What products with constant weights may be computed in
+    /// The precision that products with constant weights may be computed in
     #[arg(long, value_parser = precision(), default_value_t = Precision::Exact)]
     precision: Precision,
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-/// What it is run at.
+/// The case that the model is run at.
 const CASE: &str = "batch=1,seq=128";
 
 /// Timed runs of each way.

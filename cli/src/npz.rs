@@ -106,7 +106,7 @@ fn write_to<'a>(file: &mut File, tensors: impl IntoIterator<Item = (&'a str, &'a
     Ok(())
 }
 
-/// What stands before the elements of an array in row-major order. They start on a multiple of 64 bytes after this, as the
+/// The header of an array in row-major order. Elements start on a multiple of 64 bytes after this, as the
 /// format asks.
 pub fn header(dtype: DType, shape: &[usize]) -> Vec<u8> {
     let shape: String = shape.iter().map(|d| format!("{d}, ")).collect();
@@ -121,7 +121,7 @@ pub fn header(dtype: DType, shape: &[usize]) -> Vec<u8> {
     out
 }
 
-/// What NumPy calls a dtype.
+/// The name of a dtype in NumPy.
 fn descr(dtype: DType) -> &'static str {
     match dtype {
         DType::F32 => "<f4",
@@ -229,7 +229,7 @@ fn read_header(file: &mut impl Read) -> Result<Header, Failure> {
     Ok(Header { dtype, big_endian, fortran, shape })
 }
 
-/// What stands behind a key of a Python dict.
+/// The text behind a key of a Python dict.
 fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     ['\'', '"'].into_iter().find_map(|q| {
         let (_, rest) = text.split_once(&format!("{q}{key}{q}"))?;

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// Runs before those that are timed.
 const WARM_UP: usize = 3;
 
-/// What the machine can do with the threads there are, a second.
+/// The most that the machine can do with the threads there are, a second.
 struct Peak {
     flops: f64,
     bytes: f64,

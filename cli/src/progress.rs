@@ -1,4 +1,4 @@
-//! What is going on, on stderr, if that is a terminal and it takes a while.
+//! The work that is going on, on stderr, if that is a terminal and it takes a while.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// What takes less than this goes without a word.
+/// Work that takes less than this goes without a word.
 const PATIENCE: Duration = Duration::from_millis(700);
 
 /// How often the spinner turns: seldom, as something may be being timed.

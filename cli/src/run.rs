@@ -176,7 +176,7 @@ fn as_json(args: &RunArgs, ready: &Ready, times: &Times, peak: Option<u64>, erro
     format!("{object:#}\n")
 }
 
-/// What a tensor looks like; nothing of an empty one. NaN in it makes the figures NaN.
+/// The figures of a tensor; none of an empty one. NaN in it makes the figures NaN.
 struct Summary {
     min: Option<f64>,
     max: Option<f64>,

@@ -86,7 +86,7 @@ pub fn by_ops(model: &Model, inputs: &[Tensor]) -> Result<Runner, Failure> {
     }
 }
 
-/// What one run of a model needs, and what making it took.
+/// Everything that one run of a model needs, and the times that making it took.
 pub struct Ready {
     /// The model on its inputs.
     pub runner: Runner,
@@ -108,7 +108,7 @@ pub struct Ready {
     pub scores: Vec<(String, String)>,
 }
 
-/// What a run of passes says of how attention gets its scores.
+/// The lines of a run of passes that say how attention gets its scores.
 fn score_lines(report: &Report) -> Vec<(String, String)> {
     let applied = report.applied().filter(|a| a.rule == NAME);
     let applied = applied.map(|a| (a.value.clone(), a.reason.clone().unwrap_or_default()));

@@ -1,4 +1,4 @@
-//! What a scan reads: codes of keys, and lookup rows of queries.
+//! The bytes that a scan reads: codes of keys, and lookup rows of queries.
 //!
 //! Both are small products, `C * d` multiply-adds for each key or query, with keys or queries in the lanes: nothing is added
 //! up, compared or sought across lanes. A key's code in a subspace is the entry with the greatest `x^T W c - c^T W c / 2`; a lookup
@@ -40,7 +40,7 @@ pub struct BookError {
 /// The parts of a [`Book`].
 #[derive(Clone, Copy, Debug)]
 pub struct Parts<'a> {
-    /// What codes and rows are to look like.
+    /// The shape of codes and rows.
     pub shape: Shape,
     /// Place `p` of a permuted row holds component `permutation[p]`; `[d]`.
     pub permutation: &'a [u32],
@@ -116,7 +116,7 @@ impl Book {
         if ok { Ok(()) } else { Err(BookError { subspaces, entries, d: self.d(), what }) }
     }
 
-    /// What codes and rows look like.
+    /// The shape of codes and rows.
     pub fn shape(&self) -> Shape {
         self.shape
     }

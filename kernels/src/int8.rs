@@ -66,7 +66,7 @@ pub struct Queries {
     pub rows: *const i8,
     /// A scale each.
     pub scales: *const f32,
-    /// What the sums of each start from, for keys that are stored with a bias.
+    /// The number that the sums of each start from, for keys that are stored with a bias.
     pub starts: *const i32,
 }
 
@@ -174,7 +174,7 @@ pub unsafe fn pack_keys<S: ByteSimd>(s: S, rows: Rows, n: usize, to: *mut u8, sc
     }
 }
 
-/// What a tile is made of: queries, a panel of keys, and where scores go.
+/// The operands of a tile: queries, a panel of keys, and where scores go.
 #[derive(Clone, Copy, Debug)]
 pub struct Product {
     /// The queries.
@@ -189,7 +189,7 @@ pub struct Product {
     pub out: *mut f32,
     /// From the scores of a query to those of the next, in elements.
     pub out_row: usize,
-    /// What is added to the scores of each query, as wide as they are; null for nothing.
+    /// The numbers that are added to the scores of each query, as wide as they are; null for nothing.
     pub start: *const f32,
     /// Memory that is read soon: a line of it is fetched for each group of components, `ahead_step` bytes from the last.
     pub ahead: *const u8,

@@ -24,9 +24,9 @@ pub enum IsaError {
     /// Known, but this CPU cannot run it.
     #[error("BGZ_ISA={asked}: this CPU has {}", names(.available))]
     Missing {
-        /// What was asked for.
+        /// The instruction set that was asked for.
         asked: Isa,
-        /// What there is.
+        /// The instruction sets that there are.
         available: &'static [Isa],
     },
 }
@@ -62,7 +62,7 @@ impl Isa {
         Self::detect().unwrap_or_else(|_| Self::best())
     }
 
-    /// What `BGZ_ISA` = `asked` would select here.
+    /// The instruction set that `BGZ_ISA` = `asked` would select here.
     pub fn choose(asked: Option<&str>) -> Result<Isa, IsaError> {
         let asked = match asked {
             None | Some("") => return Ok(Self::best()),
@@ -79,7 +79,7 @@ impl Isa {
         AVAILABLE.get_or_init(|| Self::ALL.into_iter().filter(|i| i.is_available()).collect())
     }
 
-    /// Whether this host can run it.
+    /// True if this host can run the instruction set.
     pub fn is_available(self) -> bool {
         match self {
             Isa::Scalar => true,
@@ -118,8 +118,8 @@ impl fmt::Display for Isa {
     }
 }
 
-/// What the kernels on bytes are compiled for, slowest first: [`Isa`], with the extensions of AVX-512 told apart that
-/// have instructions for bytes.
+/// The instruction sets that the kernels on bytes are compiled for, slowest first: [`Isa`], with the extensions of AVX-512
+/// told apart that have instructions for bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ByteIsa {
     /// [`Isa::Scalar`].
@@ -157,7 +157,7 @@ impl ByteIsa {
         Self::ALL.into_iter().filter(|b| b.is_available())
     }
 
-    /// Whether this host can run it.
+    /// True if this host can run the instruction set.
     pub fn is_available(self) -> bool {
         match self {
             Self::Avx512Vnni => Avx512::<Vnni>::new().is_some(),

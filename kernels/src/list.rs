@@ -19,12 +19,12 @@ pub struct KernelInfo {
     pub name: &'static str,
     /// The instruction sets of this host that have a variant, slowest first.
     pub variants: &'static [Isa],
-    /// What its result may be off by.
+    /// The error that its result may have.
     pub accuracy: &'static str,
     work: Work,
 }
 
-/// What is run to time a kernel.
+/// The work that is run to time a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Work {
     Unary(Unary),

@@ -28,7 +28,7 @@ const SLAB: usize = 16 * HUGE;
 /// So much is left after a mapping, or there is none: who comes next may not be able to do without.
 const REST: usize = 1 << 20;
 
-/// What is larger has no part in a slab, so that little of one is left over.
+/// Anything larger has no part in a slab, so that little of one is left over.
 const MEDIUM: usize = SLAB / 4;
 
 /// Where shared memory comes from.
@@ -110,7 +110,7 @@ impl Memory {
         self.len
     }
 
-    /// Whether it has none.
+    /// True if the memory has no element.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

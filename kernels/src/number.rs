@@ -8,9 +8,9 @@ use std::ops::Not;
 
 /// An element type: f16, bf16, f32, f64, i8, i16, i32, i64 or u8, which also stands for a bool.
 pub trait Number: Pod + Send + Sync + Debug + sealed::Sealed {
-    /// What it is computed in.
+    /// The type that it is computed in.
     type Wide: Wide;
-    /// What it is compared by.
+    /// The type that it is compared by.
     type Key: Ord + Copy + Send + Sync + Not<Output = Self::Key>;
     /// The least key there is.
     const LEAST: Self::Key;
@@ -22,7 +22,7 @@ pub trait Number: Pod + Send + Sync + Debug + sealed::Sealed {
     fn key(self) -> Self::Key;
 }
 
-/// What elements are computed in: f64, or i64 that wraps.
+/// The types that elements are computed in: f64, or i64 that wraps.
 pub trait Wide: Copy + Send + Sync + PartialEq + Debug + sealed::Sealed {
     /// Nothing.
     const ZERO: Self;
@@ -32,7 +32,7 @@ pub trait Wide: Copy + Send + Sync + PartialEq + Debug + sealed::Sealed {
     const LOWEST: Self;
     /// Above or at every number.
     const HIGHEST: Self;
-    /// Whether the mean, and extremes, of nothing are numbers.
+    /// True if the mean, and extremes, of nothing are numbers.
     const HAS_NONE: bool;
     /// The sum.
     fn plus(self, other: Self) -> Self;

@@ -11,7 +11,7 @@ use std::cell::Cell;
 const MIN_WORK: usize = 50_000;
 
 thread_local! {
-    /// Whether this thread is one of many that each have work of their own.
+    /// True if this thread is one of many that each have work of their own.
     static ALONE: Cell<bool> = const { Cell::new(false) };
 }
 

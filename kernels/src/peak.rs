@@ -1,4 +1,4 @@
-//! What a machine can do at the most: what times are measured against.
+//! The most that a machine can do, which times are measured against.
 
 use super::Isa;
 use super::simd::{Kernel, Simd, run};

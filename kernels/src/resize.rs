@@ -147,7 +147,7 @@ impl Resize {
         Ok(Self { from, to, inner, starts, taps: all, weights, copies, columns })
     }
 
-    /// Whether entries of the result are entries of the operand, which [`copy`](Self::copy) takes for any dtype.
+    /// True if entries of the result are entries of the operand, which [`copy`](Self::copy) takes for any dtype.
     pub fn is_copy(&self) -> bool {
         self.copies
     }

@@ -14,7 +14,7 @@ use super::simd::{ByteKernel, ByteSimd};
 /// Keys of a block.
 pub const BLOCK: usize = 64;
 
-/// What rows and codes look like.
+/// The shape of rows and codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     /// Subspaces, `M`, 1 to 256.
@@ -68,12 +68,12 @@ pub const fn place(key: usize) -> usize {
     2 * (key % (BLOCK / 2)) + key / (BLOCK / 2)
 }
 
-/// What the bytes of a lookup row stand for: a sum of lookups is `offset + step * sum`.
+/// The numbers that the bytes of a lookup row stand for: a sum of lookups is `offset + step * sum`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Units {
-    /// What zeros stand for.
+    /// The number that zeros stand for.
     pub offset: f32,
-    /// What 1 stands for. NaN if the row has a value that is not finite.
+    /// The number that 1 stands for. NaN if the row has a value that is not finite.
     pub step: f32,
 }
 

@@ -13,7 +13,7 @@ pub struct Rows {
     pub inner: isize,
     /// Components.
     pub d: usize,
-    /// What is subtracted from each row, `[d]`, or null.
+    /// The numbers that are subtracted from each row, `[d]`, or null.
     pub mean: *const f32,
 }
 

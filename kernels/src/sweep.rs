@@ -25,7 +25,7 @@ pub struct SweepResult {
 impl SweepResult {
     const NONE: Self = Self { max_ulp: 0, at: 0.0, max_ulp_above_1e_7: 0, inexact: 0, inputs: 0 };
 
-    /// Whether it is within what [`unary_bound`] promises of `f`.
+    /// True if the error is within what [`unary_bound`] promises of `f`.
     pub fn within_bound(&self, f: Unary) -> bool {
         let (ulp, absolute) = unary_bound(f);
         let worst = if absolute > 0.0 { self.max_ulp_above_1e_7 } else { self.max_ulp };

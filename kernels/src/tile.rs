@@ -22,7 +22,7 @@ const fn steps(lanes: usize) -> usize {
     if lanes == 16 { 2 } else { 1 }
 }
 
-/// What a lane of a panel holds, and how a product is made of it. Lanes and what they meet of a row have 32 bits each.
+/// The content of a lane of a panel, and how a product is made of it. Lanes and what they meet of a row have 32 bits each.
 pub(crate) trait Format: Copy + Send + Sync + 'static {
     /// Numbers in a lane.
     const NUMBERS: usize;
@@ -113,7 +113,7 @@ pub(crate) struct Product {
     pub depth: usize,
     pub c: *mut f32,
     pub c_row: usize,
-    /// What the sums start from, as wide as the result; null for 0.
+    /// The numbers that the sums start from, as wide as the result; null for 0.
     pub start: *const f32,
     /// Memory that is read soon: lines of it are fetched on the way, one every `ahead_step` floats for each step of the depth.
     pub ahead: *const f32,

@@ -16,7 +16,7 @@ use burn::tensor::backend::AutodiffBackend;
 use clap::Parser;
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
-/// What the model is trained on.
+/// The backend that the model is trained on.
 type TrainingBackend = Autodiff<BgzFusion<Flex>>;
 
 /// Trains the default model, a character language model, on the README, ARCHITECTURE and Rust sources of this

@@ -15,7 +15,7 @@ use burn::tensor::{Bool, Int, Tensor, TensorData};
 use crate::init::Init;
 use crate::text::VOCAB;
 
-/// What LayerNorm adds to the variance.
+/// The number that LayerNorm adds to the variance.
 pub(crate) const LAYER_NORM_EPSILON: f64 = 1e-5;
 
 /// The sizes of a character language model.

@@ -94,7 +94,7 @@ struct FeedForward<B: Backend> {
     down: Linear<B>,
 }
 
-/// What the attention of one block works on, as tables for its scores are learned from.
+/// The operands of the attention of one block, as tables for its scores are learned from.
 #[derive(Debug, Clone)]
 pub struct AttentionOperands<B: Backend> {
     /// Rotated and not scaled, `f32[batch, heads, seq, d_head]`.
@@ -105,7 +105,7 @@ pub struct AttentionOperands<B: Backend> {
     pub value: Tensor<B, 4>,
 }
 
-/// What one forward pass has for all its blocks of a kind, global ones or those with a window.
+/// The tensors that one forward pass has for all its blocks of a kind, global ones or those with a window.
 struct Positions<B: Backend> {
     /// `f32[1, 1, seq, d_head]`
     cos: Tensor<B, 4>,
@@ -139,7 +139,7 @@ impl<B: Backend> Gemma<B> {
         GemmaCache::new(&self.config)
     }
 
-    /// What the output head is given for `tokens`, `i64[batch, seq]` (or the backend's own integer), below
+    /// The tensor that the output head is given for `tokens`, `i64[batch, seq]` (or the backend's own integer), below
     /// [`Self::vocab`]: `f32[batch, seq, d_model]`.
     ///
     /// With a cache, `tokens` follow what it has, and are added to it. All sequences of a batch have one length.
@@ -201,7 +201,7 @@ impl<B: Backend> Gemma<B> {
         hidden.matmul(self.embedding.weight.val().transpose().unsqueeze())
     }
 
-    /// What is computed on the host: positions, and which keys a query sees.
+    /// The parts of a pass that are computed on the host: positions, and which keys a query sees.
     fn pass(&self, seen: Seen, seq: usize, device: &B::Device) -> Pass<B> {
         let (config, d_head) = (&self.config, self.config.d_head);
         let half = d_head / 2;
@@ -234,7 +234,7 @@ impl<B: Backend> Gemma<B> {
 }
 
 impl<B: Backend> Attention<B> {
-    /// What attention works on, of `x`, `f32[batch, seq, d_model]`.
+    /// The operands of attention, of `x`, `f32[batch, seq, d_model]`.
     fn operands(
         &self,
         x: Tensor<B, 3>,

@@ -42,7 +42,7 @@ pub enum CorpusError {
     Read {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
 }
@@ -50,9 +50,9 @@ pub enum CorpusError {
 /// Text as tokens, whole files of it held out from training.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Corpus {
-    /// What is trained on.
+    /// The bytes that are trained on.
     pub training: Vec<u8>,
-    /// What the loss is measured on.
+    /// The bytes that the loss is measured on.
     pub held_out: Vec<u8>,
     /// How many files there are in both.
     pub files: usize,

@@ -65,7 +65,7 @@ impl Budget {
     }
 }
 
-/// What is told after a step.
+/// The figures that are told after a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
     /// Steps done.

@@ -1,4 +1,4 @@
-//! What is exported is a well-formed ONNX model of the parts that the passes look for, and so is the committed one.
+//! The exported file is a well-formed ONNX model of the parts that the passes look for, and so is the committed one.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What this crate says of models and fixtures is what the manifest and the folder hold.
+//! The models and fixtures that this crate names are those that the manifest and the folder hold.
 
 use std::collections::BTreeSet;
 

@@ -127,7 +127,7 @@ fn a_cache_grows() {
     assert!(d < 1e-4, "{d}");
 }
 
-/// What lies beyond the window of one block is seen by the other, which is global, and by none if there is no such.
+/// A key beyond the window of one block is seen by the other, which is global, and by none if there is no such.
 #[test]
 fn a_window_hides_what_is_before_it() {
     let file = tiny_file();

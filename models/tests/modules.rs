@@ -1,4 +1,4 @@
-//! What the Burn modules promise of shapes, masks and training.
+//! The promises of the Burn modules about shapes, masks and training.
 
 use bgz_fusion::random::SplitMix64;
 use bgz_models::decoder::{CharLmConfig, Sampling, token_tensor};

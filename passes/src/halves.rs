@@ -44,7 +44,7 @@ fn is_half(dtype: DType) -> bool {
     matches!(dtype, DType::F16 | DType::BF16)
 }
 
-/// Whether the op puts elements elsewhere at most, and computes nothing of them.
+/// True if the op puts elements elsewhere at most, and computes nothing of them.
 fn only_moves(op: &Op) -> bool {
     matches!(
         op,
@@ -131,7 +131,7 @@ struct Widening {
     values: HashMap<ValueId, Held>,
 }
 
-/// What a value is in the new graph.
+/// A value in the new graph.
 #[derive(Clone, Copy, Default)]
 struct Held {
     /// In its own dtype.
@@ -147,7 +147,7 @@ impl Held {
 }
 
 impl Widening {
-    /// Whether the halves of a value are to be had without rounding.
+    /// True if the halves of a value are to be had without rounding.
     fn has_halves(&self, v: ValueId) -> bool {
         // A constant is added when it is asked for.
         self.values.get(&v).is_none_or(|held| held.kept.is_some())

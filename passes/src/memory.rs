@@ -1,12 +1,12 @@
-//! Whether there is memory, asked before it is needed by code that cannot do without.
+//! A test for memory, made before it is needed by code that cannot do without.
 
 /// Less than this is not asked for.
 const SMALL: usize = 1 << 20;
 
-/// What is left over for everything else: lists, names, what libraries take for themselves.
+/// The bytes that are left over for everything else: lists, names, what libraries take for themselves.
 const SLACK: usize = 16 << 20;
 
-/// Whether so many bytes can be had at once, with some more besides. They are asked for and given back.
+/// True if so many bytes can be had at once, with some more besides. They are asked for and given back.
 pub fn obtainable(bytes: usize) -> bool {
     if bytes < SMALL {
         return true;

@@ -52,7 +52,7 @@ impl Pipeline {
         Self::of(Vec::new())
     }
 
-    /// What a plan does to a graph whose extents have just become numbers: the
+    /// The passes that a plan runs on a graph whose extents have just become numbers: the
     /// shape arithmetic that is left folds away, and views simplify. With `approximation`, approximate scores are
     /// chosen again, as it now can be told what is fastest.
     pub fn bound(approximation: Option<&Approximation>) -> Self {
@@ -62,7 +62,7 @@ impl Pipeline {
         Self { approximation: approximation.cloned(), ..Self::of(passes) }
     }
 
-    /// What approximate scores come from, if they are allowed.
+    /// The source of approximate scores, if they are allowed.
     pub fn approximation(&self) -> Option<&Approximation> {
         self.approximation.as_ref()
     }
@@ -122,14 +122,14 @@ impl Pipeline {
     }
 }
 
-/// What a run of a pipeline did, pass by pass.
+/// The record of a run of a pipeline, pass by pass.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// One entry a pass that ran, in order.
     pub passes: Vec<PassReport>,
 }
 
-/// What one pass did.
+/// The record of one pass.
 #[derive(Clone, Debug)]
 pub struct PassReport {
     /// The pass.

@@ -312,7 +312,7 @@ fn cast_pair() {
     only(&case, &[]);
 }
 
-/// What a front end brings as an attention already gets rid of splits and merges, too.
+/// An attention that a front end brings as one gets rid of splits and merges, too.
 #[test]
 fn heads_of_any_origin() {
     let case = fires_nearly(

@@ -209,7 +209,7 @@ fn implied_expansions() {
     assert_eq!(case.ops().iter().filter(|o| *o == "expand").count(), 4);
 }
 
-/// What is only repeated is reduced once, along whatever axes.
+/// A value that is only repeated is reduced once, along whatever axes.
 #[test]
 fn expansions_behind_reductions() {
     fires(
@@ -343,7 +343,7 @@ fn cuts_that_cannot_move() {
     );
 }
 
-/// What a rule looks through stays for its other users, and an output keeps its name.
+/// A value that a rule looks through stays for its other users, and an output keeps its name.
 #[test]
 fn intermediates_that_are_needed() {
     let case = fires(

@@ -31,7 +31,7 @@ fn operations_on_constants() {
     assert_eq!(case.ops(), ["add"]);
 }
 
-/// What PyTorch writes for `x.view(x.size(0), x.size(1), 2, -1)` and its like.
+/// The ops that PyTorch writes for `x.view(x.size(0), x.size(1), 2, -1)` and its like.
 #[test]
 fn symbolic_shape_arithmetic() {
     let case = fires(

@@ -48,7 +48,7 @@ fn a_mask() {
     assert_eq!(case.ops(), ["fused"]);
 }
 
-/// What is used twice in a chain joins; each operand is there once.
+/// A value that is used twice in a chain joins; each operand is there once.
 #[test]
 fn shared_inside() {
     let case = fires(

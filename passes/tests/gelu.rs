@@ -73,7 +73,7 @@ fn half_precision() {
     assert_eq!(case.ops(), ["gelu_erf"]);
 }
 
-/// What comes before the last products of the tanh form.
+/// The ops before the last products of the tanh form.
 const TANH: &str = "in %x : f32[n]
          const @s : f32[] = 0.7978846
          const @k : f32[] = 0.044715

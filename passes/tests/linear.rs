@@ -123,7 +123,7 @@ fn other_products_stay() {
     );
 }
 
-/// What burn-nn emits for a linear layer whose weights are not constants.
+/// The ops that burn-nn emits for a linear layer whose weights are not constants.
 #[test]
 fn weights_that_are_given() {
     let case = fires_nearly(

@@ -392,7 +392,7 @@ impl Builder {
         Some((self.add(Op::reshape(shape), &[context])?, 8.0))
     }
 
-    /// What PyTorch writes for `x.view(x.size(0), -1)`.
+    /// The ops that PyTorch writes for `x.view(x.size(0), -1)`.
     fn reshape_by_shape(&mut self, a: u16, form: u16) -> Option<(ValueId, f64)> {
         let (x, size) = self.float(a, 64.0)?;
         let (rank, at) = (self.g.ty(x).rank(), self.int(0));

@@ -10,7 +10,7 @@ pub trait Host: BackendIr<Handle = HandleKind<Self>> {
     /// The elements of a tensor, if they lie in memory in row-major order.
     fn bytes(tensor: &HostTensor<Self>) -> Option<&[u8]>;
 
-    /// Whether it does every op as Burn records it, so that a trace need not become a graph.
+    /// True if the backend does every op as Burn records it, so that a trace need not become a graph.
     const DOES_ALL: bool;
 }
 

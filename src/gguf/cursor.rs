@@ -2,7 +2,7 @@
 
 use super::error::{GgufError, Place};
 
-/// What is being read, by number and, once that is known, by name.
+/// The part of a file that is being read, by number and, once that is known, by name.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum At<'a> {
     Header,

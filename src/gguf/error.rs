@@ -1,4 +1,4 @@
-//! What can be wrong with a GGUF file, or with what is asked of one.
+//! The faults of a GGUF file, or of a request to one.
 
 use super::types::GgmlType;
 use std::fmt;
@@ -63,7 +63,7 @@ pub enum GgufError {
     /// A version that is not read.
     #[error("GGUF version {version}, this reader has versions 2 and 3; files of version 1 are to be made anew")]
     Version {
-        /// What the file says.
+        /// The value in the file.
         version: u32,
     },
     /// It was written for hosts of the other byte order.
@@ -79,7 +79,7 @@ pub enum GgufError {
     Truncated {
         /// Where.
         place: Place,
-        /// What was to be read.
+        /// The thing that was to be read.
         what: &'static str,
         /// Where it begins.
         at: usize,
@@ -93,7 +93,7 @@ pub enum GgufError {
     Count {
         /// Where.
         place: Place,
-        /// What is counted.
+        /// The things that are counted.
         what: &'static str,
         /// How many there should be.
         count: u64,
@@ -107,7 +107,7 @@ pub enum GgufError {
     ValueType {
         /// Where.
         place: Place,
-        /// What the file says.
+        /// The value in the file.
         id: u32,
         /// Where it says so.
         at: usize,
@@ -117,7 +117,7 @@ pub enum GgufError {
     Bool {
         /// Where.
         place: Place,
-        /// What the file says.
+        /// The value in the file.
         value: u8,
         /// Where it says so.
         at: usize,
@@ -163,7 +163,7 @@ pub enum GgufError {
     /// `general.alignment` is no alignment.
     #[error("general.alignment is {found}; it has to be a power of two, as u32")]
     Alignment {
-        /// What the file says.
+        /// The value in the file.
         found: String,
     },
     /// More extents than ggml has.
@@ -171,7 +171,7 @@ pub enum GgufError {
     Rank {
         /// Where.
         place: Place,
-        /// What the file says.
+        /// The value in the file.
         count: u32,
         /// Where it says so.
         at: usize,
@@ -189,7 +189,7 @@ pub enum GgufError {
     TensorType {
         /// Where.
         place: Place,
-        /// What the file says.
+        /// The value in the file.
         id: u32,
         /// Where it says so.
         at: usize,
@@ -209,7 +209,7 @@ pub enum GgufError {
     Misaligned {
         /// Where.
         place: Place,
-        /// What the file says.
+        /// The value in the file.
         offset: u64,
         /// The alignment of the file.
         alignment: usize,
@@ -229,7 +229,7 @@ pub enum GgufError {
     /// No tensor has this name.
     #[error("no tensor {}{}", quoted(name), suggestion(near))]
     NoTensor {
-        /// What was asked for.
+        /// The one that was asked for.
         name: String,
         /// Names that are like it, the likest first.
         near: Vec<String>,
@@ -251,7 +251,7 @@ pub enum GgufError {
         start: usize,
         /// The one past the last.
         end: usize,
-        /// What there is.
+        /// The number of rows that there are.
         rows: usize,
     },
     /// A buffer of another size than what is to go into it.
@@ -279,7 +279,7 @@ pub enum GgufError {
         tensor: String,
         /// Its type.
         ty: GgmlType,
-        /// What was asked for.
+        /// The one that was asked for.
         asked: GgmlType,
     },
     /// The bytes lie where elements of their type cannot be read.

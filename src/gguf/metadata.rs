@@ -252,7 +252,7 @@ impl<'a> Array<'a> {
         self.len
     }
 
-    /// Whether there are none.
+    /// True if there are no items.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -295,7 +295,7 @@ impl<'a> Metadata<'a> {
         self.index.len()
     }
 
-    /// Whether there are none.
+    /// True if there are no entries.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

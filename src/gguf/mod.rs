@@ -48,7 +48,7 @@ use std::fmt;
 use std::path::Path;
 use tensor::Record;
 
-/// What the alignment is where the metadata does not say.
+/// The alignment where the metadata does not say.
 const ALIGNMENT: usize = 32;
 
 /// The key of the alignment.

@@ -130,7 +130,7 @@ impl<'a> GgufTensor<'a> {
         self.rows() * self.row_len()
     }
 
-    /// Whether there are no elements.
+    /// True if there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -119,7 +119,7 @@ types! {
 }
 
 impl GgmlType {
-    /// Whether [`GgufTensor::to_f32`](super::GgufTensor::to_f32) knows it.
+    /// True if [`GgufTensor::to_f32`](super::GgufTensor::to_f32) knows it.
     pub fn is_dequantised(self) -> bool {
         super::dequant::unpacker(self).is_some()
     }

@@ -144,7 +144,7 @@ fn pow(n: &mut Node) -> Res<Outs> {
 /// Exponents that are looked at one by one.
 const MAX_EXPONENTS: usize = 64;
 
-/// Whether the numbers of a small constant are numbers of `dtype`.
+/// True if the numbers of a small constant are numbers of `dtype`.
 fn has_all(dtype: DType, c: &Constant) -> bool {
     let mut all = c.scalars().filter(|_| c.len() <= MAX_EXPONENTS).into_iter().flatten().peekable();
     let same = |s: Scalar| {

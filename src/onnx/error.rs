@@ -1,4 +1,4 @@
-//! What can be wrong with an ONNX file.
+//! The faults of an ONNX file.
 
 use bgz_passes::ir::GraphError;
 use std::fmt;
@@ -30,7 +30,7 @@ pub enum ImportError {
         node: String,
         /// Its op type.
         op: String,
-        /// What is wrong.
+        /// The fault.
         message: String,
     },
     /// A tensor in the file does not make sense.
@@ -38,7 +38,7 @@ pub enum ImportError {
     Tensor {
         /// Its name in the file.
         tensor: String,
-        /// What is wrong.
+        /// The fault.
         message: String,
     },
     /// The external data of a tensor cannot be taken.
@@ -48,7 +48,7 @@ pub enum ImportError {
         tensor: String,
         /// Where the data should be, as the model says.
         file: String,
-        /// What is wrong.
+        /// The fault.
         message: String,
     },
     /// The declaration of an input is not one of a tensor that can be taken.
@@ -56,7 +56,7 @@ pub enum ImportError {
     Input {
         /// Its name.
         input: String,
-        /// What is wrong.
+        /// The fault.
         message: String,
     },
     /// A value that is used is not made by anything.
@@ -73,7 +73,7 @@ pub enum ImportError {
     /// A value depends on itself.
     #[error("the value {0} depends on itself: the graph has a cycle")]
     Cycle(String),
-    /// What was imported does not fit together.
+    /// The imported nodes do not fit together.
     #[error(transparent)]
     Graph(#[from] GraphError),
 }

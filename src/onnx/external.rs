@@ -117,7 +117,7 @@ fn take(storage: &Storage, offset: usize, len: usize) -> io::Result<Data> {
     Ok(Data { bytes, origin })
 }
 
-/// Whether a relative path stays where it starts, by its text. A link is
+/// True if a relative path stays where it starts, by its text. A link is
 /// followed: it was made by whoever put the model there, not by the model.
 fn is_inside(file: &str) -> bool {
     // A backslash separates on some systems, so `..\x` leaves there too.

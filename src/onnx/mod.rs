@@ -47,7 +47,7 @@ use std::path::Path;
 
 /// Reads an ONNX file, external data included. The graph is called what the file is called.
 ///
-/// What becomes of the files afterwards does not matter to the graph, but for weights that gave up their memory
+/// The fate of the files afterwards does not matter to the graph, but for weights that gave up their memory
 /// ([`Constant::release`](bgz_passes::ir::Constant::release)) and are asked for again: those are read again, and it is an error
 /// if they are not what they were.
 pub fn load(path: &Path) -> Result<Graph, ImportError> {

@@ -205,7 +205,7 @@ impl<'a> Node<'a> {
 
     // ---- results ----
 
-    /// Whether result `i` is used.
+    /// True if result `i` is used.
     pub fn wants(&self, i: usize) -> bool {
         matches!(self.step.outputs.get(i), Some(Some(_)))
     }

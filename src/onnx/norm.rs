@@ -36,7 +36,7 @@ fn softmax(n: &mut Node) -> Res<Outs> {
     n.emit(Op::reshape(shape), &[y])
 }
 
-/// What a normalisation by primitive ops makes.
+/// The results of a normalisation by primitive ops.
 struct Normed {
     value: ValueId,
     mean: Option<ValueId>,
@@ -77,7 +77,7 @@ fn affine(n: &mut Node, x: ValueId, scale: ValueId, bias: Option<ValueId>) -> Re
     }
 }
 
-/// Whether `v` has one number for each entry of the last axis of `x`.
+/// True if `v` has one number for each entry of the last axis of `x`.
 fn is_per_column(n: &Node, v: ValueId, x: ValueId) -> bool {
     n.rank(v) == 1 && n.shape(v).last() == n.shape(x).last() && n.dtype(v) == n.dtype(x)
 }

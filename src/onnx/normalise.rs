@@ -22,7 +22,7 @@ const MAX_NODES: usize = 1 << 18;
 /// Calls of local functions within each other.
 const MAX_DEPTH: usize = 64;
 
-/// What holds for all graphs of a file.
+/// The parts of a file that hold for all its graphs.
 pub(super) struct Context {
     external: External,
     functions: HashMap<(String, String), Function>,

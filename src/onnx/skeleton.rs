@@ -137,7 +137,7 @@ impl<R: Read + Seek> Cursor<R> {
         if read == len { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 
-    /// What is skipped may not be there any more: whoever reads it will see.
+    /// Bytes that are skipped may not be there any more: whoever reads it will see.
     fn skip(&mut self, len: u64) -> io::Result<()> {
         self.source.seek_relative(i64::try_from(len).map_err(|_| malformed())?)?;
         self.at += len;

@@ -14,9 +14,9 @@ use super::samples::{RowScores, Samples, Window, gather};
 pub struct Record {
     /// The attention it was made for, as the graph names it; `None` if it serves a head dimension.
     pub site: Option<String>,
-    /// What it does to attention, on data held out from making it, if all scores are its.
+    /// The fidelity of attention with it, on data held out from making it, if all scores are its.
     pub fidelity: Fidelity,
-    /// What scores from 8-bit rows do to attention, on the same data.
+    /// The fidelity of attention with scores from 8-bit rows, on the same data.
     pub int8: Fidelity,
     /// How it chooses keys to be scored exactly, if it is to be used so.
     pub refined: Option<Refined>,
@@ -48,7 +48,7 @@ pub enum AttentionTable {
     Product(ProductTable, Record),
 }
 
-/// What kind of table to build.
+/// The kind of table to build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// [`AttentionTable::Palette`].
@@ -63,7 +63,7 @@ pub enum Method {
 /// How to build a table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BuildOptions {
-    /// What kind.
+    /// The kind.
     pub method: Method,
     /// The attention it is for, as the graph names it; `None` for all of its head dimension.
     pub site: Option<String>,
@@ -71,7 +71,7 @@ pub struct BuildOptions {
     pub held_out: f64,
     /// Queries and keys, each, to learn from at most.
     pub max_rows: usize,
-    /// What a refinement has to keep to be recorded; `None` for no refinement.
+    /// The bounds that a refinement has to keep to be recorded; `None` for no refinement.
     pub refine: Option<RefineSearch>,
 }
 
@@ -147,7 +147,7 @@ impl AttentionTable {
         record.refined.as_ref().map_or(record.fidelity.output_error.worst, |r| r.fidelity.output_error.worst)
     }
 
-    /// What is subtracted from keys before they are coded; `[d_head]`.
+    /// The mean that is subtracted from keys before they are coded; `[d_head]`.
     pub fn key_mean(&self) -> &[f32] {
         match self {
             Self::Palette(t, _) => &t.parts().mean,
@@ -155,7 +155,7 @@ impl AttentionTable {
         }
     }
 
-    /// What it does to attention, on data held out from making it.
+    /// The fidelity of attention with it, on data held out from making it.
     pub fn fidelity(&self) -> &Fidelity {
         &self.record().fidelity
     }

@@ -18,7 +18,7 @@ use bgz_passes::ir::{Attention, Graph, GraphError, Op, Type, ValueId};
 use std::collections::BTreeMap;
 use windows::Site;
 
-/// What one attention of a model saw.
+/// The samples that one attention of a model saw.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SiteSamples {
     /// The attention, as the graph names it.
@@ -55,7 +55,7 @@ pub enum CalibrateError {
     Mask {
         /// The attention.
         site: String,
-        /// What it does.
+        /// The effect of the mask, in words.
         reason: String,
     },
     /// Operands of shapes that attention does not have.
@@ -75,7 +75,7 @@ pub enum CalibrateError {
         second: String,
         /// Their head dimension.
         d_head: usize,
-        /// What differs.
+        /// The property that differs.
         what: &'static str,
     },
 }

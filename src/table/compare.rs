@@ -12,11 +12,11 @@ use super::samples::{RowScores, Samples, Window, gather};
 /// A way of scoring, and how good it was.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Compared {
-    /// What it is, in words.
+    /// The way of scoring, in words.
     pub method: &'static str,
     /// Bytes of a coded key.
     pub bytes_per_key: usize,
-    /// What it does to attention on the held-out samples.
+    /// The fidelity of attention with it on the held-out samples.
     pub fidelity: Fidelity,
     /// With its refinement, if it has one: attention, and the share of keys that is scored exactly.
     pub refined: Option<(OutputFidelity, f64)>,

@@ -1,4 +1,4 @@
-//! What ways of scoring take: estimated cycles a score, all steps of attention included.
+//! The cost of ways of scoring: estimated cycles a score, all steps of attention included.
 //!
 //! One place, so that measuring anew changes one file. The constants are those that `benches/attention.rs` measures;
 //! they need to be right to about a quarter, as what lies nearer is as good either way.
@@ -7,7 +7,7 @@ use super::attention_table::AttentionTable;
 use super::refine::{Refined, Rest};
 use crate::kernels::ByteIsa;
 
-/// What of an attention counts for its speed.
+/// The numbers of an attention that count for its speed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Shape {
     /// Dims of a query and a key.
@@ -22,7 +22,7 @@ pub struct Shape {
     pub group: usize,
 }
 
-/// What instruction sets are worth, in cycles unless said.
+/// The rates of instruction sets, in cycles unless said.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rates {
     /// f32 multiply-adds a cycle.
@@ -145,13 +145,13 @@ impl Rates {
         }
     }
 
-    /// What comes behind a score: its exponential, and the product with the values.
+    /// The work behind a score: its exponential, and the product with the values.
     fn rest(&self, s: &Shape) -> f64 {
         self.exp + s.d_v as f64 / self.fma
     }
 }
 
-/// What is done once a key and once a query, for a score of the many it serves.
+/// The work done once a key and once a query, for a score of the many it serves.
 fn per_score(s: &Shape, key: f64, query: f64) -> f64 {
     key / (s.seq_q.max(1) * s.group.max(1)) as f64 + query / s.seq_k.max(1) as f64
 }
@@ -164,7 +164,7 @@ mod tests {
         Shape { d_head: d, d_v: d, seq_q: seq, seq_k: seq, group: 1 }
     }
 
-    /// What is done once a row is nothing for many, and most of the work for few.
+    /// The work done once a row is nothing for many, and most of the work for few.
     #[test]
     fn int8_pays_from_some_length_on() {
         for isa in [ByteIsa::Avx2, ByteIsa::Avx512, ByteIsa::Avx512Vnni, ByteIsa::Avx512Vbmi] {

@@ -38,7 +38,7 @@ impl Encoder {
         &self.bias
     }
 
-    /// Whether all of it is finite.
+    /// True if all weights and biases are finite.
     pub(super) fn is_finite(&self) -> bool {
         self.weights.iter().chain(&self.bias).all(|x| x.is_finite())
     }

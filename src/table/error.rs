@@ -22,7 +22,7 @@ pub enum TableError {
         d_head: usize,
         /// Subspaces asked for.
         subspaces: usize,
-        /// Whether rotary pairs have to stay together.
+        /// True if rotary pairs have to stay together.
         pairs: bool,
     },
     /// A codebook of a size that no code is made for.
@@ -50,7 +50,7 @@ pub enum TableError {
     Samples {
         /// The head they are of.
         head: String,
-        /// What is wrong.
+        /// The fault.
         reason: String,
     },
     /// The attention error of a new table is not a number.

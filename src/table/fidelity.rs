@@ -13,7 +13,7 @@ pub struct Figure {
     pub worst: f64,
 }
 
-/// What attention from approximate scores was on data that the table had not seen, against exact attention.
+/// The quality of attention from approximate scores on data that the table had not seen, against exact attention.
 ///
 /// As text, one line: `name=mean,worst` of each figure, then the number of heads and the worst head.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,7 +34,7 @@ pub struct Fidelity {
     pub worst_head: String,
 }
 
-/// What attention was where not every key has a score, so that scores cannot be compared one by one.
+/// The quality of attention where not every key has a score, so that scores cannot be compared one by one.
 ///
 /// As text, one line, as [`Fidelity`].
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -64,7 +64,7 @@ pub struct HeadInput<'a> {
     pub d_v: usize,
     /// Factor of the scores.
     pub scale: f32,
-    /// Whether key `j` is hidden from query `i` where `j > i + n_k - n_q`.
+    /// True if key `j` is hidden from query `i` where `j > i + n_k - n_q`.
     pub causal: bool,
 }
 
@@ -246,7 +246,7 @@ impl Fidelity {
         ]
     }
 
-    /// Whether every figure is a finite number.
+    /// True if every figure is a finite number.
     pub fn is_finite(&self) -> bool {
         self.figures().iter().all(|(_, f)| f.mean.is_finite() && f.worst.is_finite())
     }
@@ -281,7 +281,7 @@ impl OutputFidelity {
         [("top1", self.top1), ("output_error", self.output_error)]
     }
 
-    /// Whether every figure is a finite number.
+    /// True if every figure is a finite number.
     pub fn is_finite(&self) -> bool {
         self.figures().iter().all(|(_, f)| f.mean.is_finite() && f.worst.is_finite())
     }
@@ -322,7 +322,7 @@ impl fmt::Display for OutputFidelity {
     }
 }
 
-/// What is left of a text of `name=value` fields.
+/// The rest of a text of `name=value` fields.
 struct Fields<'a>(&'a str);
 
 impl<'a> Fields<'a> {

@@ -47,7 +47,7 @@ pub enum TableFileError {
         index: usize,
         /// The field or tensor.
         what: String,
-        /// What is wrong with it.
+        /// The fault.
         problem: String,
     },
     /// The parts of a table are no table.

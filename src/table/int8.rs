@@ -8,7 +8,7 @@ use super::samples::{RowScores, Window};
 pub struct Int8Row {
     /// From -127 to 127.
     pub values: Vec<i8>,
-    /// What one unit stands for; 0 for a row of zeros.
+    /// The number that one unit stands for; 0 for a row of zeros.
     pub scale: f32,
 }
 

@@ -38,7 +38,7 @@ pub enum Weight<'a> {
     Full(&'a [f32]),
 }
 
-/// What clustering found.
+/// The result of clustering.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Clustering {
     /// `[clusters, dim]`, means of their points. With fewer distinct points than clusters, some repeat.

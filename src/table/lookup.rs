@@ -9,9 +9,9 @@ use crate::kernels::{Shape, Units, quantise_row};
 pub struct ByteRow {
     /// `[M, C]`
     pub bytes: Vec<u8>,
-    /// What one unit of a byte stands for.
+    /// The number that one unit of a byte stands for.
     pub step: f32,
-    /// What a sum of zero stands for.
+    /// The number that a sum of zero stands for.
     pub offset: f32,
     entries: usize,
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Shares of the softmax mass that are tried, from the most on.
 const MASSES: [f32; 7] = [0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002];
 
-/// What a refinement has to keep. The one that leaves out most and keeps it is recorded.
+/// The bounds that a refinement has to keep. The refinement that leaves out most and keeps them is recorded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RefineSearch {
     /// Relative L2 error of the attention output of the worst head, at most.

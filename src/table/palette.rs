@@ -24,7 +24,7 @@ pub struct PaletteParts {
     pub table: Vec<u16>,
     /// One unit of the table.
     pub scale: f32,
-    /// What a zero in the table stands for.
+    /// The number that a zero in the table stands for.
     pub offset: f32,
 }
 
@@ -116,12 +116,12 @@ impl PaletteTable {
         self.parts.d_head
     }
 
-    /// What finds the code of a query.
+    /// The encoder that finds the code of a query.
     pub fn query_encoder(&self) -> &Encoder {
         &self.query
     }
 
-    /// What finds the code of a centred key.
+    /// The encoder that finds the code of a centred key.
     pub fn key_encoder(&self) -> &Encoder {
         &self.key
     }

@@ -22,7 +22,7 @@ pub enum Weighting {
     Full,
 }
 
-/// What a [`ProductTable`] is to be like.
+/// The options of a [`ProductTable`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProductOptions {
     /// Subspaces: codes of a key.
@@ -171,7 +171,7 @@ impl ProductTable {
         self.parts.entries
     }
 
-    /// What finds the code of a centred, permuted key in each subspace; `[M]`.
+    /// The encoders that find the code of a centred, permuted key in each subspace; `[M]`.
     pub fn encoders(&self) -> &[Encoder] {
         &self.encoders
     }

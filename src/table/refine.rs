@@ -1,4 +1,4 @@
-//! What refining a table's scores did to attention.
+//! The measured effect of refining a table's scores on attention.
 
 use super::error::TableError;
 use super::fidelity::{Figure, OutputFidelity};
@@ -9,7 +9,7 @@ pub use bgz_passes::scores::{Refine, Rest};
 pub struct Refined {
     /// How keys are chosen.
     pub refine: Refine,
-    /// What it does to attention, choosing no key for its place: windows of samples are short, and the keys that are
+    /// The fidelity of attention with it, choosing no key for its place: windows of samples are short, and the keys that are
     /// always chosen would be most of them.
     pub fidelity: OutputFidelity,
     /// Share of the visible keys of a query that were chosen: the mean of all heads, and the head with most.

@@ -13,9 +13,9 @@ type Key = (usize, Option<Arc<str>>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a table for heads of {table} dims cannot be registered for {asked}")]
 pub struct WrongHead {
-    /// What the table is for.
+    /// The head dimension that the table is for.
     pub table: usize,
-    /// What it was to be registered for.
+    /// The head dimension that it was to be registered for.
     pub asked: usize,
 }
 
@@ -117,7 +117,7 @@ impl TableRegistry {
         find(d_head, site, |key| self.tables.get(key).map(|t| Arc::clone(&t)))
     }
 
-    /// Whether heads of `d_head` dims have a table wherever they are.
+    /// True if heads of `d_head` dims have a table wherever they are.
     pub fn has(&self, d_head: usize) -> bool {
         self.tables.contains_key(&(d_head, None))
     }
@@ -151,7 +151,7 @@ impl Tables {
         find(d_head, site, |key| self.tables.get(key))
     }
 
-    /// What graph text calls the table for an attention of `d_head` at `site`: the site if it is its own, else `d64`
+    /// The name in graph text of the table for an attention of `d_head` at `site`: the site if it is its own, else `d64`
     /// for heads of 64 dims.
     pub fn name(&self, d_head: usize, site: &str) -> Option<String> {
         if self.tables.contains_key(&(d_head, Some(site.into()))) {
@@ -166,7 +166,7 @@ impl Tables {
         own.or_else(|| self.tables.get(&(d_head, None)).filter(|_| name == of_head(d_head)))
     }
 
-    /// What tells these tables from any others of this process: equal pairs are equal tables.
+    /// The key that tells these tables from any others of this process: equal pairs are equal tables.
     #[cfg(feature = "burn")]
     pub(crate) fn identity(&self) -> (u64, u64) {
         (self.registry, self.generation)
@@ -177,7 +177,7 @@ impl Tables {
         self.tables.len()
     }
 
-    /// Whether there are none.
+    /// True if there are no tables.
     pub fn is_empty(&self) -> bool {
         self.tables.is_empty()
     }
@@ -189,7 +189,7 @@ impl Tables {
     }
 }
 
-/// What graph text calls the table of a head dimension.
+/// The name in graph text of the table of a head dimension.
 fn of_head(d_head: usize) -> String {
     format!("d{d_head}")
 }

@@ -38,7 +38,7 @@ impl Rotary {
         })
     }
 
-    /// Whether `permutation` has every dim once, and pairs at places `2 i` and `2 i + 1`.
+    /// True if `permutation` has every dim once, and pairs at places `2 i` and `2 i + 1`.
     pub(super) fn allows(self, permutation: &[u32]) -> bool {
         let d = permutation.len();
         let mut seen = vec![false; d];

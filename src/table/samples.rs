@@ -18,7 +18,7 @@ pub struct Window {
     pub v: Vec<f32>,
 }
 
-/// What heads of one kind saw on calibration inputs.
+/// The windows that heads of one kind saw on calibration inputs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Samples {
     /// Width of a query and a key.
@@ -27,7 +27,7 @@ pub struct Samples {
     pub d_v: usize,
     /// Factor of the scores.
     pub scale: f32,
-    /// Whether key `j` is hidden from query `i` where `j > i + n_k - n_q`.
+    /// True if key `j` is hidden from query `i` where `j > i + n_k - n_q`.
     pub causal: bool,
     /// Those of a head in the order of the inputs; at least two a head.
     pub windows: Vec<Window>,
@@ -129,7 +129,7 @@ impl Samples {
         })?))
     }
 
-    /// What `add` makes of the windows of each head, by name.
+    /// The result of `add` for the windows of each head, by name.
     pub(super) fn tallies<'a>(
         &self,
         windows: &[&'a Window],

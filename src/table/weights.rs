@@ -28,7 +28,7 @@ pub enum WeightsError {
     Entry {
         /// Its key.
         key: String,
-        /// What is needed.
+        /// The kind of entry that is needed.
         expected: &'static str,
     },
     /// Heads that cannot share keys.
@@ -44,7 +44,7 @@ pub enum WeightsError {
     /// No such layer.
     #[error("no layer {layer}: there are {layers}, from 0 on")]
     NoLayer {
-        /// What was asked for.
+        /// The layer that was asked for.
         layer: usize,
         /// How many there are.
         layers: usize,
@@ -93,7 +93,7 @@ pub enum WeightsError {
     },
 }
 
-/// What heads a layer has.
+/// The heads of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LayerHeads {
     /// Heads of queries.
@@ -150,7 +150,7 @@ impl<'a> Projections<'a> {
         self.layers
     }
 
-    /// What heads a layer has; both its matrices are there and have the shapes for them.
+    /// The heads of a layer; both its matrices are there and have the shapes for them.
     ///
     /// # Errors
     /// If the metadata or the matrices are not there, or do not fit each other.
@@ -292,7 +292,7 @@ impl WeightFigures {
     }
 }
 
-/// What a table of distances does to attention on the held-out part of `samples`, once it has the affine function that
+/// The fidelity of attention with a table of distances on the held-out part of `samples`, once it has the affine function that
 /// suits the other part best.
 ///
 /// # Errors

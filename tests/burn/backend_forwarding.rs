@@ -103,7 +103,7 @@ fn assert_same<B: Whole>() {
     assert_eq!(B::name(&device), Local::<B>::name(&device));
 }
 
-/// What a few ops of each trait return.
+/// The results of a few ops of each trait.
 fn results<B: BackendIr>() -> Vec<(&'static str, TensorData)> {
     let mut results = Vec::new();
     results.extend(float_and_activation::<B>());

@@ -1,4 +1,4 @@
-//! What a Burn module computes is what its file computes here, be it exported from it or read into it.
+//! A Burn module computes the same as its file does here, be it exported from it or read into it.
 
 use bgz_fusion::random::SplitMix64;
 use bgz_fusion::{BgzFusion, Model, NdArray, Pipeline, Tensor};

@@ -38,7 +38,7 @@ fn text(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// What a case says of itself.
+/// The facts that a case says of itself.
 struct Meta {
     oracle: String,
     tol: f64,
@@ -126,7 +126,7 @@ fn refused<'a>(list: &'a str, ids: &[&'a str]) -> BTreeSet<Of<'a>> {
     out
 }
 
-/// What is wrong with an outcome, given whether it is listed as refused.
+/// The fault of an outcome, given whether it is listed as refused.
 fn fault(outcome: Outcome, listed: bool) -> Option<String> {
     match (outcome, listed) {
         (Outcome::Right, false) | (Outcome::Refused(_), true) => None,

@@ -24,7 +24,7 @@ fn text(x: &str, op: &str) -> String {
     )
 }
 
-/// What the system gives is enough to start, and to run the op on little; not on much.
+/// The memory that the system gives is enough to start, and to run the op on little; not on much.
 #[track_caller]
 fn refused_beyond(name: &str, x: &str, op: &str, says: &[&str]) {
     let folder = Folder::new(&format!("limits_{name}"));
@@ -155,7 +155,7 @@ fn a_division_by_zero() {
     }
 }
 
-/// What overflows wraps: the least number has no opposite.
+/// A number that overflows wraps: the least number has no opposite.
 #[test]
 fn the_least_number_over_minus_one() {
     let folder = Folder::new("limits_least");

@@ -1,4 +1,4 @@
-//! What rewriting makes of the embedded model and of real ones, and that the
+//! The graphs that rewriting makes of the embedded model and of real ones, and that the
 //! numbers are those of ONNX Runtime. Fetched models are skipped, in words,
 //! where they are absent; under `CI` that is a failure.
 

@@ -14,7 +14,7 @@ const BOOL: u32 = 7;
 const STRING: u32 = 8;
 const ARRAY: u32 = 9;
 
-/// What makes a file.
+/// The function that makes a file.
 pub type Made = fn() -> Vec<u8>;
 
 /// Every file, by name.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use zip::write::SimpleFileOptions;
 use zip::{ZipArchive, ZipWriter};
 
-/// What a run of `bgz` gave.
+/// The outcome of a run of `bgz`.
 pub struct Run {
     pub code: Option<i32>,
     pub out: String,

@@ -99,7 +99,7 @@ fn costs(cost: &Cost) -> String {
     )
 }
 
-/// What follows from the figures; nothing is said that they do not say.
+/// The conclusions from the figures; nothing is said that they do not say.
 fn verdict(all: &[Data]) -> Vec<String> {
     let (golden, stride) = (Projection::GoldenStep, Projection::MeanStride);
     let runs: usize = all.iter().map(|d| d.runs.len()).sum();

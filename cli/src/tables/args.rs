@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
-/// What is done with tables.
+/// The things that are done with tables.
 #[derive(Debug, Subcommand)]
 pub enum TablesCommand {
     /// Learn tables from what a model's attention sees on calibration inputs, and measure them
@@ -80,7 +80,7 @@ Examples:
   bgz tables report t.safetensors -o tables.svg
   bgz tables report product16.safetensors product256.safetensors -o compared.svg";
 
-/// What tables are learned from.
+/// The inputs that tables are learned from.
 #[derive(Debug, Args)]
 pub struct CalibrationArgs {
     /// ONNX file, graph text file (.bgz, .txt), or @default
@@ -132,7 +132,7 @@ pub struct BuildArgs {
     /// Error of the worst head that a refinement keeps
     #[arg(long, value_name = "X", default_value_t = crate::MAX_ERROR, value_parser = crate::tolerance)]
     pub max_error: f64,
-    /// What becomes of keys that are not scored exactly
+    /// The fate of keys that are not scored exactly
     #[arg(long, value_enum, default_value_t = Others::Dropped)]
     pub rest: Others,
     /// Look for no refinement
@@ -204,7 +204,7 @@ pub enum Kind {
     Palette,
 }
 
-/// What a table is for.
+/// The attentions that a table is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Per {
     Site,

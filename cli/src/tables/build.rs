@@ -20,7 +20,7 @@ pub fn run(args: &BuildArgs) -> Result<(), Failure> {
     print(&if args.json { show::as_json(&tables) } else { show::as_text(&args.output, &tables) })
 }
 
-/// What the attention of the model sees on the inputs.
+/// The samples that the attention of the model sees on the inputs.
 pub fn collect(args: &CalibrationArgs, progress: &Progress) -> Result<Vec<SiteSamples>, Failure> {
     let mut model = source::load(&args.model)?;
     let mut given = Vec::new();

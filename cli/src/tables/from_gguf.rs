@@ -20,7 +20,7 @@ struct Head {
     served: Option<Served>,
 }
 
-/// What scores do to the attention of one head, on windows that were held out.
+/// The attention of one head with some scores, on windows that were held out.
 struct Served {
     /// From the table of weights, with the best affine function.
     weights: Fidelity,
@@ -32,7 +32,7 @@ struct Served {
     int8: Fidelity,
 }
 
-/// What was collected of a model, by layer.
+/// The samples that were collected of a model, by layer.
 struct SampleFile<'a> {
     archive: Archive,
     args: &'a FromGgufArgs,
@@ -130,7 +130,7 @@ impl SampleFile<'_> {
     }
 }
 
-/// What tables do to the attention of a head.
+/// The attention of a head with each table.
 fn served(
     args: &FromGgufArgs,
     layer: &Layer,

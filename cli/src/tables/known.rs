@@ -1,4 +1,4 @@
-//! What is said of tables in every report.
+//! The words that every report has for a table.
 
 use crate::failure::{Failure, because};
 use bgz_fusion::table::{AttentionTable, file};

@@ -1,4 +1,4 @@
-//! What tables are to the kernels: codes of keys, a lookup row for each query, sums of lookups.
+//! Tables in the form of the kernels: codes of keys, a lookup row for each query, sums of lookups.
 
 use crate::ByteIsa;
 use crate::encode::{self, Book};
@@ -45,7 +45,7 @@ impl Palette {
         Ok(Self { keys, queries, table: table.to_vec(), units: Units { offset, step: scale } })
     }
 
-    /// What its codes look like.
+    /// The shape of its codes.
     pub const SHAPE: Shape = Shape { subspaces: 1, entries: PALETTE, adds: 1 };
 }
 
@@ -68,7 +68,7 @@ impl Codebook {
         self.keys().d()
     }
 
-    /// What `q . k` has over the scores of this table, for any key.
+    /// The excess of `q . k` over the scores of this table, for any key.
     ///
     /// # Safety
     /// `q` is valid for reading [`Codebook::d`] components.
@@ -162,7 +162,7 @@ impl Codebook {
         }
     }
 
-    /// What a scan reads for query `i`.
+    /// The bytes that a scan reads for query `i`.
     ///
     /// # Safety
     /// `rows` was made for more than i queries.
@@ -241,7 +241,7 @@ impl KeyCodes {
         self.keys
     }
 
-    /// Whether no key has.
+    /// True if no key has codes.
     pub fn is_empty(&self) -> bool {
         self.keys == 0
     }
@@ -275,7 +275,7 @@ impl KeyCodes {
         self.heads[head].as_ptr()
     }
 
-    /// Whether these are codes of so many heads and keys, made by a table like `book`.
+    /// True if these are codes of so many heads and keys, made by a table like `book`.
     pub(super) fn fit(&self, book: &Codebook, heads: usize, keys: usize) -> bool {
         self.heads.len() == heads && self.keys == keys && self.heads.iter().all(|h| h.len() == book.code_bytes(keys))
     }

@@ -36,14 +36,14 @@ pub(super) trait Needs {
 /// Scores of some queries with a block of keys.
 #[derive(Clone, Copy)]
 pub(super) struct Block {
-    /// What [`Scorer::queries`] has made of a group of queries.
+    /// The result of [`Scorer::queries`] for a group of queries.
     pub queries: *const u8,
     /// How many those are.
     pub group: usize,
     /// The first of the queries, within the group, and how many.
     pub first: usize,
     pub n: usize,
-    /// What [`Scorer::keys`] has made of the head's keys.
+    /// The result of [`Scorer::keys`] for the head's keys.
     pub keys: *const u8,
     /// The first of the keys, a multiple of [`KEY_BLOCK`], and how many.
     pub from: usize,

@@ -47,7 +47,7 @@ pub(super) unsafe fn masked_one(a: &Attention, m: Operands, row: Row, score: f32
     }
 }
 
-/// Whether a query sees no key, the row being of all keys up to the last that it may see.
+/// True if a query sees no key, the row being of all keys up to the last that it may see.
 ///
 /// # Safety
 /// The mask is as [`Attention::run`] promises.

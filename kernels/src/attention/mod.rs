@@ -65,7 +65,7 @@ impl Layout {
     }
 }
 
-/// What a mask does to the scores; its strides, in elements of the mask, are
+/// The effect of a mask on the scores; its strides, in elements of the mask, are
 /// along `[batch, heads, seq_q, seq_k]`, 0 where it broadcasts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Mask {
@@ -106,9 +106,9 @@ pub struct Attention {
     pub d_v: usize,
     /// Factor of the scores.
     pub scale: f32,
-    /// Whether key `j` is hidden from query `i` where `j > i + seq_k - seq_q`.
+    /// True if key `j` is hidden from query `i` where `j > i + seq_k - seq_q`.
     pub causal: bool,
-    /// Whether a query that sees no key gives 0, rather than NaN.
+    /// True if a query that sees no key gives 0, rather than NaN.
     pub zero_hidden: bool,
     /// The mask.
     pub mask: Mask,
@@ -164,7 +164,7 @@ pub enum AttentionError {
 }
 
 impl Attention {
-    /// Whether the shapes are those of an attention.
+    /// Checks that the shapes are those of an attention.
     pub fn check(&self) -> Result<(), AttentionError> {
         if self.kv_heads == 0 || !self.heads.is_multiple_of(self.kv_heads) {
             return Err(AttentionError::Heads { heads: self.heads, kv_heads: self.kv_heads });
@@ -306,7 +306,7 @@ struct Shared {
 // SAFETY: threads write disjoint parts, and read what was written before they were started.
 unsafe impl Sync for Shared {}
 
-/// What tasks do.
+/// The work of a task.
 #[derive(Clone, Copy)]
 enum Stage {
     /// Keys or values of a head are prepared, for all who need them.
@@ -367,7 +367,7 @@ struct Task {
     kv: usize,
     from: usize,
     to: usize,
-    /// Whether the keys, and the values, are to be prepared.
+    /// True if the keys are to be prepared, and true if the values are.
     keys: bool,
     values: bool,
     /// Memory for what is made of them.

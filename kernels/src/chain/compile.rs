@@ -29,7 +29,7 @@ pub struct Program {
     pub(super) slot: usize,
     /// Rough work per element, in vector instructions.
     pub(super) cost: usize,
-    /// Whether integers may be divided by zero.
+    /// True if integers may be divided by zero.
     pub(super) divides: bool,
 }
 
@@ -59,7 +59,7 @@ struct Draft {
     f: TileFn,
     args: [Place; 3],
     out: Place,
-    /// What it is to its first operand, if that is all it reads beside a number.
+    /// The light op that it is of its first operand, if that is all it reads beside a number.
     light: Option<(Place, Light)>,
 }
 
@@ -157,7 +157,7 @@ impl Builder {
         })
     }
 
-    /// Whether integers may be divided by zero.
+    /// True if integers may be divided by zero.
     fn divides(&self) -> bool {
         self.nodes.iter().any(|&(kind, dtype)| match kind {
             Kind::Binary(Binary::Div | Binary::Rem | Binary::Mod, _, divisor) if dtype.is_int() => {
@@ -406,7 +406,7 @@ impl<'a> Emitter<'a> {
     }
 }
 
-/// Whether what is computed of integers of fewer than 32 bits may be beyond them.
+/// True if what is computed of integers of fewer than 32 bits may be beyond them.
 fn may_leave_range(kind: Kind) -> bool {
     match kind {
         Kind::Unary(f, _) => matches!(f, Unary::Neg | Unary::Abs),

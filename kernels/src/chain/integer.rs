@@ -18,7 +18,7 @@ fn by_zero() -> i32 {
     0
 }
 
-/// Whether this thread divided by zero since it was last asked.
+/// True if this thread divided by zero since it was last asked.
 pub(super) fn divided_by_zero() -> bool {
     BY_ZERO.take()
 }

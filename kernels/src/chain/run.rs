@@ -93,7 +93,7 @@ pub struct Elementwise {
     strides: Vec<Vec<isize>>,
     access: Vec<Access>,
     len: usize,
-    /// Whether tiles end at the ends of rows, so that rows can be read in place.
+    /// True if tiles end at the ends of rows, so that rows can be read in place.
     by_rows: bool,
 }
 
@@ -141,7 +141,7 @@ impl Elementwise {
         self.len
     }
 
-    /// Whether the output has no element.
+    /// True if the output has no element.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -151,7 +151,7 @@ impl Elementwise {
         &self.program
     }
 
-    /// Whether `out` may be the very memory of input `i`: it is read in the order
+    /// True if `out` may be the very memory of input `i`: it is read in the order
     /// of the output and has elements of its size.
     pub fn in_place(&self, i: usize) -> bool {
         self.access.get(i) == Some(&Access::Contiguous) && self.program.inputs[i].size() == self.program.output.size()

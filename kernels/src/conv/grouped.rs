@@ -26,7 +26,7 @@ pub struct Grouped {
     memory: Memory,
 }
 
-/// What the lanes of a chunk meet.
+/// The channels that the lanes of a chunk meet.
 enum Way {
     /// Each its own channel.
     Own,

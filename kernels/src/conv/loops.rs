@@ -5,7 +5,7 @@ use crate::window::{Form, Geometry, Visit, Visitor, WindowError, length};
 use bgz_passes::memory::room;
 use std::ops::{Add, Mul};
 
-/// What convolutions are of: f32 and f64.
+/// The numbers that convolutions are of: f32 and f64.
 pub trait Number: Copy + Default + Send + Sync + Add<Output = Self> + Mul<Output = Self> + private::Sealed {}
 
 impl Number for f32 {}

@@ -151,7 +151,7 @@ fn transposed_by_every_window() {
     }
 }
 
-/// Whether a transposed convolution makes the plane of these windows with no less than nothing added at its end.
+/// True if a transposed convolution makes the plane of these windows with no less than nothing added at its end.
 fn reached(case: &Case) -> bool {
     case.geometry.axes().iter().all(|a| {
         let made = (a.windows - 1) * a.stride + (a.kernel - 1) * a.dilation + 1;

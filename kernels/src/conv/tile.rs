@@ -16,7 +16,7 @@ pub(super) struct Tile<'a> {
     pub step: usize,
     /// From one tap to the next, in elements of the image.
     pub apart: usize,
-    /// What the first tap of the first window meets, in the first row of the image.
+    /// The element that the first tap of the first window meets, in the first row of the image.
     pub x: *const f32,
     /// Weights of the first tap, in the first row of the window.
     pub w: *const f32,
@@ -28,7 +28,7 @@ pub(super) struct Tile<'a> {
     pub out: *mut f32,
     /// From there to the next.
     pub out_step: usize,
-    /// What the sums start from, null for 0.
+    /// The numbers that the sums start from, null for 0.
     pub start: *const f32,
     /// From there to what the next starts from.
     pub start_step: usize,
@@ -36,9 +36,9 @@ pub(super) struct Tile<'a> {
     pub lanes: usize,
 }
 
-/// What lanes meet at a position.
+/// The elements that lanes meet at a position.
 pub(super) trait Source: Copy {
-    /// Whether a tap meets one channel of each lane, whatever the depth is said to be.
+    /// True if a tap meets one channel of each lane, whatever the depth is said to be.
     const ONE: bool;
 
     /// A vector for channel `i` of the depth.

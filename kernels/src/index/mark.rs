@@ -45,7 +45,7 @@ fn mark(run: impl Run, lanes: Lanes, indices: &[impl Index], on: &[u8], out: &mu
     });
 }
 
-/// Whether a number counts: NaN does.
+/// True if a number counts, as NaN does.
 #[inline(always)]
 fn is_set<T: Number>(v: T) -> bool {
     v.wide() != T::Wide::ZERO

@@ -37,7 +37,7 @@ impl Indices<'_> {
         }
     }
 
-    /// Whether there are none.
+    /// True if there are no indices.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -24,7 +24,7 @@ const GROUP: usize = 128 << 10;
 /// a tile of 11 rows does not fit.
 const CONFLICT: usize = 2048;
 
-/// What the numbers of weights and rows are rounded to.
+/// The format that the numbers of weights and rows are rounded to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Float {
     /// Nothing: they are f32.
@@ -119,7 +119,7 @@ impl Packed {
         self.width
     }
 
-    /// What numbers are rounded to.
+    /// The format that numbers are rounded to.
     pub fn float(&self) -> Float {
         self.float
     }

@@ -32,7 +32,7 @@ pub struct PackedInt8 {
     panel: usize,
     /// Panel after panel, `[group of 4 rows][column][4]`.
     codes: Memory,
-    /// What 1 stands for in each column, up to whole panels.
+    /// The number that 1 stands for in each column, up to whole panels.
     scales: Vec<f32>,
 }
 

@@ -244,7 +244,7 @@ trait Panels {
 /// Rows that are multiplied by a vector of weights while the next comes from the third-level cache: 64 bytes at some 20 GB/s.
 const WAITING: usize = 8;
 
-/// What products of the same rows are made of, seen to fit.
+/// The operands of products of the same rows, seen to fit.
 struct Operands<'a, W> {
     x: &'a [f32],
     rows: usize,

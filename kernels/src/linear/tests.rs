@@ -43,7 +43,7 @@ fn check(shape @ [rows, depth, width]: [usize; 3], with_bias: bool, transposed: 
     });
 }
 
-/// What `packed` gives, and for bf16 where there is AVX-512 what it gives with an instruction for products of bf16: that of
+/// The result of `packed`, and for bf16 where there is AVX-512 that with an instruction for products of bf16: that of
 /// the CPU if it has one, fast or not, and one that is put together of others.
 fn in_every_way(packed: &Packed, x: (&[f32], usize), bias: Option<&[f32]>, rows: usize) -> Vec<(String, Vec<f32>)> {
     let isa = Isa::current();
@@ -271,7 +271,7 @@ fn int8_weights_that_do_not_fit_are_refused() {
     assert_eq!(error, LinearError::Length { name: "out", got: 5, want: 3 });
 }
 
-/// What weights make of the same rows as one product, and each alone, by `alone` and `all`.
+/// The results of weights for the same rows as one product, and of each alone, by `alone` and `all`.
 fn together<W>(
     x: &[f32],
     rows: usize,

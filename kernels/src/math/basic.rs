@@ -1,4 +1,4 @@
-//! What is exact, or one correctly rounded instruction or two.
+//! Functions that are exact, or one correctly rounded instruction or two.
 
 use crate::simd::Simd;
 

@@ -4,7 +4,7 @@ use super::poly;
 use crate::simd::Simd;
 use std::f32::consts::{FRAC_PI_2, FRAC_PI_4, PI};
 
-/// What `FRAC_PI_2` lacks of pi/2.
+/// The part of pi/2 that `FRAC_PI_2` lacks.
 const FRAC_PI_2_LO: f32 = -4.371_139e-8;
 
 /// `(asin(x) / x - 1) / x^2` in `x^2` for `|x| <= 1/2` (Cephes, `asinf.c`).

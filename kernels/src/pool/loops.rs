@@ -3,7 +3,7 @@
 use super::{Kind, Pool};
 use crate::window::{Form, Visit, Visitor, WindowError};
 
-/// What is pooled: f32, f64, i8 and u8.
+/// The elements that are pooled: f32, f64, i8 and u8.
 pub trait Element: Copy + Send + Sync + private::Sealed {
     /// Pools images that were seen to fit.
     #[doc(hidden)]

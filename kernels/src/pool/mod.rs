@@ -15,14 +15,14 @@ pub use loops::Element;
 
 use crate::window::{Form, Geometry, WindowError};
 
-/// What is taken of a window.
+/// The number that is taken of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// The greatest entry, NaN if there is one; the least there is if none lies inside.
     Max,
     /// The mean, NaN of none.
     Average {
-        /// Whether entries of the padding count, as zeros.
+        /// True if entries of the padding count, as zeros.
         count_pads: bool,
     },
 }
@@ -64,7 +64,7 @@ impl Pool {
         axes.map(|a| a.kernel.min(a.extent)).fold(1, usize::saturating_mul)
     }
 
-    /// What a sum is divided by: of the window at a place in a line.
+    /// The number that the sum of the window at a place in a line is divided by.
     #[inline(always)]
     fn divisor(&self, mut line: usize, at: usize) -> f64 {
         let Kind::Average { count_pads } = self.kind else { return 1.0 };

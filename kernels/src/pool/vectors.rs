@@ -69,7 +69,7 @@ impl Body for Job<'_> {
 /// `P` windows of a vector of channels.
 struct Tile<'a> {
     block: &'a Block<'a>,
-    /// What the first tap of the first window meets, in the first row of the image.
+    /// The element that the first tap of the first window meets, in the first row of the image.
     x: *const f32,
     /// Elements of a position.
     width: usize,

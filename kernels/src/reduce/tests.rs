@@ -22,7 +22,7 @@ fn numeric() -> impl Iterator<Item = DType> {
     DType::ALL.into_iter().filter(|&d| d != DType::Bool)
 }
 
-/// What rounding leaves of a result.
+/// The relative error that rounding leaves in a result.
 fn tolerance(dtype: DType) -> f64 {
     match dtype {
         DType::F64 => 1e-12,

@@ -108,7 +108,7 @@ impl<T: Number> Job<'_, T> {
 struct Best<K> {
     k: usize,
     most: usize,
-    /// What is better than the k-th best when it was last known.
+    /// The entries better than the k-th best when it was last known.
     entries: Vec<Entry<K>>,
     /// That one's key, once there are k.
     least: Option<K>,

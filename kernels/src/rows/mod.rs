@@ -43,7 +43,7 @@ fn rows_of(name: &'static str, len: usize, cols: usize) -> Result<usize, RowErro
     Ok(rows)
 }
 
-/// What is done to one row.
+/// A function of one row.
 trait RowFn: Copy + Sync {
     /// Row number `row`; implementations are `#[inline(always)]`.
     ///

@@ -4,7 +4,7 @@ use super::{Isa, RowError, RowFn, check, each_row, rows_of};
 use crate::math;
 use crate::simd::Simd;
 
-/// What a row becomes.
+/// The number that a row becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reduction {
     /// The sum; 0 for no columns.
@@ -20,7 +20,7 @@ pub enum Reduction {
 }
 
 impl Reduction {
-    /// What it starts from.
+    /// The number that it starts from.
     fn identity(self) -> f32 {
         match self {
             Reduction::Sum | Reduction::Mean => 0.0,

@@ -14,10 +14,10 @@ pub struct Avx512<L = Base>(PhantomData<L>);
 /// # Safety
 /// The CPU has all that the name says where `is_available` is true.
 pub unsafe trait Level: Copy + Send + Sync + 'static {
-    /// Whether this CPU has them, and everything of [`Base`].
+    /// True if this CPU has the instructions of the level, and everything of [`Base`].
     fn is_available() -> bool;
 
-    /// Whether there is [`Level::dot_bf16`].
+    /// True if there is [`Level::dot_bf16`].
     const DOT_BF16: bool = false;
 
     /// [`Simd::dot_bf16`]. Never called without `DOT_BF16`.
@@ -85,7 +85,7 @@ unsafe impl Level for Vbmi {
 pub struct Bf16;
 
 impl Bf16 {
-    /// Whether this CPU has the level and its instruction takes less time than the two multiply-adds in f32 that do the same.
+    /// True if this CPU has the level and its instruction takes less time than the two multiply-adds in f32 that do the same.
     ///
     /// On AMD since Zen 4 it takes as long as one of them (iree-org/iree#15089 has twice the operations of f32 in a second), and
     /// Intel's Cooper Lake was made for it. On Intel since Sapphire Rapids, which are told by FP16, bf16 is meant for AMX: the

@@ -25,7 +25,7 @@ pub trait ByteSimd: Simd {
     /// 16 bytes to look up.
     type Table16: Copy;
 
-    /// What the keys of [`ByteSimd::dot4`] are stored with on top: 128 where the instruction takes them unsigned, else 0.
+    /// The number that keys of [`ByteSimd::dot4`] are stored with on top: 128 where the instruction takes them unsigned, else 0.
     const KEY_BIAS: u8;
     /// Rows of a register tile of [`ByteSimd::dot4`] with two vectors each.
     const DOT_ROWS: usize;
@@ -102,7 +102,7 @@ pub trait ByteSimd: Simd {
 
 /// A generic body on bytes, to be compiled once per instruction set.
 pub trait ByteKernel {
-    /// What it returns.
+    /// The type of the result.
     type Out;
     /// The body; implementations are `#[inline(always)]`.
     fn run<S: ByteSimd>(self, s: S) -> Self::Out;

@@ -65,10 +65,10 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
     /// Lanes of a vector.
     const LANES: usize;
-    /// Whether [`Simd::lookup`] takes about as long as an addition.
+    /// True if [`Simd::lookup`] takes about as long as an addition.
     const FAST_LOOKUP: bool;
 
-    /// Whether [`Simd::scale2`] takes about as long as two additions.
+    /// True if [`Simd::scale2`] takes about as long as two additions.
     const FAST_SCALE: bool;
 
     // ---- memory
@@ -156,7 +156,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn le(self, a: Self::F, b: Self::F) -> Self::M;
     /// `a == b`, false if either is NaN.
     fn eq(self, a: Self::F, b: Self::F) -> Self::M;
-    /// Whether either is NaN.
+    /// The lanes in which either is NaN.
     fn unordered(self, a: Self::F, b: Self::F) -> Self::M;
     /// `a` where `m`, else `b`.
     fn select(self, m: Self::M, a: Self::F, b: Self::F) -> Self::F;
@@ -206,7 +206,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
     // ---- products of bf16, two of them in a lane of 32 bits
 
-    /// Whether [`Simd::dot_bf16`] is an instruction.
+    /// True if [`Simd::dot_bf16`] is an instruction.
     const DOT_BF16: bool = false;
 
     /// In each lane `acc` and both products of the bf16 in `a` and `b`. In which order and with how many roundings they are
@@ -339,7 +339,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
 /// A generic body, to be compiled once per instruction set.
 pub trait Kernel {
-    /// What it returns.
+    /// The type of the result.
     type Out;
     /// The body; implementations are `#[inline(always)]`.
     fn run<S: Simd>(self, s: S) -> Self::Out;

@@ -7,7 +7,7 @@ use crate::{Isa, parallel};
 /// Rows of taps that are found at once.
 const ROWS: usize = 64;
 
-/// What is done at a position. Implementations are `#[inline(always)]`: they become vectors of the instruction set by the
+/// The work at a position. Implementations are `#[inline(always)]`: they become vectors of the instruction set by the
 /// compiler.
 pub(crate) trait Visitor<T>: Copy + Sync {
     /// Before the first tap. `out` has the channels of the result.

@@ -18,15 +18,15 @@ pub(crate) struct Block<'a> {
     pub rows: &'a [Row],
     /// Taps of each row.
     pub taps: Taps,
-    /// Whether these are the first rows: else the result is to be gone on from.
+    /// True if these are the first rows; after others the result is to be gone on from.
     pub begin: bool,
-    /// Whether these are the last rows.
+    /// True if these are the last rows.
     pub end: bool,
     /// Line of the windows, and the first of them along it.
     pub at: [usize; 2],
 }
 
-/// What is done to blocks.
+/// The work on blocks.
 pub(crate) trait Body: Copy {
     /// `P` windows; implementations are `#[inline(always)]`.
     ///

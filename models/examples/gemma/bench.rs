@@ -22,7 +22,7 @@ pub struct BenchArgs {
     /// Rounds, each with both backends in turn; one more goes first and is not counted
     #[arg(long, value_name = "N", default_value_t = 5)]
     rounds: usize,
-    /// What products with weights are computed in besides
+    /// The precision that products with weights are computed in besides
     #[arg(long, value_parser = crate::precision(), default_value_t = Precision::Exact)]
     precision: Precision,
 }

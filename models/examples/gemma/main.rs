@@ -61,7 +61,7 @@ struct GenerateArgs {
     /// Decides what is drawn
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// What products with weights are computed in
+    /// The precision that products with weights are computed in
     #[arg(long, value_parser = precision(), default_value_t = Precision::Exact)]
     precision: Precision,
 }

@@ -25,7 +25,7 @@ pub struct PerplexityArgs {
     /// Relative error of an attention output that is put up with, as measured when the tables were built
     #[arg(long, value_name = "X", default_value_t = 0.03, requires = "tables")]
     max_error: f64,
-    /// What products with weights are computed in, in another run
+    /// The precision that products with weights are computed in, in another run
     #[arg(long, value_parser = crate::precision(), default_value_t = Precision::Exact)]
     precision: Precision,
 }
@@ -65,7 +65,7 @@ fn change(now: f64, before: f64) -> f64 {
     (now / before - 1.0) * 100.0
 }
 
-/// What a line of the trace says behind the name of a value.
+/// The part of a line of the trace behind the name of a value.
 fn without_name(choice: &str) -> String {
     let text = choice.trim_start_matches([':', ' ']);
     let rest = text.split_once('%').map_or(text, |(_, rest)| rest.split_once(' ').map_or(rest, |(_, rest)| rest));

@@ -1,4 +1,4 @@
-//! What the attention of the model sees in a text.
+//! The samples that the attention of the model sees in a text.
 
 use bgz_fusion::Flex;
 use bgz_fusion::gguf::Gguf;

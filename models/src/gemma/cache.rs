@@ -36,7 +36,7 @@ pub(super) struct Context<B: Backend> {
     pub value: Tensor<B, 4>,
 }
 
-/// What a pass finds in a cache.
+/// The state in which a pass finds a cache.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seen {
     /// Tokens before those of the pass.
@@ -47,7 +47,7 @@ pub(super) struct Seen {
     pub local: Rooms,
 }
 
-/// What the keys of a block are in a pass.
+/// The keys of a block in a pass.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Rooms {
     /// Those of the pass.
@@ -95,7 +95,7 @@ impl<B: Backend> GemmaCache<B> {
         self.len
     }
 
-    /// Whether it has seen none.
+    /// True if the cache has seen no token.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

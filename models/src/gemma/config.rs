@@ -19,7 +19,7 @@ pub struct GemmaConfig {
     pub d_head: usize,
     /// Width inside a block's feed-forward part.
     pub d_ff: usize,
-    /// What RMSNorm adds to the mean square.
+    /// The number that RMSNorm adds to the mean square.
     pub epsilon: f64,
     /// How many tokens a block with a window sees, that of the query included.
     pub window: usize,
@@ -27,7 +27,7 @@ pub struct GemmaConfig {
     pub pattern: usize,
     /// Base of the rotary angles of blocks that see all tokens.
     pub rope_base: f64,
-    /// What positions are divided by in blocks that see all tokens.
+    /// The number that positions are divided by in blocks that see all tokens.
     pub rope_factor: f64,
     /// Base of the rotary angles of blocks with a window.
     pub local_rope_base: f64,
@@ -35,7 +35,7 @@ pub struct GemmaConfig {
     pub context: usize,
 }
 
-/// What llama.cpp takes where the file says nothing: one block in six, and the base of blocks with a window.
+/// The values of llama.cpp where the file says nothing: one block in six, and the base of blocks with a window.
 const PATTERN: f64 = 6.0;
 const LOCAL_ROPE_BASE: f64 = 10_000.0;
 
@@ -95,7 +95,7 @@ impl GemmaConfig {
         Ok(config)
     }
 
-    /// Whether a block sees all tokens.
+    /// True if a block sees all tokens.
     pub fn is_global(&self, layer: usize) -> bool {
         (layer + 1).is_multiple_of(self.pattern)
     }

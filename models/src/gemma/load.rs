@@ -21,7 +21,7 @@ pub enum GemmaError {
         key: String,
         /// Its value.
         value: f64,
-        /// What it would have to be.
+        /// The values that it may have, in words.
         wanted: &'static str,
     },
     /// The reader gave no tensor.
@@ -29,7 +29,7 @@ pub enum GemmaError {
     Tensor {
         /// Its name.
         name: String,
-        /// What the reader said.
+        /// The error of the reader.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A tensor does not have the shape that the metadata asks for, or not as many elements as its shape.

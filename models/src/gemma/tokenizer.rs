@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};
 
-/// What stands for a space in a piece.
+/// The character that stands for a space in a piece.
 const SPACE: char = '\u{2581}';
 
 /// Kinds of tokens by their numbers in `tokenizer.ggml.token_type`.
@@ -104,7 +104,7 @@ impl Tokenizer {
         self.pieces.len()
     }
 
-    /// Whether there are none.
+    /// True if there are no pieces.
     pub fn is_empty(&self) -> bool {
         self.pieces.is_empty()
     }
@@ -262,7 +262,7 @@ pub struct StreamDecoder {
 }
 
 impl StreamDecoder {
-    /// What the text goes on by with `token`; empty as long as a character is not complete.
+    /// The text that `token` adds; empty as long as a character is not complete.
     pub fn push(&mut self, tokenizer: &Tokenizer, token: u32) -> String {
         self.pending.extend(tokenizer.bytes(token));
         let mut text = String::new();
@@ -290,7 +290,7 @@ impl StreamDecoder {
         }
     }
 
-    /// What is left of a character that was never completed.
+    /// The rest of a character that was never completed.
     pub fn finish(self) -> String {
         String::from_utf8_lossy(&self.pending).into_owned()
     }

@@ -34,7 +34,7 @@ pub enum EvalError {
     Input {
         /// Its name.
         name: String,
-        /// What does not fit.
+        /// The reason.
         message: String,
     },
     /// A constant of which the graph has only a hash.
@@ -50,7 +50,7 @@ pub enum EvalError {
         node: String,
         /// Its mnemonic.
         op: String,
-        /// What went wrong.
+        /// The reason.
         message: String,
     },
     /// An op on its own could not be evaluated.
@@ -58,12 +58,12 @@ pub enum EvalError {
     Op {
         /// Its mnemonic.
         op: String,
-        /// What went wrong.
+        /// The reason.
         message: String,
     },
 }
 
-/// What the evaluators of single ops return.
+/// The result of the evaluators of single ops.
 type Res<T> = Result<T, String>;
 
 /// The results of one op. Extents in its attributes must be numbers; an

@@ -4,7 +4,7 @@ use super::{EvalError, Tensor};
 use crate::ir::{Bindings, Def, Dim, Graph, Op, Opaque, Type, ValueId};
 use std::collections::HashMap;
 
-/// What runs opaque ops for [`run_with`]; `None` if it does not know the op.
+/// The function that runs opaque ops for [`run_with`]; `None` if it does not know the op.
 pub type Handler<'a> = &'a mut dyn FnMut(&Opaque, &[Tensor]) -> Option<Vec<Tensor>>;
 
 /// The results of a graph; an opaque op is an error.

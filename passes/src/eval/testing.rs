@@ -127,7 +127,7 @@ impl Check {
             .collect()
     }
 
-    /// Whether two graphs give the same results; the message says where they do not.
+    /// Checks that two graphs give the same results; the message says where they do not.
     ///
     /// # Errors
     /// If an evaluation fails or results differ.

@@ -99,7 +99,7 @@ impl Constant {
         self.shape.iter().product()
     }
 
-    /// Whether it has no elements.
+    /// True if the constant has no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -124,7 +124,7 @@ impl Constant {
         }
     }
 
-    /// Whether there is more of it than type and hash.
+    /// True if there is more of the constant than type and hash.
     pub fn has_values(&self) -> bool {
         !matches!(self.data, Data::Absent(_))
     }
@@ -226,7 +226,7 @@ impl Constant {
         }
     }
 
-    /// Whether the text shows the elements rather than a hash.
+    /// True if the text shows the elements rather than a hash.
     pub fn is_inline(&self) -> bool {
         self.len() <= Self::INLINE_LEN && self.has_values()
     }

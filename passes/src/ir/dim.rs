@@ -57,12 +57,12 @@ impl Dim {
         (self.terms.len() == 1 && c == 1 && m.len() == 1).then(|| &m[0])
     }
 
-    /// Whether this is the constant `value`.
+    /// True if this is the constant `value`.
     pub fn is(&self, value: i64) -> bool {
         self.as_int() == Some(value)
     }
 
-    /// Whether it is short enough to be followed through arithmetic; real
+    /// True if the extent is short enough to be followed through arithmetic; real
     /// extents are far shorter.
     pub(crate) fn is_simple(&self) -> bool {
         self.terms.len() <= 64 && self.terms.keys().all(|m| m.len() <= 16)

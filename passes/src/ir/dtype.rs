@@ -44,12 +44,12 @@ impl DType {
         }
     }
 
-    /// Whether this is a floating point type.
+    /// True if this is a floating point type.
     pub const fn is_float(self) -> bool {
         matches!(self, DType::F32 | DType::F16 | DType::BF16 | DType::F64)
     }
 
-    /// Whether this is an integer type; a bool is not.
+    /// True if this is an integer type; a bool is not.
     pub const fn is_int(self) -> bool {
         matches!(self, DType::I8 | DType::I16 | DType::I32 | DType::I64 | DType::U8)
     }

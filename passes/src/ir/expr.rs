@@ -3,7 +3,7 @@
 use super::{Binary, DType, Scalar, Unary};
 use std::fmt;
 
-/// What a `fused` op computes for each element, over operands `a`, `b`, `c` ...
+/// The expression that a `fused` op computes for each element, over operands `a`, `b`, `c` ...
 ///
 /// Text: calls by function name, `+ - * /` infix with the usual precedence,
 /// `where(cond, x, y)`, `cast_<dtype>(x)`, and literals, which carry their

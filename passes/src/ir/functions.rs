@@ -250,13 +250,13 @@ fn wrapping_pow(mut x: i64, mut y: i64) -> i64 {
 }
 
 impl Binary {
-    /// Whether `f(a, b) == f(b, a)`.
+    /// True if `f(a, b) == f(b, a)`.
     pub const fn commutes(self) -> bool {
         use Binary::*;
         matches!(self, Add | Mul | Min | Max | Eq | Ne | And | Or | Xor)
     }
 
-    /// Whether the result is a bool whatever the operands are.
+    /// True if the result is a bool whatever the operands are.
     pub const fn compares(self) -> bool {
         use Binary::*;
         matches!(self, Eq | Ne | Lt | Le | Gt | Ge)

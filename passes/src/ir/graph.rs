@@ -57,7 +57,7 @@ pub struct ValueData {
 /// An op applied to values.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// What is computed.
+    /// The op that is computed.
     pub op: Op,
     /// Operands.
     pub inputs: Vec<ValueId>,
@@ -68,13 +68,13 @@ pub struct Node {
 /// A result of the graph.
 #[derive(Clone, Debug)]
 pub struct Output {
-    /// What the caller knows it by.
+    /// The name that the caller knows it by.
     pub name: Arc<str>,
     /// The value.
     pub value: ValueId,
 }
 
-/// What is wrong with a graph, or with what was asked of it.
+/// A fault of a graph, or of a request to it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum GraphError {
     /// Operands do not fit an op.
@@ -84,7 +84,7 @@ pub enum GraphError {
         node: String,
         /// Mnemonic.
         op: String,
-        /// What does not fit.
+        /// The reason.
         source: InferError,
     },
     /// A type that was claimed is not the one that follows.
@@ -146,7 +146,7 @@ pub enum GraphError {
 /// A graph in SSA form, kept in topological order.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
-    /// What it is called in text, after `@`.
+    /// The name in text, after `@`.
     pub name: String,
     values: Vec<Option<ValueData>>,
     nodes: Vec<Option<Node>>,
@@ -359,7 +359,7 @@ impl Graph {
         self.order.len()
     }
 
-    /// Whether there is no node.
+    /// True if there is no node.
     pub fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
@@ -435,7 +435,7 @@ impl Graph {
         &self.value(id).users
     }
 
-    /// Whether a value is a result of the graph.
+    /// True if a value is a result of the graph.
     pub fn is_output(&self, id: ValueId) -> bool {
         self.outputs.iter().any(|o| o.value == id)
     }
@@ -619,7 +619,7 @@ impl Graph {
     }
 }
 
-/// Whether two types can be of one value: the dtypes are equal, and so are the
+/// True if two types can be of one value, that is, the dtypes are equal, and so are the
 /// extents wherever both are numbers.
 pub(crate) fn compatible(a: &Type, b: &Type) -> bool {
     a.dtype == b.dtype && a.rank() == b.rank() && a.shape.iter().zip(&b.shape).all(|(x, y)| may_equal(x, y))

@@ -9,7 +9,7 @@ use thiserror::Error;
 #[error("{0}")]
 pub struct InferError(pub String);
 
-/// What is known of an operand.
+/// The facts that are known of an operand.
 #[derive(Clone, Copy, Debug)]
 pub struct Operand<'a> {
     /// Its type.
@@ -18,7 +18,7 @@ pub struct Operand<'a> {
     pub ints: Option<&'a [Dim]>,
 }
 
-/// What is known of a result.
+/// The facts that are known of a result.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Known {
     /// Its type.
@@ -97,7 +97,7 @@ pub(super) fn check_axis(axis: usize, ty: &Type) -> Res<()> {
     Ok(())
 }
 
-/// Whether two extents can be the same number: false only for different constants.
+/// True if two extents can be the same number, false only for different constants.
 pub(crate) fn may_equal(a: &Dim, b: &Dim) -> bool {
     // The difference of equal ones is not 0 where arithmetic saturates.
     a == b || (a - b).as_int().is_none_or(|d| d == 0)
@@ -161,7 +161,7 @@ pub(crate) fn broadcast(a: &[Dim], b: &[Dim], fresh: &mut dyn FnMut() -> Dim) ->
 /// Prefix of dims that inference invented.
 pub(crate) const FRESH: &str = "_";
 
-/// Whether an extent involves a dim that inference invented.
+/// True if an extent involves a dim that inference invented.
 pub(crate) fn is_fresh(d: &Dim) -> bool {
     d.symbols().iter().any(|s| s.starts_with(FRESH))
 }

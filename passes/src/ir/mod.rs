@@ -71,7 +71,7 @@ impl Type {
         self.shape.iter().map(Dim::as_usize).collect()
     }
 
-    /// Whether it has at most [`MAX_RANK`] axes, and the extents that are known leave a size that memory could hold.
+    /// True if the shape has at most [`MAX_RANK`] axes, and the extents that are known leave a size that memory could hold.
     /// One of 0 does not excuse the others, nor is any below that.
     pub(crate) fn can_be_held(&self) -> bool {
         if self.rank() > MAX_RANK {

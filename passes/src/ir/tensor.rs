@@ -95,7 +95,7 @@ impl Tensor {
         self.data.len()
     }
 
-    /// Whether it has no elements.
+    /// True if the tensor has no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -1,4 +1,4 @@
-//! What is computed twice, or stored twice, is there once.
+//! A value that is computed twice, or stored twice, is there once.
 
 use crate::ir::{Constant, DType, Graph, NodeId, Op, ValueId};
 use crate::rewrite::{Cx, Pass, PassError, Patch, forwards};
@@ -24,7 +24,7 @@ impl Pass for CommonSubexpressions {
     }
 }
 
-/// What two equal constants have in common, without reading them through.
+/// The properties that two equal constants have in common, without reading them through.
 #[derive(PartialEq, Eq, Hash)]
 struct Likeness {
     dtype: DType,

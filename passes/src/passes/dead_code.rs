@@ -1,4 +1,4 @@
-//! What no result depends on is not computed. (A patch takes away what it makes
+//! A value that no result depends on is not computed. (A patch takes away what it makes
 //! useless; this is for what was useless to begin with.)
 
 use crate::ir::{Graph, ValueId};

@@ -1,4 +1,4 @@
-//! What follows from constants and from the shapes of the inputs is not computed
+//! A value that follows from constants and from the shapes of the inputs is not computed
 //! when the graph runs.
 //!
 //! First, in order: an op on constants becomes its value; an argument that is an
@@ -71,7 +71,7 @@ fn evaluated(g: &Graph, node: &Node) -> Option<Patch> {
     Some(replace_all(node, results.iter().map(Tensor::to_constant)))
 }
 
-/// Whether the value is small enough to compute and to keep.
+/// True if the value is small enough to compute and to keep.
 fn worthwhile(g: &Graph, node: &Node, constants: &[&Constant], types: &[&Type]) -> bool {
     let Some(lens) = types.iter().map(|t| t.known_len()).collect::<Option<Vec<_>>>() else { return false };
     if lens.iter().copied().chain(constants.iter().map(|c| c.len())).any(|n| n > MAX_ELEMENTS) {
@@ -194,14 +194,14 @@ fn refined(g: &Graph, node: &Node) -> Option<Patch> {
     better.then(|| same_results(node, node.op.clone(), node.inputs.clone()))
 }
 
-/// What inference says of a node now.
+/// The types and integers that inference finds for a node now.
 fn known_again(g: &Graph, node: &Node) -> Option<Vec<Known>> {
     // Invented dims are compared with nothing: any name will do.
     let mut fresh = 0;
     g.infer_node(&node.op, &node.inputs, "", None, &mut fresh).ok()
 }
 
-/// Whether inference could follow the integers of a value, but did not.
+/// True if inference could follow the integers of a value, but did not.
 fn may_have_ints(g: &Graph, v: ValueId) -> bool {
     let data = g.value(v);
     !data.ty.dtype.is_float() && data.ty.rank() <= 1 && data.ints.is_none()

@@ -60,7 +60,7 @@ fn fuse(graph: &mut Graph, cx: &mut Cx, last: NodeId) -> bool {
     }
 }
 
-/// Whether a node is elementwise, and on more than an index or two.
+/// True if a node is elementwise, and on more than an index or two.
 fn fusable(g: &Graph, id: NodeId) -> bool {
     let node = g.node(id);
     let small = |v: &ValueId| !g.ty(*v).dtype.is_float() && g.ty(*v).known_len().is_some_and(|n| n <= SMALL);
@@ -121,7 +121,7 @@ impl<'a> Chain<'a> {
         producers.filter(|n| !refused.contains(n) && fusable(g, *n)).max_by_key(|n| self.positions[n.index()])
     }
 
-    /// What the chain with one more node computes, or why it cannot join.
+    /// The expression of the chain with one more node, or the reason why it cannot join.
     fn with(&self, id: NodeId) -> Result<(Expr, Vec<ValueId>), String> {
         let g = self.graph;
         let value = g.node(id).outputs[0];
@@ -149,7 +149,7 @@ impl<'a> Chain<'a> {
         Ok((expr, operands))
     }
 
-    /// What the nodes compute, and from what; constants of one number as literals, if told to.
+    /// The expression of the nodes, and its operands; constants of one number as literals, if told to.
     fn expression(&self, nodes: &BTreeSet<NodeId>, splats: bool) -> (Expr, Vec<ValueId>) {
         let mut operands = Vec::new();
         let expr = self.term(self.result(), nodes, splats, &mut operands);
@@ -185,7 +185,7 @@ impl<'a> Chain<'a> {
         }
     }
 
-    /// Whether the operands alone broadcast to the shape of the result.
+    /// True if the operands alone broadcast to the shape of the result.
     fn fits(&self, expr: &Expr, operands: &[ValueId]) -> bool {
         let g = self.graph;
         let types: Vec<_> = operands.iter().map(|&v| Operand { ty: g.ty(v), ints: None }).collect();

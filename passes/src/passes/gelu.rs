@@ -103,7 +103,7 @@ fn curves(graph: &Graph, root: ValueId) -> Vec<ValueId> {
     reach(graph, root).into_iter().filter(|&v| curve(graph, v).is_some()).collect()
 }
 
-/// What `x` may be: the values that `arg` is computed from by arithmetic.
+/// The candidates for `x`: the values that `arg` is computed from by arithmetic.
 fn candidates(graph: &Graph, arg: ValueId) -> Vec<ValueId> {
     let mut all = reach(graph, arg);
     all.retain(|&v| graph.constant(v).is_none());
@@ -226,7 +226,7 @@ impl Poly {
         self.0.iter().all(|(&p, &c)| p == (0, 0) || c == 0.0).then(|| self.0.get(&(0, 0)).copied().unwrap_or(0.0))
     }
 
-    /// Whether coefficients differ by the rounding of constants in `dtype` only.
+    /// True if coefficients differ by the rounding of constants in `dtype` only.
     fn near(&self, other: &Self, dtype: DType) -> bool {
         let tolerance = match dtype {
             DType::F16 => 1e-3,

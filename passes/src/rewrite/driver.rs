@@ -8,7 +8,7 @@ use thiserror::Error;
 
 /// A rewriting of a whole graph.
 pub trait Pass: Send + Sync {
-    /// What it is called in text and on the command line, in kebab case.
+    /// The name in text and on the command line, in kebab case.
     fn name(&self) -> &'static str;
 
     /// Rewrites `graph` through [`Cx::apply`]; the number of rewrites applied.
@@ -17,13 +17,13 @@ pub trait Pass: Send + Sync {
 
 /// A pattern and what to put in its place.
 pub trait Rule: Send + Sync {
-    /// What it is called in the trace, in kebab case.
+    /// The name in the trace, in kebab case.
     fn name(&self) -> &'static str;
 
-    /// What is looked for.
+    /// The pattern that is looked for.
     fn pattern(&self) -> Pattern;
 
-    /// What is put in its place, or why not.
+    /// The patch that is put in its place, or the reason why none is.
     fn rewrite(&self, graph: &Graph, m: &Match) -> Result<Patch, Skip>;
 }
 
@@ -51,7 +51,7 @@ pub enum PassError {
     Verify {
         /// The pass.
         pass: String,
-        /// What is wrong.
+        /// The fault.
         source: GraphError,
     },
     /// The pass did not come to rest.
@@ -96,7 +96,7 @@ pub struct Refused {
     pub reason: String,
 }
 
-/// What was done and what was not, in order.
+/// The rewrites that were done and those that were not, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
     /// Rewrites done.
@@ -124,10 +124,10 @@ impl fmt::Display for Trace {
     }
 }
 
-/// What a pass works with: the trace, and how many rewrites it may still do.
+/// The context of a pass: the trace, and how many rewrites it may still do.
 #[derive(Clone, Debug, Default)]
 pub struct Cx {
-    /// What was done so far.
+    /// The rewrites so far.
     pub trace: Trace,
     left: Option<usize>,
 }
@@ -138,7 +138,7 @@ impl Cx {
         Self { trace: Trace::default(), left: stop_after }
     }
 
-    /// Whether no further rewrite is allowed.
+    /// True if no further rewrite is allowed.
     pub fn stopped(&self) -> bool {
         self.left == Some(0)
     }

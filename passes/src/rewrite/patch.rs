@@ -113,12 +113,12 @@ impl Patch {
         self.consumed.extend(values);
     }
 
-    /// What is replaced.
+    /// The values that are replaced.
     pub fn replaced(&self) -> impl Iterator<Item = ValueId> + '_ {
         self.replaced.iter().map(|r| r.0)
     }
 
-    /// What is consumed.
+    /// The values that are consumed.
     pub fn consumed(&self) -> &[ValueId] {
         &self.consumed
     }

@@ -16,7 +16,7 @@ use std::fmt;
 use std::ops::{Add, Div, Index, Mul, Sub};
 use std::sync::Arc;
 
-/// What a value must look like. A name that occurs twice must bind the same
+/// The form that a value must have. A name that occurs twice must bind the same
 /// value both times; operands of a commutative op match in either order.
 #[derive(Clone)]
 pub struct Pattern {
@@ -226,7 +226,7 @@ macro_rules! infix {
 
 infix! { Add add Add  Sub sub Sub  Mul mul Mul  Div div Div }
 
-/// What a pattern matched.
+/// The values that a pattern matched.
 #[derive(Clone, Debug)]
 pub struct Match {
     /// The value the whole pattern matched.

@@ -9,7 +9,7 @@ pub use refine::{BIN, BINS, Refine, Rest, SAMPLE};
 use crate::ir::{Attention, Dim, Scores};
 use std::sync::Arc;
 
-/// What may be asked about the scores of one attention.
+/// The facts of one attention that its scores are chosen by.
 #[derive(Clone, Debug)]
 pub struct ScoreSite<'a> {
     /// The name of the attention's value.
@@ -52,7 +52,7 @@ pub trait ScoreSource: Send + Sync {
 /// Permission to approximate.
 #[derive(Clone)]
 pub struct Approximation {
-    /// What chooses.
+    /// The source that chooses.
     pub source: Arc<dyn ScoreSource>,
     /// The relative L2 error of the output of one attention that is put up with.
     pub max_error: f64,

@@ -12,7 +12,7 @@ pub const BIN: f32 = 0.25;
 /// Keys that are looked at to place the threshold, about.
 pub const SAMPLE: usize = 256;
 
-/// What becomes of keys that are not scored exactly.
+/// The fate of keys that are not scored exactly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Rest {
     /// They get no weight.
@@ -31,7 +31,7 @@ pub struct Refine {
     pub first: usize,
     /// Visible keys up to the last that are chosen in any case.
     pub last: usize,
-    /// What becomes of the others.
+    /// The fate of the others.
     pub rest: Rest,
 }
 
@@ -90,7 +90,7 @@ impl Refine {
         chosen.len()
     }
 
-    /// Whether the mass is a share.
+    /// True if the mass is a share.
     pub fn is_valid(&self) -> bool {
         (0.0..1.0).contains(&self.dropped_mass)
     }

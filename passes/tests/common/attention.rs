@@ -1,4 +1,4 @@
-//! What the tests of the attention pass share: a block with a gap for the scores.
+//! The parts that the tests of the attention pass share: a block with a gap for the scores.
 
 use super::Case;
 use bgz_passes::ir::{Graph, Op};

@@ -1,4 +1,4 @@
-//! What the tests of all passes share: a case is a graph as text; its snapshot
+//! The parts that the tests of all passes share: a case is a graph as text; its snapshot
 //! shows the graph before and after and the trace; its numbers stay what they were.
 #![allow(dead_code)]
 

@@ -7,17 +7,17 @@ use bgz_passes::ir::Precision;
 use bgz_passes::scores::Approximation;
 use std::sync::Arc;
 
-/// What holds in a scope.
+/// The permissions of a scope.
 #[derive(Clone, Default)]
 pub(super) struct Allowed {
     /// Tables that scores of attention may come from.
     pub approximation: Option<Approximation>,
-    /// What products with weights may be computed in.
+    /// The precision that products with weights may be computed in.
     pub precision: Precision,
     key: AllowedKey,
 }
 
-/// What tells a permission from any other: the tables with the bits of the greatest error, and the precision.
+/// The key that tells a permission from any other: the tables with the bits of the greatest error, and the precision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct AllowedKey {
     tables: Option<((u64, u64), u64)>,
@@ -58,8 +58,8 @@ pub fn approximate<R>(registry: &TableRegistry, max_error: f64, f: impl FnOnce()
 /// Runs `f`, and lets every product with constant weights in it be computed in `precision`: whatever it does on
 /// [`crate::BgzFusion`] over Flex or NdArray in this thread. Weights are constant once they have been met twice, unchanged.
 ///
-/// What a model makes of it is for the one who asks to measure: with [`Precision::Bf16`] most results are some 0.1 % off, with
-/// [`Precision::Int8`] about 1 %, of some models far more. Within [`approximate`], and around it, both hold.
+/// The error that a model makes of it is for the one who asks to measure: with [`Precision::Bf16`] most results are some 0.1 %
+/// off, with [`Precision::Int8`] about 1 %, of some models far more. Within [`approximate`], and around it, both hold.
 ///
 /// ```
 /// use bgz_fusion::ir::Precision;
@@ -93,7 +93,7 @@ fn within<R>(f: impl FnOnce() -> R, change: impl FnOnce(&mut Allowed)) -> R {
 /// Permissions in force, the innermost last.
 static OPEN: Scopes<Allowed> = Scopes::new();
 
-/// What holds for what runs now.
+/// The permissions of the ops that run now.
 pub(super) fn allowed() -> Allowed {
     OPEN.with(|allowed| allowed.last().cloned()).flatten().unwrap_or_default()
 }

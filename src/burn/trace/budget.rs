@@ -17,7 +17,7 @@ const REFUND: i64 = 2;
 /// Ops done one by one that pay for a new pattern.
 const OPS_A_PATTERN: u64 = 512;
 
-/// What is left, and the ops that were done one by one.
+/// The time that is left, and the ops that were done one by one.
 pub(super) struct Budget {
     left: AtomicI64,
     single: AtomicU64,
@@ -31,7 +31,7 @@ impl Budget {
         Self { left: AtomicI64::new(MOST), single: AtomicU64::new(0) }
     }
 
-    /// Whether the ops from here on may be a new pattern; if not, one of them is done alone.
+    /// True if the ops from here on may be a new pattern; if not, one of them is done alone.
     pub fn allows(&self) -> bool {
         if self.left.load(Ordering::Relaxed) > 0 {
             return true;

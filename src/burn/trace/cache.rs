@@ -16,18 +16,18 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 /// Plans kept at most; the one unused for longest goes first.
 const MAX_PLANS: usize = 64;
 
-/// What a plan was made for.
+/// The run that a plan was made for.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     /// The optimization.
     pub optimization: u64,
-    /// What its relative extents stand for.
+    /// The numbers that its relative extents stand for.
     pub extents: Vec<usize>,
-    /// What its relative scalars stand for, with their kind.
+    /// The numbers that its relative scalars stand for, with their kind.
     pub scalars: Vec<(u8, u64)>,
     /// Inputs that are constants of the graph, by place and id: an id is never used twice, so it is the value.
     pub weights: Vec<(usize, TensorId)>,
-    /// What may be approximate.
+    /// The permissions to approximate.
     pub allowed: AllowedKey,
 }
 

@@ -5,7 +5,7 @@ use super::sync_all;
 use bgz_passes::pipeline::Report;
 use std::fmt;
 
-/// What ran on [`crate::BgzFusion`] while something was captured.
+/// The regions that ran on [`crate::BgzFusion`] while something was captured.
 #[derive(Clone, Debug, Default)]
 pub struct Capture {
     /// One region for every run of recorded ops, in the order they ran.
@@ -19,7 +19,7 @@ pub struct Region {
     pub before: String,
     /// The graph as run.
     pub after: String,
-    /// What the passes did, and what they left alone and why.
+    /// The rewrites of the passes, and those they left, with reasons.
     pub report: Report,
     /// Why the ops were done one by one as recorded, if they were.
     pub fallback: Option<String>,
@@ -72,7 +72,7 @@ pub fn capture<R>(f: impl FnOnce() -> R) -> (R, Capture) {
 /// Captures that are open.
 static OPEN: Scopes<Capture> = Scopes::new();
 
-/// Whether somebody captures this stream.
+/// True if somebody captures this stream.
 pub(super) fn is_open() -> bool {
     OPEN.with(|_| ()).is_some()
 }

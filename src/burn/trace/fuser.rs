@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 /// layer of burn-nn's is about 70 ops).
 pub const MAX_OPS: usize = 2048;
 
-/// Whether ops are recorded: not if the environment has `BGZ_TRACE=off`. Then each is done by the inner backend as it
+/// True if ops are recorded, which the environment prevents by `BGZ_TRACE=off`. Then each is done by the inner backend as it
 /// comes, which tells whether a wrong or slow result is ours.
 fn is_on() -> bool {
     static ON: LazyLock<bool> = LazyLock::new(|| std::env::var_os("BGZ_TRACE").is_none_or(|value| value != "off"));
@@ -25,7 +25,7 @@ fn is_on() -> bool {
 /// Takes ops until there are [`MAX_OPS`], or none.
 pub(super) struct TraceFuser<B> {
     ops: Vec<OperationIr>,
-    /// Whether it takes any; not known before the first comes.
+    /// True if the fuser takes ops at all; not known before the first comes.
     takes: Option<bool>,
     backend: PhantomData<fn() -> B>,
 }

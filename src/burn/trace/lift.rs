@@ -21,7 +21,7 @@ use burn_ir::{
 };
 use std::collections::{HashMap, HashSet};
 
-/// What can be said of recorded ops whatever they run on.
+/// The facts of recorded ops that hold whatever they run on.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Analysis {
     /// Tensors that exist before the ops run, in the order they are met.
@@ -93,7 +93,7 @@ impl Analysis {
     }
 }
 
-/// Whether an op draws random numbers: it counts even if its result is never read.
+/// True if an op draws random numbers, which counts even if its result is never read.
 fn is_random(op: &OperationIr) -> bool {
     matches!(
         op,
@@ -144,7 +144,7 @@ fn own(op: &OperationIr) -> Vec<&TensorIr> {
     }
 }
 
-/// What the relative extents and scalars of a pattern stand for in one run.
+/// The numbers that the relative extents and scalars of a pattern stand for in one run.
 pub(super) struct Binding {
     extents: HashMap<usize, usize>,
     scalars: HashMap<u64, ScalarIr>,

@@ -9,7 +9,7 @@
 //! at its place between the steps of the plan. A few ops that burn-fusion would
 //! take apart are recorded whole (`whole.rs`).
 //!
-//! What was rewritten can be seen, and snapshot-tested, with [`capture`]; [`approximate`] lets attention take its
+//! The rewritten graph can be seen, and snapshot-tested, with [`capture`]; [`approximate`] lets attention take its
 //! scores from tables, [`precision`] products with weights be computed in fewer bits.
 
 mod approximate;
@@ -42,7 +42,7 @@ pub trait Traced: Host + Whole {}
 
 impl<B: Host + Whole> Traced for B {}
 
-/// What burn-fusion needs to know to run [`crate::BgzFusion`] over `B`.
+/// The types that burn-fusion needs to run [`crate::BgzFusion`] over `B`.
 pub struct Runtime<B>(PhantomData<fn() -> B>);
 
 impl<B> std::fmt::Debug for Runtime<B> {

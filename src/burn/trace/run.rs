@@ -14,7 +14,7 @@ use burn_fusion::stream::{Context, OrderedExecution};
 use burn_ir::{OperationIr, TensorId, TensorIr};
 use half::{bf16, f16};
 
-/// What is done when recorded ops are run.
+/// The ways of running recorded ops.
 pub(super) enum Prepared {
     /// A plan.
     Graph(Box<Planned>),
@@ -36,11 +36,11 @@ pub(super) struct Planned {
     /// Places, among the inputs of the analysis, of the plan's inputs, and whether a kernel reads them.
     inputs: Vec<(usize, bool)>,
     outputs: Vec<Wanted>,
-    /// Whether a kernel reads this result of a foreign op.
+    /// For each result of a foreign op, true if a kernel reads it.
     foreign: Vec<bool>,
 }
 
-/// What becomes of an output of the plan.
+/// The fate of an output of the plan.
 #[derive(Clone, Copy, PartialEq)]
 enum Wanted {
     /// Nothing: it is there for its effect.
@@ -52,7 +52,7 @@ enum Wanted {
 }
 
 impl Prepared {
-    /// What a capture shows.
+    /// The region that a capture shows.
     pub fn region(&self) -> Region {
         match self {
             Prepared::Graph(p) => Region {

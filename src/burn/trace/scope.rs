@@ -1,4 +1,4 @@
-//! What holds for the ops of one thread while a function runs.
+//! Settings that hold for the ops of one thread while a function runs.
 
 use burn_backend::StreamId;
 use std::collections::HashMap;
@@ -36,7 +36,7 @@ impl<T: 'static> Scopes<T> {
         Open { scopes: self, stream, taken: false }
     }
 
-    /// What `f` makes of the scopes of this stream, if there are any.
+    /// The result of `f` for the scopes of this stream, if there are any.
     pub fn with<R>(&self, f: impl FnOnce(&mut [T]) -> R) -> Option<R> {
         if self.active.load(Ordering::SeqCst) == 0 {
             return None;

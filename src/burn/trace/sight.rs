@@ -46,7 +46,7 @@ impl Sights {
     }
 }
 
-/// Whether one run of the ops as recorded takes about as long as making a plan for them. What the inner backend does either
+/// True if one run of the ops as recorded takes about as long as making a plan for them. What the inner backend does either
 /// way, convolutions say, is not counted.
 pub(super) fn is_much(ops: &[OperationIr], binding: &Binding) -> bool {
     let extents = |t: &TensorIr| binding.shape(t).unwrap_or_default();

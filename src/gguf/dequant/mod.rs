@@ -103,7 +103,7 @@ fn field<const N: usize, const BYTES: usize>(block: &[u8; BYTES], at: usize) -> 
     out
 }
 
-/// What the four bits of IQ4 types stand for (`kvalues_iq4nl` of ggml), twice over as [`Simd::lookup`] has it.
+/// The numbers that the four bits of IQ4 types stand for (`kvalues_iq4nl` of ggml), twice over as [`Simd::lookup`] has it.
 const IQ4: [f32; 32] = {
     let once: [f32; 16] =
         [-127.0, -104.0, -83.0, -65.0, -49.0, -35.0, -22.0, -10.0, 1.0, 13.0, 25.0, 38.0, 53.0, 69.0, 89.0, 113.0];

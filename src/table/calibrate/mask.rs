@@ -1,4 +1,4 @@
-//! What the mask of an attention hides.
+//! The keys that the mask of an attention hides.
 
 use crate::tensor::Tensor;
 use bgz_passes::ir::MaskKind;
@@ -12,12 +12,12 @@ pub(super) struct Hidden {
     strides: [usize; 4],
 }
 
-/// What of one batch entry and head is left.
+/// The queries and keys of one batch entry and head that are left.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Seen {
     pub queries: Vec<usize>,
     pub keys: Vec<usize>,
-    /// Whether keys behind a query are hidden; `None` if there are none behind one.
+    /// True if keys behind a query are hidden; `None` if there are none behind one.
     pub causal: Option<bool>,
 }
 
@@ -50,11 +50,11 @@ impl Hidden {
         self.hidden.get(place).copied().unwrap_or(false)
     }
 
-    /// What is left of `[seq_q, seq_k]` of a batch entry and head, where keys behind a query are `causal`ly hidden
+    /// The queries and keys that are left of `[seq_q, seq_k]` of a batch entry and head, where keys behind a query are `causal`ly hidden
     /// besides.
     ///
     /// # Errors
-    /// What it hides, if that is neither a key from all queries nor all keys behind a query.
+    /// A text that names what is hidden, if that is neither a key from all queries nor all keys behind a query.
     pub fn seen(&self, batch: usize, head: usize, seq: [usize; 2], causal: bool) -> Result<Seen, String> {
         let [seq_q, seq_k] = seq;
         let behind = |i: usize, j: usize| j + seq_q > i + seq_k;

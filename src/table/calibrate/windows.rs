@@ -6,7 +6,7 @@ use crate::table::samples::{Samples, Window};
 use crate::tensor::Tensor;
 use bgz_passes::ir::{Attention, MaskKind};
 
-/// What has been seen of one attention.
+/// The windows that have been seen of one attention.
 pub(super) struct Site {
     name: String,
     attention: Attention,

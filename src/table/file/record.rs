@@ -1,4 +1,4 @@
-//! What is known of a table, in the description of a file.
+//! The record of a table, in the description of a file.
 
 use super::{Reader, TableFileError};
 use crate::table::attention_table::{HeadErrors, Record};

@@ -1,4 +1,4 @@
-//! What tables answer when a graph asks how to score.
+//! The answers of tables when a graph asks how to score.
 
 use super::*;
 use bgz_passes::ir::{Attention, Dim, Float, MaskKind, Scores};

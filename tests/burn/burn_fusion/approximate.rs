@@ -79,7 +79,7 @@ fn permissions_nest_and_end() {
     assert_eq!(forward(&model).1, "");
 }
 
-/// What other threads run at the same time is not allowed to.
+/// Ops that other threads run at the same time are not allowed to.
 #[test]
 fn permission_is_of_one_thread() {
     let registry = TableRegistry::new();

@@ -1,4 +1,4 @@
-//! What a user sees of what was rewritten: a snapshot test of a Burn model.
+//! The view that a user has of a rewritten graph: a snapshot test of a Burn model.
 
 use crate::support::{filled, floats};
 use bgz_fusion::trace::{Capture, capture};
@@ -138,7 +138,7 @@ fn twelve_encoder_layers() {
     }
 }
 
-/// What burn-nn and burn's functions are taken apart into is put together again.
+/// The ops that burn-nn and burn's functions are taken apart into are put together again.
 #[test]
 fn what_burn_emits_is_recognised() {
     let x = || floats::<B, 3>(1, [2, 4, 8]);

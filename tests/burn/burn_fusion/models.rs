@@ -148,7 +148,7 @@ fn rms_norm_and_swiglu() {
     check(&Gated, 2e-5);
 }
 
-/// What models that burn-onnx generates call, with what it can be asked for.
+/// The attention that generated models call (burn-onnx), with all that it can be asked for.
 struct ModuleAttention;
 
 impl Case for ModuleAttention {

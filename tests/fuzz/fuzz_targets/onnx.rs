@@ -88,7 +88,7 @@ fn sound(which: &str, graph: &Graph) {
     }
 }
 
-/// What the passes make of a graph; it is checked.
+/// The graph that the passes make of a graph; it is checked.
 fn rewritten(pipeline: &Pipeline, graph: &Graph, which: &str) -> Graph {
     let mut out = graph.clone();
     if let Err(e) = pipeline.run(&mut out) {

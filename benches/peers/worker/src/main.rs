@@ -26,7 +26,7 @@ trait Peer {
     /// Runs once.
     fn run(&mut self) -> Result<(), Failure>;
 
-    /// What the last run made, in the order of the model's outputs.
+    /// The results of the last run, in the order of the model's outputs.
     fn outputs(&self) -> Result<Vec<Array>, Failure>;
 }
 

@@ -26,17 +26,17 @@ entries! {
     vbmi(Vbmi) = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx2,fma,f16c";
 }
 
-/// What levels do in different ways.
+/// The operations that levels do in different ways.
 ///
-/// What only a level above another has is one instruction in a method of its own, so that tests can put its meaning in its place
-/// and run everything else on a CPU without it.
+/// Anything that only a level above another has is one instruction in a method of its own, so that tests can put its meaning
+/// in its place and run everything else on a CPU without it.
 ///
 /// # Safety
 /// The methods: the CPU has the level.
 pub trait ByteLevel: Level {
     /// [`ByteSimd::KEY_BIAS`].
     const KEY_BIAS: u8;
-    /// Whether there is [`ByteLevel::permute128`].
+    /// True if there is [`ByteLevel::permute128`].
     const PERMUTES: bool;
 
     /// Runs `kernel` compiled for the level.

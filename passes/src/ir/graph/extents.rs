@@ -18,7 +18,7 @@ pub(crate) struct Unbound {
 }
 
 impl Graph {
-    /// Whether a node gives a number to an invented dim that attributes behind it name, and no other node does.
+    /// True if a node gives a number to an invented dim that attributes behind it name, and no other node does.
     pub(crate) fn binds(&self, id: NodeId) -> bool {
         !self.unbound_without(&HashSet::from([id])).is_empty()
     }

@@ -24,20 +24,20 @@ pub struct Attention {
     pub d_head: usize,
     /// Factor of the scores.
     pub scale: Float,
-    /// Whether the output is `[batch, seq, heads * d_v]` rather than `[batch, heads, seq, d_v]`.
+    /// True if the output is `[batch, seq, heads * d_v]` rather than `[batch, heads, seq, d_v]`.
     pub merged: bool,
     /// How the mask operand, broadcast to `[batch, heads, seq_q, seq_k]`, is applied.
     pub mask: MaskKind,
-    /// Whether key `j` is hidden from query `i` where `j > i + seq_k - seq_q`.
+    /// True if key `j` is hidden from query `i` where `j > i + seq_k - seq_q`.
     pub causal: bool,
-    /// Whether a query that sees no key gives 0. Else it gives NaN, which is what the softmax of nothing but `-inf` is. A
+    /// True if a query that sees no key gives 0. Else it gives NaN, which is what the softmax of nothing but `-inf` is. A
     /// key is not seen where the mask is `-inf`, or where `causal` hides it; where all scores are `-inf`, none is.
     pub zero_hidden: bool,
     /// How scores are computed.
     pub scores: Scores,
 }
 
-/// What the mask operand of an attention is.
+/// The kinds of mask operands of an attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MaskKind {
     /// There is none.

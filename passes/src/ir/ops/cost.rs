@@ -1,13 +1,13 @@
-//! What an op costs, and which rows of its operands a row of its result needs.
+//! The cost of an op, and the rows of its operands that a row of its result needs.
 
 use crate::ir::Type;
 
-/// What is known of an operand where it is asked how rows take part.
+/// The facts that are known of an operand where it is asked how rows take part.
 #[derive(Clone, Debug)]
 pub struct RowOperand {
     /// Its extents.
     pub shape: Vec<usize>,
-    /// Whether it is a constant.
+    /// True if the operand is a constant.
     pub constant: bool,
 }
 

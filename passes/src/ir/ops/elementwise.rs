@@ -220,7 +220,7 @@ pub(super) fn unsaturated(v: Vec<Dim>) -> Option<Vec<Dim>> {
     (!v.iter().any(is_saturated)).then_some(v)
 }
 
-/// Whether arithmetic on extents may have saturated.
+/// True if arithmetic on extents may have saturated.
 pub(super) fn is_saturated(d: &Dim) -> bool {
     d.terms().any(|(_, c)| c == i64::MAX || c == i64::MIN)
 }
@@ -253,7 +253,7 @@ fn is_below_zero(d: &Dim) -> bool {
     d.as_int().is_some_and(|v| v < 0)
 }
 
-/// Whether no coefficient is negative, so that the value is at least 0 for any extents.
+/// True if no coefficient is negative, so that the value is at least 0 for any extents.
 fn is_extent(d: &Dim) -> bool {
     d.terms().all(|(_, c)| c >= 0)
 }

@@ -23,7 +23,7 @@ pub enum Generate {
     Dims {
         /// The integers.
         values: Vec<Dim>,
-        /// Whether the one value is a scalar instead of a vector.
+        /// True if the one value is a scalar instead of a vector.
         scalar: bool,
     },
     /// `value (one element), [shape i64]`: a tensor of one value.

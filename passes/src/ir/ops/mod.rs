@@ -44,16 +44,16 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-/// What inference returns.
+/// The result of inference.
 type Inferred<T> = Result<T, InferError>;
 
-/// What evaluation returns.
+/// The result of evaluation.
 type Evaluated<T> = Result<T, String>;
 
 /// A new dim, for an extent that operands do not determine.
 type Fresh<'a> = &'a mut dyn FnMut() -> Dim;
 
-/// What the ops of a family say of themselves.
+/// The properties of the ops of a family.
 pub(super) trait Family {
     /// Every op of the family that has a name of its own, with placeholders for what attributes say.
     fn blanks() -> Vec<Self>
@@ -108,7 +108,7 @@ pub(super) trait Family {
 
 macro_rules! families {
     ($($(#[$doc:meta])* $name:ident($payload:ty),)*) => {
-        /// What a node computes: an op, or one of a family. Operands are in the order given; those in brackets may be left
+        /// The op of a node, or one of a family. Operands are in the order given; those in brackets may be left
         /// out at the end.
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         pub enum Op {
@@ -164,7 +164,7 @@ families! {
     Index(Index),
     /// Tensors made from shapes and numbers.
     Generate(Generate),
-    /// What only whoever recorded it can run.
+    /// An op that only whoever recorded it can run.
     Opaque(Opaque),
 }
 
@@ -189,13 +189,13 @@ impl Op {
         Op::Movement(Movement::Reshape { shape, zero_copies: true })
     }
 
-    /// Whether every output element depends on the operands' elements at the
+    /// True if every output element depends on the operands' elements at the
     /// same (broadcast) place only.
     pub fn is_elementwise(&self) -> bool {
         matches!(self, Op::Unary(_) | Op::Binary(_) | Op::Where(_) | Op::Cast(_) | Op::Fused(_))
     }
 
-    /// Whether the operands may be swapped.
+    /// True if the operands may be swapped.
     pub fn commutes(&self) -> bool {
         matches!(self, Op::Binary(b) if b.commutes())
     }

@@ -15,18 +15,18 @@ pub struct Pool {
     pub kind: PoolKind,
     /// The window.
     pub window: Window,
-    /// Whether there is one more window for what is left at the end of an axis.
+    /// True if there is one more window for what is left at the end of an axis.
     pub ceil: bool,
 }
 
-/// What is taken of a window.
+/// The number that is taken of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PoolKind {
     /// The greatest entry, NaN if there is one; of floats, i8 and u8.
     Max,
     /// The mean, of floats.
     Average {
-        /// Whether entries of the padding count, as zeros.
+        /// True if entries of the padding count, as zeros.
         count_pads: bool,
     },
 }

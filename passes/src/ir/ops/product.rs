@@ -17,14 +17,15 @@ pub enum Product {
     MatMul,
     /// `x [.., k], w [k, n] (or [n, k] if transposed), [bias [n]]`.
     Linear {
-        /// Whether `w` is stored `[n, k]`.
+        /// True if `w` is stored `[n, k]`.
         trans_w: bool,
-        /// What the product may be computed in.
+        /// The precision that the product may be computed in.
         precision: Precision,
     },
 }
 
-/// What a product with weights may be computed in; whoever has no kernel for less computes in the dtype of its operands.
+/// The precisions that a product with weights may be computed in; whoever has no kernel for less computes in the dtype of its
+/// operands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Precision {
     /// In the dtype of its operands.

@@ -25,15 +25,15 @@ pub enum Reduce {
 /// A reduction over some axes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Fold {
-    /// What is computed.
+    /// The number that is computed.
     pub kind: FoldKind,
     /// Sorted; empty means none (the identity).
     pub axes: Vec<usize>,
-    /// Whether the axes stay with extent 1.
+    /// True if the axes stay with extent 1.
     pub keep_dims: bool,
 }
 
-/// What a reduction computes.
+/// The number that a reduction computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum FoldKind {
@@ -51,7 +51,7 @@ pub struct ArgReduce {
     pub max: bool,
     /// The axis.
     pub axis: usize,
-    /// Whether the axis stays with extent 1.
+    /// True if the axis stays with extent 1.
     pub keep_dims: bool,
     /// The last of equal extremes instead of the first.
     pub last: bool,
@@ -62,7 +62,7 @@ pub struct ArgReduce {
 pub struct Cumulative {
     /// The axis.
     pub axis: usize,
-    /// Whether an entry leaves itself out.
+    /// True if an entry leaves itself out.
     pub exclusive: bool,
     /// From the end.
     pub reverse: bool,

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 /// once: the weights are products.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Resize {
-    /// What lies between entries.
+    /// The values between entries.
     pub mode: ResizeMode,
     /// How a place in the result is found in the operand.
     pub coordinates: Coordinates,
@@ -28,7 +28,7 @@ pub enum ResizeTarget {
     Scales(Vec<Float>),
 }
 
-/// What lies between entries.
+/// The values between entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ResizeMode {
     /// One of them; of any dtype. The others are of floats.
@@ -39,7 +39,7 @@ pub enum ResizeMode {
     Cubic {
         /// ONNX's `cubic_coeff_a`.
         a: Float,
-        /// Whether entries outside have no weight, instead of that of the border.
+        /// True if entries outside have no weight, instead of that of the border.
         exclude_outside: bool,
     },
 }
@@ -193,7 +193,7 @@ impl Family for Resize {
 }
 
 impl Resize {
-    /// What is done along each axis of a tensor of these extents, for a result of those.
+    /// The resizing along each axis of a tensor of these extents, for a result of those.
     pub fn axes(&self, from: &[usize], to: &[usize]) -> Vec<ResizeAxis> {
         let scale = |i: usize| match &self.target {
             ResizeTarget::Scales(v) => v.get(i).map(|s| s.0),
@@ -226,12 +226,12 @@ impl ResizeAxis {
         self.scale.unwrap_or(self.to as f32 / self.from as f32)
     }
 
-    /// Whether the result is all of the operand, no entry more or less.
+    /// True if the result is all of the operand, no entry more or less.
     pub fn is_whole(&self) -> bool {
         self.scale.is_none_or(|s| self.from as f32 * s == self.to as f32)
     }
 
-    /// Whether entries of the result are not those of the operand.
+    /// True if entries of the result are not those of the operand.
     pub fn is_changed(&self) -> bool {
         self.from != self.to || !self.is_whole()
     }

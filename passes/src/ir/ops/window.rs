@@ -13,7 +13,7 @@ pub struct Window {
     pub strides: Vec<usize>,
     /// Entries from one tap to the next, at least 1.
     pub dilations: Vec<usize>,
-    /// What is added around the image.
+    /// The entries that are added around the image.
     pub padding: Padding,
 }
 

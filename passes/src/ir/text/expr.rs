@@ -4,13 +4,13 @@ use crate::ir::{DType, Expr, Scalar};
 use std::str::FromStr;
 use thiserror::Error;
 
-/// What is wrong with the text of an expression.
+/// A fault in the text of an expression.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{message} at character {at} of the expression")]
 pub struct ExprError {
     /// Number of the character, from 1.
     pub at: usize,
-    /// What was expected, or does not fit.
+    /// The thing that was expected, or does not fit.
     pub message: String,
 }
 

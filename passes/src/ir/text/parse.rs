@@ -6,14 +6,14 @@ use crate::ir::ops::OPAQUE;
 use crate::ir::{Attr, Attrs, Constant, DType, Def, Float, Graph, GraphError, Op, Scalar, Type, ValueId};
 use std::fmt;
 
-/// What is wrong with a graph's text, and where.
+/// A fault in a graph's text, and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseError {
     /// Number of the line, from 1.
     pub line: usize,
     /// Number of the character in it, from 1.
     pub column: usize,
-    /// What was expected, or what does not fit.
+    /// The thing that was expected, or does not fit.
     pub message: String,
     /// The line, or a part of it if it is long.
     pub text: String,
@@ -152,7 +152,7 @@ impl Parser<'_> {
         Err(self.c.error_at(start, message))
     }
 
-    /// Whether this line or one below defines a value.
+    /// True if this line or one below defines a value.
     fn is_made_later(&self, name: &str) -> bool {
         let mut c = self.c.clone();
         let here = self.graph_line();

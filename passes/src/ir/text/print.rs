@@ -39,7 +39,7 @@ impl Display for Graph {
     }
 }
 
-/// Whether a character may stand in a name without quotes.
+/// True if a character may stand in a name without quotes.
 pub(super) fn is_bare(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '/' | ':' | '$' | '-')
 }

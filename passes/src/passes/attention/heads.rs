@@ -15,7 +15,7 @@ pub(super) struct Operand {
     pub heads: usize,
     /// Extent of its batch axis.
     pub batch: Dim,
-    /// What it has to be multiplied by.
+    /// The factor that it has to be multiplied by.
     pub factor: f64,
     /// How little has to be computed for it.
     pub ease: Ease,
@@ -59,13 +59,13 @@ pub(super) struct Source {
     pub value: ValueId,
     /// Its shape, seen as `[batch, heads, seq, d]`, or the last two swapped.
     pub shape: [Dim; 4],
-    /// Whether they are: the second operand of `q . k^T`.
+    /// True if the last two axes are swapped, as they are in the second operand of `q . k^T`.
     pub swapped: bool,
-    /// Whether a factor may be left out and accounted for.
+    /// True if a factor may be left out and accounted for.
     pub scaled: bool,
-    /// Whether several query heads may share one of its heads.
+    /// True if several query heads may share one of its heads.
     pub grouped: bool,
-    /// Whether copies along the batch axis may be left out.
+    /// True if copies along the batch axis may be left out.
     pub broadcast: bool,
 }
 
@@ -172,18 +172,18 @@ pub(super) fn best_pair<'a>(k: &'a [Operand], v: &'a [Operand]) -> Option<(&'a O
     Some((best(k, heads)?, best(v, heads)?))
 }
 
-/// What of the graph the result of an attention takes the place of.
+/// The part of the graph that the result of an attention takes the place of.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     /// The value it replaces.
     pub at: ValueId,
-    /// Whether as `[batch, seq, heads * d]`.
+    /// True if the attention makes `[batch, seq, heads * d]`.
     pub merged: bool,
     /// How the replacement is transposed.
     perm: Option<Vec<usize>>,
-    /// What it is reshaped to then.
+    /// The shape that it is given then.
     shape: Option<Vec<Dim>>,
-    /// What is no longer computed.
+    /// The values that are no longer computed.
     pub between: Vec<ValueId>,
 }
 

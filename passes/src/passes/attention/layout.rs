@@ -153,7 +153,7 @@ impl Layout {
         group.iter().fold(Dim::int(1), |p, &a| &p * &self.atoms[a].extent)
     }
 
-    /// Whether an atom is copies of elements of the base.
+    /// True if an atom is copies of elements of the base.
     pub fn is_copies(&self, atom: usize) -> bool {
         self.atoms[atom].copies
     }
@@ -179,7 +179,7 @@ fn repeats_of(graph: &Graph, gather: NodeId) -> Option<usize> {
     indices.iter().enumerate().all(|(i, &at)| usize::try_from(at) == Ok(i / n)).then_some(n)
 }
 
-/// What a value is a view of, and by which factor it differs: the step [`Layout`] follows.
+/// The value that a value is a view of, and the factor by which it differs: the step [`Layout`] follows.
 pub(super) fn upstream(graph: &Graph, v: ValueId) -> Option<(ValueId, f64)> {
     let id = graph.producer(v)?;
     let node = graph.node(id);
@@ -194,7 +194,7 @@ pub(super) fn upstream(graph: &Graph, v: ValueId) -> Option<(ValueId, f64)> {
     }
 }
 
-/// What a value is a multiple of by a constant number, and the number.
+/// The value that a value is a multiple of by a constant number, and the number.
 pub(super) fn factor(graph: &Graph, v: ValueId) -> Option<(ValueId, f64)> {
     let node = graph.node(graph.producer(v)?);
     let number = |i: usize| graph.constant(node.inputs[i])?.as_splat().map(|s| s.to_f64());

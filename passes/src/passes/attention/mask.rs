@@ -14,7 +14,7 @@ pub(super) struct Masking {
     pub operand: Option<Ref>,
     /// How it is applied.
     pub kind: MaskKind,
-    /// Whether later keys are hidden.
+    /// True if later keys are hidden.
     pub causal: bool,
 }
 
@@ -126,7 +126,7 @@ fn plan(graph: &Graph, mask: &Mask, scores: &Shape) -> Result<Plan, Skip> {
     found.ok_or_else(|| refuse("has batch and heads in one axis that cannot be told apart"))
 }
 
-/// Whether a mask is a constant that hides every later key and nothing else.
+/// True if a mask is a constant that hides every later key and nothing else.
 fn is_causal(graph: &Graph, mask: &Mask, scores: &Shape, strict: bool) -> bool {
     // One row or column for all of the scores is no triangle, though a matrix of one element looks like one.
     let whole = |m: Option<&Dim>, s: &Dim| m.is_some_and(|m| !m.is(1) || s.is(1));

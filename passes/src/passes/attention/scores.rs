@@ -16,12 +16,12 @@ pub(super) struct Mask {
     pub scores: Vec<Dim>,
 }
 
-/// What lies between `q . k^T` and the product with the values.
+/// The ops between `q . k^T` and the product with the values.
 #[derive(Clone, Debug)]
 pub(super) struct Path {
     /// `q . k^T`
     pub product: ValueId,
-    /// What the scores are multiplied by.
+    /// The factor that the scores are multiplied by.
     pub factor: f64,
     /// From the softmax upwards.
     pub masks: Vec<Mask>,
@@ -66,7 +66,7 @@ fn guards(graph: &Graph, operands: &[ValueId]) -> bool {
         && matches!(graph.op(weights), Some(Op::Norm(Norm::Softmax { .. })))
 }
 
-/// Whether a reshape leaves the last two axes alone.
+/// True if a reshape leaves the last two axes alone.
 fn regroups_batch(graph: &Graph, from: ValueId, to: ValueId) -> bool {
     let (a, b) = (&graph.ty(from).shape, &graph.ty(to).shape);
     a.len() >= 2 && b.len() >= 2 && a[a.len() - 2..] == b[b.len() - 2..]

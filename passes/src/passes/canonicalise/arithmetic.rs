@@ -166,7 +166,7 @@ fn cast_of_cast(g: &Graph, m: &Match) -> Result<Patch, Skip> {
     Ok(patch)
 }
 
-/// Whether a cast to `via` loses nothing of `from`, now or in a cast after it
+/// True if a cast to `via` loses nothing of `from`, now or in a cast after it
 /// (an integer wraps where a float saturates, so kinds must not mix).
 fn holds(via: DType, from: DType) -> bool {
     use DType::*;
@@ -234,7 +234,7 @@ fn implied_expand(g: &Graph, m: &Match) -> Result<Patch, Skip> {
     Ok(patch)
 }
 
-/// What shapes broadcast to, unless that takes an invented dim.
+/// The shape that shapes broadcast to, unless that takes an invented dim.
 fn broadcast_shape<'a>(types: impl Iterator<Item = &'a Type>) -> Option<Vec<Dim>> {
     let mut invented = false;
     let mut shape = Vec::new();

@@ -24,7 +24,7 @@ impl Lifting<'_> {
     }
 }
 
-/// What Burn calls an op, in snake case: the word before that of its fields in its debug form, as in
+/// Burn's name of an op, in snake case: the word before that of its fields in its debug form, as in
 /// `BaseFloat(Slice(SliceOpIr { .. }))`.
 fn name(op: &OperationIr) -> String {
     /// Takes the beginning and refuses the rest, which can be long.

@@ -48,7 +48,7 @@ impl Known {
         names
     }
 
-    /// Whether a value here and a value of another model have one type.
+    /// True if a value here and a value of another model have one type.
     pub fn same(&self, name: &str, other: &Known, value: &str) -> bool {
         self.0.get(name).is_some_and(|ty| other.0.get(value) == Some(ty))
     }

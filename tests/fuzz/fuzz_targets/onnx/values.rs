@@ -1,4 +1,4 @@
-//! Whether a rewritten graph computes what the graph before it does.
+//! A check that a rewritten graph computes what the graph before it does.
 //!
 //! Rounding differs, and a graph may make anything of a difference: a comparison may turn, an index may change. So
 //! where results differ, the graph before is evaluated many times with every rounding made anew, and results must lie
@@ -125,7 +125,7 @@ fn with_special(t: &Tensor, rng: &mut Rng) -> Option<Tensor> {
     Tensor::f64s(t.dtype(), t.shape(), &values)
 }
 
-/// Whether a graph can be evaluated in no time.
+/// True if a graph can be evaluated in no time.
 fn is_small(graph: &Graph) -> bool {
     let fits = |v: &ValueId| graph.ty(*v).known_len().is_some_and(|n| n <= MOST);
     graph.len() <= MOST_NODES
@@ -166,7 +166,7 @@ fn evaluated(graph: &Graph, inputs: &[Tensor], mut noise: Option<&mut Rng>) -> O
     graph.outputs().iter().map(|o| value(&values, o.value)).collect()
 }
 
-/// Whether an op does more than to move or choose numbers.
+/// True if an op does more than to move or choose numbers.
 fn rounds(op: &Op) -> bool {
     match op {
         Op::Unary(f) => !matches!(f, Unary::Neg | Unary::Abs | Unary::Sign | Unary::Relu),

@@ -1,4 +1,4 @@
-//! What a model may be made of.
+//! The parts that a model may be made of.
 
 /// Numbers at which something happens.
 pub const NUMBERS: &[i64] = &[

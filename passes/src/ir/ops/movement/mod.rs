@@ -73,11 +73,11 @@ pub struct Slice {
 pub struct Pad {
     /// Entries added before each axis, then after each axis; negative ones crop.
     pub pads: IntArg,
-    /// What is put there.
+    /// The entries that are put there.
     pub mode: PadMode,
 }
 
-/// What a padded entry is.
+/// The values of padded entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PadMode {
     /// The operand `value`, or zero.
