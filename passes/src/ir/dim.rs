@@ -18,32 +18,34 @@ type Monomial = Vec<Arc<str>>;
 /// number of elements is computed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Dim {
-    /// No zero coefficient is stored.
-    terms: BTreeMap<Monomial, i64>,
+    constant: i64,
+    /// The other terms. No coefficient is zero, and a number has none of them: it takes no memory of its own, for where a
+    /// graph is bound all extents are numbers.
+    named: Option<Arc<Terms>>,
 }
+
+/// Coefficients of products of named dims.
+type Terms = BTreeMap<Monomial, i64>;
 
 impl Dim {
     /// The dim called `name`.
     pub fn sym(name: impl Into<Arc<str>>) -> Self {
-        Self { terms: BTreeMap::from([(vec![name.into()], 1)]) }
+        Self { constant: 0, named: Some(Arc::new(BTreeMap::from([(vec![name.into()], 1)]))) }
     }
 
     /// A constant; negative ones occur in shape arithmetic only.
     pub fn int(value: i64) -> Self {
-        let mut terms = BTreeMap::new();
-        if value != 0 {
-            terms.insert(Monomial::new(), value);
-        }
-        Self { terms }
+        Self { constant: value, named: None }
+    }
+
+    /// Terms with named dims.
+    fn named(&self) -> impl Iterator<Item = (&Monomial, i64)> {
+        self.named.iter().flat_map(|terms| terms.iter().map(|(m, &c)| (m, c)))
     }
 
     /// The value if no named dim is involved.
     pub fn as_int(&self) -> Option<i64> {
-        match self.terms.len() {
-            0 => Some(0),
-            1 => self.terms.get(&Monomial::new()).copied(),
-            _ => None,
-        }
+        self.named.is_none().then_some(self.constant)
     }
 
     /// The value if it is a number that can be an extent.
@@ -51,10 +53,23 @@ impl Dim {
         self.as_int().and_then(|v| usize::try_from(v).ok())
     }
 
+    /// The one term, if there is no other: a product of named dims and its coefficient. The number 0 has none.
+    fn as_term(&self) -> Option<(&[Arc<str>], i64)> {
+        match &self.named {
+            None => (self.constant != 0).then_some((&[], self.constant)),
+            Some(named) if self.constant == 0 && named.len() == 1 => {
+                named.first_key_value().map(|(m, &c)| (m.as_slice(), c))
+            }
+            Some(_) => None,
+        }
+    }
+
     /// The name if this is one named dim and nothing else.
     pub fn as_sym(&self) -> Option<&Arc<str>> {
-        let (m, &c) = self.terms.first_key_value()?;
-        (self.terms.len() == 1 && c == 1 && m.len() == 1).then(|| &m[0])
+        match self.as_term()? {
+            ([name], 1) => Some(name),
+            _ => None,
+        }
     }
 
     /// True if this is the constant `value`.
@@ -65,12 +80,12 @@ impl Dim {
     /// True if the extent is short enough to be followed through arithmetic; real
     /// extents are far shorter.
     pub(crate) fn is_simple(&self) -> bool {
-        self.terms.len() <= 64 && self.terms.keys().all(|m| m.len() <= 16)
+        self.terms().count() <= 64 && self.named().all(|(m, _)| m.len() <= 16)
     }
 
     /// Every named dim in it, sorted.
     pub fn symbols(&self) -> Vec<Arc<str>> {
-        let mut all: Vec<_> = self.terms.keys().flatten().cloned().collect();
+        let mut all: Vec<_> = self.named().flat_map(|(m, _)| m).cloned().collect();
         all.sort();
         all.dedup();
         all
@@ -78,8 +93,8 @@ impl Dim {
 
     /// Replaces the bound dims by their numbers.
     pub fn bind(&self, bindings: &Bindings) -> Dim {
-        let mut out = Dim::default();
-        for (m, &c) in &self.terms {
+        let mut out = Dim::int(self.constant);
+        for (m, c) in self.named() {
             let mut coefficient = c;
             let mut rest = Monomial::new();
             for s in m {
@@ -95,8 +110,8 @@ impl Dim {
 
     /// Replaces named dims by polynomials.
     pub fn substitute(&self, with: &BTreeMap<Arc<str>, Dim>) -> Dim {
-        let mut out = Dim::default();
-        for (m, &c) in &self.terms {
+        let mut out = Dim::int(self.constant);
+        for (m, c) in self.named() {
             let mut product = Dim::int(c);
             for s in m {
                 let factor = with.get(s).cloned().unwrap_or_else(|| Dim::sym(s.clone()));
@@ -110,19 +125,16 @@ impl Dim {
     /// `self / by` if that is a polynomial: `by` must be a single term that
     /// divides every term of `self`, or equal `self`.
     pub fn div_exact(&self, by: &Dim) -> Option<Dim> {
-        if self == by && !self.terms.is_empty() {
+        if self == by && !self.is(0) {
             return Some(Dim::int(1));
         }
-        if by.terms.len() != 1 {
-            return None;
-        }
-        let (bm, &bc) = by.terms.first_key_value()?;
+        let (bm, bc) = by.as_term()?;
         let mut out = Dim::default();
-        for (m, &c) in &self.terms {
+        for (m, c) in self.terms() {
             if c.checked_rem(bc)? != 0 {
                 return None;
             }
-            let mut rest = m.clone();
+            let mut rest = m.to_vec();
             for s in bm {
                 let at = rest.iter().position(|r| r == s)?;
                 rest.remove(at);
@@ -141,28 +153,42 @@ impl Dim {
     /// The sum of many, without a copy for each.
     pub(crate) fn sum(parts: impl IntoIterator<Item = Dim>) -> Dim {
         let mut out = Dim::default();
-        for (m, c) in parts.into_iter().flat_map(|d| d.terms) {
-            out.add_term(m, c);
+        for d in parts {
+            out.add_dim(&d);
         }
         out
     }
 
+    fn add_dim(&mut self, other: &Dim) {
+        self.constant = self.constant.saturating_add(other.constant);
+        for (m, c) in other.named() {
+            self.add_term(m.clone(), c);
+        }
+    }
+
     fn add_term(&mut self, monomial: Monomial, coefficient: i64) {
+        if monomial.is_empty() {
+            self.constant = self.constant.saturating_add(coefficient);
+            return;
+        }
         if coefficient == 0 {
             return;
         }
-        let at = self.terms.entry(monomial.clone()).or_insert(0);
+        let named = Arc::make_mut(self.named.get_or_insert_default());
+        let at = named.entry(monomial.clone()).or_insert(0);
         *at = at.saturating_add(coefficient);
         if *at == 0 {
-            self.terms.remove(&monomial);
+            named.remove(&monomial);
+        }
+        if named.is_empty() {
+            self.named = None;
         }
     }
 
     /// Terms as (named dims, coefficient), products first, the constant last.
     pub(crate) fn terms(&self) -> impl Iterator<Item = (&[Arc<str>], i64)> {
-        // The empty monomial sorts first; print it last.
-        let constant = self.terms.get(&Monomial::new()).map(|&c| (&[][..], c));
-        self.terms.iter().filter(|(m, _)| !m.is_empty()).map(|(m, &c)| (m.as_slice(), c)).chain(constant)
+        let constant = (self.constant != 0).then_some((&[][..], self.constant));
+        self.named().map(|(m, c)| (m.as_slice(), c)).chain(constant)
     }
 }
 
@@ -170,9 +196,7 @@ impl Add for &Dim {
     type Output = Dim;
     fn add(self, rhs: &Dim) -> Dim {
         let mut out = self.clone();
-        for (m, &c) in &rhs.terms {
-            out.add_term(m.clone(), c);
-        }
+        out.add_dim(rhs);
         out
     }
 }
@@ -180,7 +204,8 @@ impl Add for &Dim {
 impl Neg for &Dim {
     type Output = Dim;
     fn neg(self) -> Dim {
-        Dim { terms: self.terms.iter().map(|(m, c)| (m.clone(), c.saturating_neg())).collect() }
+        let named = self.named.as_ref().map(|_| self.named().map(|(m, c)| (m.clone(), c.saturating_neg())).collect());
+        Dim { constant: self.constant.saturating_neg(), named: named.map(Arc::new) }
     }
 }
 
@@ -194,9 +219,12 @@ impl Sub for &Dim {
 impl Mul for &Dim {
     type Output = Dim;
     fn mul(self, rhs: &Dim) -> Dim {
+        if let (Some(a), Some(b)) = (self.as_int(), rhs.as_int()) {
+            return Dim::int(a.saturating_mul(b));
+        }
         let mut out = Dim::default();
-        for (a, &ca) in &self.terms {
-            for (b, &cb) in &rhs.terms {
+        for (a, ca) in self.terms() {
+            for (b, cb) in rhs.terms() {
                 let mut m: Monomial = a.iter().chain(b).cloned().collect();
                 m.sort();
                 out.add_term(m, ca.saturating_mul(cb));
@@ -238,7 +266,7 @@ impl From<&Dim> for Dim {
 
 impl fmt::Display for Dim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.terms.is_empty() {
+        if self.is(0) {
             return f.write_str("0");
         }
         for (i, (m, c)) in self.terms().enumerate() {

@@ -24,7 +24,14 @@ pub struct NodeId(u32);
 
 impl NodeId {
     /// Where the graph keeps it: small, and unique in the graph.
-    pub(crate) fn index(self) -> usize {
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl ValueId {
+    /// Where the graph keeps it: small, and unique in the graph.
+    pub fn index(self) -> usize {
         self.0 as usize
     }
 }
@@ -148,12 +155,13 @@ pub enum GraphError {
 pub struct Graph {
     /// The name in text, after `@`.
     pub name: String,
-    values: Vec<Option<ValueData>>,
-    nodes: Vec<Option<Node>>,
+    /// Shared with copies of the graph, of which a plan for other extents is one that differs in few.
+    values: Vec<Option<Arc<ValueData>>>,
+    nodes: Vec<Option<Arc<Node>>>,
     order: Vec<NodeId>,
     inputs: Vec<ValueId>,
     outputs: Vec<Output>,
-    names: HashMap<Arc<str>, ValueId>,
+    names: Arc<HashMap<Arc<str>, ValueId>>,
     /// For a name that was wanted again, below which number all are taken.
     numbers: HashMap<Arc<str>, usize>,
     fresh: usize,
@@ -180,11 +188,7 @@ impl Graph {
 
     /// Adds a constant; a taken name gets a number behind it.
     pub fn add_const(&mut self, name: &str, constant: Constant) -> ValueId {
-        let small = constant.len() <= infer::MAX_INTS
-            && constant.shape().len() <= 1
-            && (constant.dtype().is_int() || constant.dtype() == super::DType::Bool);
-        let ints = small.then(|| constant.scalars().map(|s| s.map(|v| Dim::int(v.to_i64())).collect())).flatten();
-        let ty = constant.ty();
+        let (ty, ints) = (constant.ty(), small_ints(&constant));
         let name = self.unique(name);
         self.push_value(name, ty, Def::Const(constant), ints)
     }
@@ -230,7 +234,7 @@ impl Graph {
         for &v in inputs {
             self.value_mut(v).users.push(id);
         }
-        self.nodes.push(Some(Node { op, inputs: inputs.to_vec(), outputs: outputs.clone() }));
+        self.nodes.push(Some(Arc::new(Node { op, inputs: inputs.to_vec(), outputs: outputs.clone() })));
         self.order.push(id);
         Ok(outputs)
     }
@@ -315,8 +319,8 @@ impl Graph {
 
     fn push_value(&mut self, name: Arc<str>, ty: Type, def: Def, ints: Option<Vec<Dim>>) -> ValueId {
         let id = ValueId(self.values.len() as u32);
-        self.names.insert(name.clone(), id);
-        self.values.push(Some(ValueData { name, ty, def, ints, users: Vec::new() }));
+        Arc::make_mut(&mut self.names).insert(name.clone(), id);
+        self.values.push(Some(Arc::new(ValueData { name, ty, def, ints, users: Vec::new() })));
         id
     }
 
@@ -354,6 +358,11 @@ impl Graph {
         self.order.iter().map(|&id| (id, self.node(id)))
     }
 
+    /// A number above the [index](ValueId::index) of every value.
+    pub fn value_bound(&self) -> usize {
+        self.values.len()
+    }
+
     /// Number of nodes.
     pub fn len(&self) -> usize {
         self.order.len()
@@ -369,12 +378,16 @@ impl Graph {
     /// # Panics
     /// If the node was removed or belongs to another graph: ids are to be used with their graph only.
     pub fn node(&self, id: NodeId) -> &Node {
-        self.nodes[id.0 as usize].as_ref().expect("a live node of this graph")
+        self.nodes[id.0 as usize].as_deref().expect("a live node of this graph")
     }
 
     /// A node, unless it was removed.
     pub fn try_node(&self, id: NodeId) -> Option<&Node> {
-        self.nodes.get(id.0 as usize)?.as_ref()
+        self.nodes.get(id.0 as usize)?.as_deref()
+    }
+
+    fn node_mut(&mut self, id: NodeId) -> &mut Node {
+        Arc::make_mut(self.nodes[id.0 as usize].as_mut().expect("a live node of this graph"))
     }
 
     /// A value.
@@ -382,16 +395,16 @@ impl Graph {
     /// # Panics
     /// If the value was removed or belongs to another graph: ids are to be used with their graph only.
     pub fn value(&self, id: ValueId) -> &ValueData {
-        self.values[id.0 as usize].as_ref().expect("a live value of this graph")
+        self.values[id.0 as usize].as_deref().expect("a live value of this graph")
     }
 
     /// A value, unless it was removed.
     pub fn try_value(&self, id: ValueId) -> Option<&ValueData> {
-        self.values.get(id.0 as usize)?.as_ref()
+        self.values.get(id.0 as usize)?.as_deref()
     }
 
     fn value_mut(&mut self, id: ValueId) -> &mut ValueData {
-        self.values[id.0 as usize].as_mut().expect("a live value of this graph")
+        Arc::make_mut(self.values[id.0 as usize].as_mut().expect("a live value of this graph"))
     }
 
     /// The name of a value.
@@ -447,7 +460,7 @@ impl Graph {
 
     /// Every value in use: inputs, constants that are used, and results of nodes, in definition order.
     pub fn constants(&self) -> impl Iterator<Item = (ValueId, &Constant)> {
-        self.values.iter().enumerate().filter_map(|(i, v)| match v {
+        self.values.iter().enumerate().filter_map(|(i, v)| match v.as_deref() {
             Some(ValueData { def: Def::Const(c), .. }) => Some((ValueId(i as u32), c)),
             _ => None,
         })
@@ -508,7 +521,7 @@ impl Graph {
         for &v in &inputs {
             self.value_mut(v).users.push(id);
         }
-        self.nodes.push(Some(Node { op, inputs, outputs }));
+        self.nodes.push(Some(Arc::new(Node { op, inputs, outputs })));
         self.order.insert(at, id);
         id
     }
@@ -517,7 +530,7 @@ impl Graph {
     pub(crate) fn replace_uses(&mut self, old: ValueId, new: ValueId) {
         let users = std::mem::take(&mut self.value_mut(old).users);
         for &n in &users {
-            for v in &mut self.nodes[n.0 as usize].as_mut().expect("users are live").inputs {
+            for v in &mut self.node_mut(n).inputs {
                 if *v == old {
                     *v = new;
                 }
@@ -552,8 +565,9 @@ impl Graph {
         let (x, y) = (self.value(a).name.clone(), self.value(b).name.clone());
         self.value_mut(a).name = y.clone();
         self.value_mut(b).name = x.clone();
-        self.names.insert(x, b);
-        self.names.insert(y, a);
+        let names = Arc::make_mut(&mut self.names);
+        names.insert(x, b);
+        names.insert(y, a);
     }
 
     /// Removes the nodes among `start` and upwards that nothing uses, and
@@ -568,11 +582,11 @@ impl Graph {
             }
             let node = self.nodes[id.0 as usize].take().expect("checked above");
             removed += 1;
-            for v in node.outputs {
+            for &v in &node.outputs {
                 self.remove_value(v);
             }
-            for v in node.inputs {
-                let Some(data) = self.values[v.0 as usize].as_mut() else { continue };
+            for &v in &node.inputs {
+                let Some(data) = self.values[v.0 as usize].as_mut().map(Arc::make_mut) else { continue };
                 if let Some(i) = data.users.iter().position(|&u| u == id) {
                     data.users.remove(i);
                 }
@@ -608,7 +622,7 @@ impl Graph {
         if let Some(data) = self.values[v.0 as usize].take()
             && self.names.get(&data.name) == Some(&v)
         {
-            self.names.remove(&data.name);
+            Arc::make_mut(&mut self.names).remove(&data.name);
             // The number of `name_3` is free again.
             if let Some((name, i)) = data.name.rsplit_once('_')
                 && let (Some(least), Ok(i)) = (self.numbers.get_mut(name), i.parse::<usize>())
@@ -617,6 +631,14 @@ impl Graph {
             }
         }
     }
+}
+
+/// The integers of a constant that inference follows.
+fn small_ints(constant: &Constant) -> Option<Vec<Dim>> {
+    let small = constant.len() <= infer::MAX_INTS
+        && constant.shape().len() <= 1
+        && (constant.dtype().is_int() || constant.dtype() == super::DType::Bool);
+    small.then(|| constant.scalars().map(|s| s.map(|v| Dim::int(v.to_i64())).collect())).flatten()
 }
 
 /// True if two types can be of one value, that is, the dtypes are equal, and so are the

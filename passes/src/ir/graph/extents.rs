@@ -107,9 +107,7 @@ impl Graph {
             changed.clear();
         }
         for (id, op) in changed {
-            if let Some(node) = self.nodes[id.index()].as_mut() {
-                node.op = op;
-            }
+            self.node_mut(id).op = op;
         }
         for (value, axis, s) in inherited {
             self.value_mut(value).ty.shape[axis] = Dim::sym(s);

@@ -253,6 +253,16 @@ impl Op {
         self.clone().family_mut().fields(&mut Fields::Dims(&mut |d| f(d)));
     }
 
+    /// Whether an extent in its attributes is no number.
+    pub(crate) fn names_dims(&self) -> bool {
+        let mut names = false;
+        // An expression, which has no extents, is not copied for nothing.
+        if !self.is_elementwise() {
+            self.each_dim(&mut |d| names |= d.as_int().is_none());
+        }
+        names
+    }
+
     /// The same op with every extent in its attributes mapped.
     pub fn map_dims(&self, f: impl Fn(&Dim) -> Dim) -> Op {
         let mut op = self.clone();
