@@ -1,7 +1,7 @@
 //! A model: a graph from an ONNX file, to be rewritten and run.
 
 use crate::Error;
-use crate::exec::{ExecError, PackedWeights, Plan, Stages};
+use crate::exec::{ExecError, PackedWeights, Plan, Stages, Structure};
 use crate::onnx::{self, ImportError};
 use crate::tensor::Tensor;
 use bgz_passes::halves;
@@ -37,6 +37,7 @@ pub struct Model {
     /// With halves kept as f32 between ops, as plans have it; `None` if there are no halves.
     wide: OnceLock<Option<Graph>>,
     packed: Arc<PackedWeights>,
+    structure: OnceLock<Structure>,
     /// Of a graph whose extents depend on values.
     stages: OnceLock<Arc<Stages>>,
     plans: Mutex<VecDeque<Arc<Plan>>>,
@@ -91,6 +92,7 @@ impl Model {
             graph,
             wide: OnceLock::new(),
             packed: Arc::default(),
+            structure: OnceLock::new(),
             stages: OnceLock::new(),
             plans: Mutex::default(),
             approximation: None,
@@ -111,6 +113,7 @@ impl Model {
         let report = pipeline.run(&mut graph)?;
         self.graph = graph;
         self.wide = OnceLock::new();
+        self.structure = OnceLock::new();
         self.stages = OnceLock::new();
         if let Some(approximation) = pipeline.approximation() {
             self.approximation = Some(approximation.clone());
@@ -151,7 +154,17 @@ impl Model {
         if let Some(plan) = self.kept(same) {
             return Ok(plan);
         }
-        Ok(self.keep(Plan::new(self.wide()?, inputs, &self.packed, self.approximation.as_ref())?))
+        Ok(self.keep(self.structure()?.plan(inputs, &self.packed, self.approximation.as_ref())?))
+    }
+
+    fn structure(&self) -> Result<&Structure, ExecError> {
+        match self.structure.get() {
+            Some(structure) => Ok(structure),
+            None => {
+                let structure = Structure::new(self.wide()?)?;
+                Ok(self.structure.get_or_init(|| structure))
+            }
+        }
     }
 
     /// The graph that plans are made of.

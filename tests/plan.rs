@@ -323,6 +323,48 @@ fn what_treats_rows_alike_runs_by_blocks_of_rows() {
     }
 }
 
+#[test]
+fn one_model_serves_all_lengths_in_any_order() {
+    for graph in [feed_forward(), embeddings()] {
+        let model = Model::from_graph(graph.clone());
+        // Blocks of any number of rows are run by what was made for the first of them.
+        for n in [97, 3, 200, 66, 48, 97, 1, 133] {
+            let inputs = Check::new().bind("n", n).inputs(&graph, n as u64).expect("inputs");
+            let given: Vec<Tensor> = inputs.iter().map(host).collect();
+            let types: Vec<Type> = given.iter().map(Tensor::ty).collect();
+            let got = model.plan(&types).expect("a plan").run(&given).expect("it runs");
+            compare(&got, &eval::run(&graph, &inputs).expect("the oracle"), &format!("n = {n}"), &graph);
+        }
+    }
+}
+
+#[test]
+fn a_value_of_constants_and_extents_is_computed_once() {
+    let text = "graph @g {
+        const @table : f32[4, 2] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
+        const @places : i64[4] = [3, 1, 2, 0]
+        in %x : f32[n, 2]
+        %near = slice(@places) {axes = [0], ends = [n], starts = [0]} : i64[n]
+        %rows = gather(@table, %near) {axis = 0} : f32[n, 2]
+        %wide = exp(%rows) : f32[n, 2]
+        %y = add(%x, %wide) : f32[n, 2]
+        out %y
+    }";
+    let model = Model::from_graph(parse(text).unwrap());
+    for n in [2, 4, 3] {
+        let x = Tensor::new(&[n, 2], &vec![1f32; 2 * n]).unwrap();
+        let plan = model.plan(&[x.ty()]).unwrap();
+        assert_eq!(plan.steps().map(|s| s.node).collect::<Vec<_>>(), ["y"]);
+        let want: Vec<f32> = [6f32, 7.0, 2.0, 3.0, 4.0, 5.0, 0.0, 1.0].map(|v| 1.0 + v.exp())[..2 * n].to_vec();
+        let got = plan.run(&[x]).unwrap().remove(0);
+        let near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-6 * b;
+        assert!(got.as_slice::<f32>().unwrap().iter().zip(&want).all(near), "{got:?} is not {want:?}");
+    }
+    // There are no more places than that.
+    let five = Tensor::new(&[5, 2], &[1f32; 10]).unwrap();
+    assert!(matches!(model.plan(&[five.ty()]), Err(Error::Exec(ExecError::Graph(_)))));
+}
+
 /// Embeddings with their norm, three products of the same rows, and a masked mean over the sequence: over `[2, n]`.
 fn embeddings() -> Graph {
     use bgz_fusion::ir::{Binary, Dim, Expr, Float, FoldKind, IntArg, Reduce};

@@ -2,8 +2,8 @@
 
 use super::ExecError;
 use super::packed::ConstantBytes;
-use super::plan::Span;
 use super::ports::Ports;
+use super::step::Span;
 use super::view::Slot;
 
 /// How long a buffer is needed, and how large it is.
@@ -162,31 +162,54 @@ pub(crate) struct Memory<'a> {
     pub constants: &'a [ConstantBytes],
     pub arena: &'a mut Arena,
     pub layout: &'a Layout,
+    /// The part of the rows that there are.
+    pub share: Option<Share>,
+}
+
+/// Some rows of as many as a plan was made for, which takes fewer.
+#[derive(Clone, Copy)]
+pub(crate) struct Share {
+    pub rows: usize,
+    pub of: usize,
+}
+
+impl Share {
+    /// The bytes of these rows of a whole matrix.
+    fn bytes(self, whole: usize) -> usize {
+        whole / self.of.max(1) * self.rows.min(self.of)
+    }
 }
 
 impl Memory<'_> {
-    /// The bytes `start..start + len` of a slot.
-    fn span(&mut self, slot: Slot, start: usize, len: usize) -> Result<*mut u8, ExecError> {
+    /// The bytes `start..start + len` of a slot; with a share of the rows, that much of a matrix of all rows, and inputs as
+    /// they are.
+    fn span(&mut self, (slot, start, len): Span) -> Result<(*mut u8, usize), ExecError> {
         let lost = || ExecError::Internal("a step reaches outside its slot".into());
+        let len = match (self.share, slot) {
+            (Some(_), Slot::Input(i)) => self.ports.input(i).ok_or_else(lost)?.len(),
+            (Some(share), Slot::Buffer(_)) => share.bytes(len),
+            _ => len,
+        };
         let end = start.checked_add(len).ok_or_else(lost)?;
         let slice = match slot {
             Slot::Input(i) => self.ports.input(i).ok_or_else(lost)?,
             Slot::Foreign(i) => self.ports.foreign(i).ok_or_else(lost)?,
             Slot::Const(i) => self.constants.get(i).ok_or_else(lost)?,
             Slot::Buffer(i) => {
-                let (home, size) = self.layout.homes.get(i).zip(self.layout.sizes.get(i)).ok_or_else(lost)?;
-                if end > *size {
+                let (home, &size) = self.layout.homes.get(i).zip(self.layout.sizes.get(i)).ok_or_else(lost)?;
+                let size = self.share.map_or(size, |share| share.bytes(size));
+                if end > size {
                     return Err(lost());
                 }
                 if let Home::Output(o) = *home {
-                    let bytes = self.ports.output(o).filter(|b| b.len() == *size).ok_or_else(lost)?;
-                    return Ok(bytes.as_mut_ptr().wrapping_add(start));
+                    let bytes = self.ports.output(o).filter(|b| b.len() == size).ok_or_else(lost)?;
+                    return Ok((bytes.as_mut_ptr().wrapping_add(start), len));
                 }
                 // Within the allocation: a buffer ends before `layout.bytes`, and so much the arena of a run has.
-                return Ok(self.arena.base().wrapping_add(self.layout.offsets[i] + start));
+                return Ok((self.arena.base().wrapping_add(self.layout.offsets[i] + start), len));
             }
         };
-        slice.get(start..end).map(|s| s.as_ptr().cast_mut()).ok_or_else(lost)
+        slice.get(start..end).map(|s| (s.as_ptr().cast_mut(), len)).ok_or_else(lost)
     }
 
     /// Has the op of this number done by whoever runs the plan, who is given
@@ -197,10 +220,10 @@ impl Memory<'_> {
         operands: &[Span],
         pointers: &mut Pointers,
     ) -> Result<Result<(), String>, ExecError> {
-        for (i, &(slot, start, len)) in operands.iter().enumerate() {
+        for (i, &operand) in operands.iter().enumerate() {
             if !self.ports.has(op, i) {
                 pointers.reads.clear();
-                pointers.reads.push((self.span(slot, start, len)?.cast_const(), len));
+                pointers.reads.push(read(self.span(operand)?));
                 let given = self.ports.give(op, i, Reads { spans: &pointers.reads }.bytes(0));
                 if given.is_err() {
                     return Ok(given);
@@ -211,17 +234,13 @@ impl Memory<'_> {
     }
 
     /// Copies a span to an output, unless whoever runs the plan has that output otherwise.
-    pub fn copy_out(
-        &mut self,
-        output: usize,
-        (slot, start, len): Span,
-        pointers: &mut Pointers,
-    ) -> Result<(), ExecError> {
+    pub fn copy_out(&mut self, output: usize, from: Span, pointers: &mut Pointers) -> Result<(), ExecError> {
         if self.ports.output(output).is_none() {
             return Ok(());
         }
+        let (start, len) = read(self.span(from)?);
         pointers.reads.clear();
-        pointers.reads.push((self.span(slot, start, len)?.cast_const(), len));
+        pointers.reads.push((start, len));
         let to = self.ports.output(output).filter(|to| to.len() == len);
         let to = to.ok_or_else(|| ExecError::Internal("an output has another size".into()))?;
         // No output is copied from another: a buffer that is an output itself is only read here.
@@ -244,17 +263,22 @@ impl Memory<'_> {
     ) -> Result<R, ExecError> {
         pointers.reads.clear();
         pointers.writes.clear();
-        for &(slot, start, len) in reads {
-            pointers.reads.push((self.span(slot, start, len)?.cast_const(), len));
+        for &span in reads {
+            pointers.reads.push(read(self.span(span)?));
         }
-        for &(slot, start, len) in writes {
-            if !matches!(slot, Slot::Buffer(_)) {
+        for &span in writes {
+            if !matches!(span.0, Slot::Buffer(_)) {
                 return Err(ExecError::Internal("a step writes to an input or a constant".into()));
             }
-            pointers.writes.push((self.span(slot, start, len)?, len));
+            pointers.writes.push(self.span(span)?);
         }
         Ok(f(&Reads { spans: &pointers.reads }, &mut Writes { spans: &pointers.writes }))
     }
+}
+
+/// A span that is only read.
+fn read((start, len): (*mut u8, usize)) -> (*const u8, usize) {
+    (start.cast_const(), len)
 }
 
 impl Reads<'_> {

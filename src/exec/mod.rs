@@ -7,23 +7,29 @@
 
 mod arena;
 mod awake;
+mod bind;
 mod lower;
 mod packed;
 mod plan;
 mod ports;
 mod rowwise;
 mod stages;
+mod states;
+mod step;
+mod structure;
 mod threads;
 mod view;
 mod work;
 
+pub(crate) use bind::bind_inputs;
 pub(crate) use lower::FOREIGN;
 pub use packed::PackedWeights;
-pub(crate) use plan::Work;
-pub(crate) use plan::bind_inputs;
-pub use plan::{Plan, StepInfo};
+pub use plan::Plan;
 pub(crate) use ports::Ports;
 pub use stages::Stages;
+pub use step::StepInfo;
+pub(crate) use step::Work;
+pub(crate) use structure::Structure;
 pub(crate) use view::Slot;
 
 use bgz_passes::halves::WidenError;

@@ -6,19 +6,22 @@
 //! written to memory as a whole, and threads meet once instead of after every op. Embeddings are looked up for the block
 //! alone, and what is repeated for many rows, as positions are for all sequences of a batch, is read through its indices.
 //!
-//! A block is run by a plan of its own, made of the same ops with fewer rows.
+//! A block is run by a plan of its own, made of the same ops for so many rows as a block has at the most. It serves every
+//! block of any number of rows, and graphs of other extents whose rows are alike.
 
 use super::ExecError;
-use super::arena::{Reads, Writes};
-use super::plan::{Kernel, Plan};
+use super::arena::{Reads, Share, Writes};
+use super::plan::Plan;
 use super::ports::Ports;
+use super::step::Kernel;
 use bgz_kernels::alone;
 use bgz_passes::ir::{
     Constant, DType, Def, Graph, Index, Movement, Node, NodeId, Op, RowOperand, RowPart as Part, Type, ValueId,
 };
 use bgz_passes::memory::obtainable;
 use rayon::prelude::*;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Rows of a block at the most: with 1536 numbers each, what the product takes through all its weights at once.
 const BLOCK: usize = 84;
@@ -113,16 +116,23 @@ impl Run {
 }
 
 /// The regions of a bound graph that are worth a step of their own: a product and something behind it, or several
-/// products, for enough rows.
-pub(super) fn regions(graph: &Graph) -> Vec<Region> {
+/// products, for enough rows; without the nodes of `apart`.
+pub(super) fn regions(graph: &Graph, apart: &HashSet<NodeId>) -> Vec<Region> {
     let least = MIN_ROWS.max(MIN_ROWS_A_THREAD.saturating_mul(rayon::current_num_threads()));
+    let rows = |node: &Node| {
+        rows_and_width(graph, *node.outputs.first()?)?.0.iter().try_fold(1usize, |n, &d| n.checked_mul(d))
+    };
+    let is_product = |node: &Node| matches!(node.op, Op::Product(_));
+    if !graph.nodes().any(|(_, n)| is_product(n) && rows(n).is_some_and(|rows| rows >= least)) {
+        return Vec::new();
+    }
     let mut regions = Vec::new();
     let mut end = |run: &mut Run| {
         let region = region(graph, std::mem::take(run)).filter(|r| r.rows >= least);
         regions.extend(region);
     };
     let mut run = Run::default();
-    for (id, node) in graph.nodes() {
+    for (id, node) in graph.nodes().filter(|(id, _)| !apart.contains(id)) {
         let own = parts(graph, node).and_then(|_| rows_and_width(graph, node.outputs[0])).map(|(l, _)| l);
         match own {
             Some(leading) if run.nodes.is_empty() || leading == run.leading => {
@@ -217,10 +227,14 @@ impl Region {
         Ok(block)
     }
 
-    /// The step, with a plan for whole blocks and one for the rest; `plan` makes one of a graph.
-    pub fn kernel(&self, graph: &Graph, plan: impl Fn(Graph) -> Result<Plan, ExecError>) -> Result<Rowwise, ExecError> {
-        let block = block_rows(self.rows, rayon::current_num_threads());
-        let rest = self.rows % block;
+    /// The step, with the plan for blocks of those kept in `blocks`, or one that `plan` makes of a graph; `None` if there is
+    /// an op that cannot be given fewer rows.
+    pub fn kernel(
+        &self,
+        graph: &Graph,
+        blocks: &Blocks,
+        plan: impl FnOnce(Graph) -> Result<Plan, ExecError>,
+    ) -> Result<Option<Rowwise>, ExecError> {
         let lost = || ExecError::Internal("a region of rows has an operand without rows".into());
         let row_bytes = |v: ValueId| rows_and_width(graph, v).map_or(0, |(_, width)| width * graph.ty(v).dtype.size());
         // Lists of rows, each made of another.
@@ -242,14 +256,52 @@ impl Region {
                 Part::Whole => return Err(lost()),
             }
         }
-        Ok(Rowwise {
-            rows: self.rows,
-            block,
-            whole: plan(self.graph(graph, block)?)?,
-            rest: if rest > 0 { Some(plan(self.graph(graph, rest)?)?) } else { None },
-            inputs,
-            outputs: self.outputs.iter().copied().map(row_bytes).collect(),
-        })
+        let key = self.key(graph);
+        let plan = match blocks.kept(&key) {
+            Some(plan) => plan,
+            None => blocks.keep(key, plan(self.graph(graph, BLOCK)?)?),
+        };
+        let outputs = self.outputs.iter().copied().map(row_bytes).collect();
+        let block = block_rows(self.rows, rayon::current_num_threads());
+        Ok(plan.takes_fewer_rows().then_some(Rowwise { rows: self.rows, block, plan, inputs, outputs }))
+    }
+
+    /// All that the plan for a block depends on, within graphs of one structure.
+    fn key(&self, graph: &Graph) -> Key {
+        let of = |&(v, part): &(ValueId, Part)| {
+            let (leading, width) = rows_and_width(graph, v).unwrap_or_default();
+            let all = if part == Part::Repeated { leading.iter().product() } else { 0 };
+            (v, part, all, width)
+        };
+        (self.nodes.clone(), self.inputs.iter().map(of).collect(), self.outputs.clone())
+    }
+}
+
+/// Nodes; operands, with the rows of those that are repeated and the width; results.
+type Key = (Vec<NodeId>, Vec<(ValueId, Part, usize, usize)>, Vec<ValueId>);
+
+/// The plans for blocks of rows, of graphs that have the same values and nodes.
+#[derive(Default)]
+pub(super) struct Blocks {
+    kept: Mutex<HashMap<Key, Arc<Plan>>>,
+}
+
+/// Plans kept at the most; those of other numbers of repeated rows are others.
+const MAX_KEPT: usize = 256;
+
+impl Blocks {
+    fn kept(&self, key: &Key) -> Option<Arc<Plan>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    fn keep(&self, key: Key, plan: Plan) -> Arc<Plan> {
+        let plan = Arc::new(plan);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= MAX_KEPT {
+            kept.clear();
+        }
+        kept.insert(key, plan.clone());
+        plan
     }
 }
 
@@ -274,8 +326,8 @@ fn block_rows(rows: usize, threads: usize) -> usize {
 pub(super) struct Rowwise {
     rows: usize,
     block: usize,
-    whole: Plan,
-    rest: Option<Plan>,
+    /// For [`BLOCK`] rows or fewer.
+    plan: Arc<Plan>,
     inputs: Vec<Feed>,
     /// Bytes of a row of each.
     outputs: Vec<usize>,
@@ -311,11 +363,9 @@ impl Kernel for Rowwise {
         let block = |i: usize| {
             let from = i * self.block;
             let to = (from + self.block).min(self.rows);
-            let plan = if to - from == self.block { Some(&self.whole) } else { self.rest.as_ref() };
-            let plan = plan.ok_or("a block has other rows")?;
             let mut ports = Block { step: self, reads, results: &results, from, to };
             // Blocks are enough for all threads.
-            alone(|| plan.run_block(&mut ports)).map_err(|e| e.to_string())
+            alone(|| self.plan.run_rows(&mut ports, Share { rows: to - from, of: BLOCK })).map_err(|e| e.to_string())
         };
         let blocks = self.rows.div_ceil(self.block);
         if rayon::current_num_threads() == 1 {

@@ -1,6 +1,7 @@
 //! Where the elements of a value lie: a slot, an offset and strides.
 
 use bgz_passes::ir::DType;
+use smallvec::{SmallVec, smallvec};
 
 /// A piece of memory a plan knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -15,19 +16,22 @@ pub(crate) enum Slot {
     Buffer(usize),
 }
 
+/// A number for each axis: extents, or strides. Those of most values need no memory of their own.
+pub(crate) type Extents = SmallVec<[usize; 6]>;
+
 /// Elements of a slot: `offset + sum(index * stride)`, in elements. Strides are never negative.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct View {
     pub slot: Slot,
     pub dtype: DType,
     pub offset: usize,
-    pub shape: Vec<usize>,
-    pub strides: Vec<usize>,
+    pub shape: Extents,
+    pub strides: Extents,
 }
 
 /// Strides of a row-major tensor.
-pub(crate) fn row_major(shape: &[usize]) -> Vec<usize> {
-    let mut strides = vec![1; shape.len()];
+pub(crate) fn row_major(shape: &[usize]) -> Extents {
+    let mut strides = smallvec![1; shape.len()];
     for i in (1..shape.len()).rev() {
         strides[i - 1] = strides[i] * shape[i].max(1);
     }
@@ -37,7 +41,7 @@ pub(crate) fn row_major(shape: &[usize]) -> Vec<usize> {
 impl View {
     /// All of a slot that holds a row-major tensor.
     pub fn whole(slot: Slot, dtype: DType, shape: &[usize]) -> Self {
-        Self { slot, dtype, offset: 0, shape: shape.to_vec(), strides: row_major(shape) }
+        Self { slot, dtype, offset: 0, shape: shape.into(), strides: row_major(shape) }
     }
 
     /// Number of elements.
@@ -64,8 +68,14 @@ impl View {
 
     /// Whether the elements lie in row-major order without gaps.
     pub fn is_contiguous(&self) -> bool {
+        let mut dense = 1;
+        let mut axes = self.shape.iter().zip(&self.strides).rev();
         self.len() == 0
-            || self.shape.iter().zip(&self.strides).zip(row_major(&self.shape)).all(|((&n, &s), r)| n == 1 || s == r)
+            || axes.all(|(&n, &s)| {
+                let follows = n == 1 || s == dense;
+                dense *= n;
+                follows
+            })
     }
 
     /// Axes permuted.
@@ -86,7 +96,7 @@ impl View {
                 _ => 0,
             })
             .collect();
-        Self { shape: shape.to_vec(), strides, ..self.clone() }
+        Self { shape: shape.into(), strides, ..self.clone() }
     }
 
     /// Every `step`-th entry of an axis from `start`, `count` of them.
@@ -103,7 +113,7 @@ impl View {
     /// The same elements in the same order under another shape, if strides can say so.
     pub fn reshaped(&self, shape: &[usize]) -> Option<Self> {
         if self.len() == 0 || self.is_contiguous() {
-            return Some(Self { shape: shape.to_vec(), strides: row_major(shape), ..self.clone() });
+            return Some(Self { shape: shape.into(), strides: row_major(shape), ..self.clone() });
         }
         // Runs of old axes that lie densely within each other; each must be
         // a product of new axes.
@@ -114,7 +124,7 @@ impl View {
                 _ => runs.push((n, s)),
             }
         }
-        let mut strides = vec![0; shape.len()];
+        let mut strides: Extents = smallvec![0; shape.len()];
         let mut runs = runs.into_iter().rev();
         let (mut left, mut stride) = runs.next().unwrap_or((1, 1));
         for i in (0..shape.len()).rev() {
@@ -131,7 +141,7 @@ impl View {
             stride *= shape[i];
             left /= shape[i];
         }
-        Some(Self { shape: shape.to_vec(), strides, ..self.clone() })
+        Some(Self { shape: shape.into(), strides, ..self.clone() })
     }
 }
 

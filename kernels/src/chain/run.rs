@@ -173,17 +173,30 @@ impl Elementwise {
     ///   [`Elementwise::in_place`]`(i)`.
     /// - No other thread writes any of it meanwhile. No alignment is needed.
     pub unsafe fn run(&self, inputs: &[*const u8], out: *mut u8) -> Result<(), DivisionByZero> {
+        // SAFETY: the caller's promise.
+        unsafe { self.run_first(self.len, inputs, out) }
+    }
+
+    /// As [`Elementwise::run`], of the first `len` elements of the output only, or of all if there are not as many.
+    ///
+    /// # Errors
+    /// As [`Elementwise::run`].
+    ///
+    /// # Safety
+    /// As [`Elementwise::run`], of these elements and of those of the inputs that they are computed from.
+    pub unsafe fn run_first(&self, len: usize, inputs: &[*const u8], out: *mut u8) -> Result<(), DivisionByZero> {
         debug_assert_eq!(inputs.len(), self.program.inputs.len());
+        let len = len.min(self.len);
         let memory = Memory { inputs: inputs.as_ptr(), out };
         if !self.program.divides {
-            parallel::ranges(self.len, TILE, self.program.cost, |start, end| {
+            parallel::ranges(len, TILE, self.program.cost, |start, end| {
                 // SAFETY: ranges are disjoint and within the output; the rest is the caller's promise.
                 unsafe { self.range(memory, start, end) }
             });
             return Ok(());
         }
         let by_zero = AtomicBool::new(false);
-        parallel::ranges(self.len, TILE, self.program.cost, |start, end| {
+        parallel::ranges(len, TILE, self.program.cost, |start, end| {
             integer::divided_by_zero();
             // SAFETY: as above.
             unsafe { self.range(memory, start, end) }

@@ -2,7 +2,7 @@
 
 use super::super::ExecError;
 use super::super::arena::{Reads, Writes};
-use super::super::plan::Kernel;
+use super::super::step::Kernel;
 use super::super::view::View;
 use super::Lowering;
 use crate::kernels::attention::{self, Codebook, Layout, Mask, Operands, Refine, Scoring};
@@ -148,7 +148,7 @@ impl Lowering<'_> {
             (None, _) | (_, MaskKind::None) => Mask::None,
             (Some(view), kind) => {
                 let spread = view.broadcast(&[batch, a.heads, q.seq, k.seq]);
-                let strides = <[usize; 4]>::try_from(spread.strides).ok()?.map(|s| s as isize);
+                let strides = <[usize; 4]>::try_from(&*spread.strides).ok()?.map(|s| s as isize);
                 match kind {
                     MaskKind::Keep { fill } => Mask::Bool { strides, hides: false, fill: fill.0 },
                     MaskKind::Drop { fill } => Mask::Bool { strides, hides: true, fill: fill.0 },

@@ -4,7 +4,7 @@
 use super::super::ExecError;
 use super::super::arena::{Reads, Writes};
 use super::super::packed::{Arrangement, PackedMatrix};
-use super::super::plan::Kernel;
+use super::super::step::{Kernel, StepOf};
 use super::super::view::{View, row_major};
 use super::elementwise::{CHANNELS_FIRST, CHANNELS_LAST};
 use super::{Lowering, Run};
@@ -13,8 +13,9 @@ use crate::kernels::conv::{Channels, Grouped, Loops};
 use crate::kernels::overlap::Windows;
 use crate::kernels::window::{Axis, Geometry};
 use bgz_kernels::alone;
-use bgz_passes::ir::{self, Constant, Conv, DType, Node, Padding, Precision};
+use bgz_passes::ir::{self, Constant, Conv, DType, Node, Padding, Precision, ValueId};
 use rayon::prelude::*;
+use smallvec::smallvec;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -275,7 +276,7 @@ impl Lowering<'_> {
             && ![&image, &shape].iter().any(|s| s.contains(&0))
         {
             let (x, shape) = (self.view(x)?, planes(&shape));
-            let x = View { shape: planes(&image).to_vec(), strides: planes(&x.strides).to_vec(), ..x };
+            let x = View { shape: planes(&image)[..].into(), strides: planes(&x.strides)[..].into(), ..x };
             let done = match conv {
                 Conv::Plain { .. } => self.windows(node, weights, window, &x, bias.as_ref(), shape)?,
                 Conv::Transposed { .. } => self.spread(node, weights, window, &x, bias.as_ref(), shape)?,
@@ -300,7 +301,7 @@ impl Lowering<'_> {
         let channels = Channels { groups: conv.groups(), input: image[1], output: shape[1] };
         let x = self.view(node.inputs[0])?;
         let x = x.transposed(&channels_last(image.len()));
-        let x = if x.is_contiguous() { x } else { self.copied(&self.name(node), &x)? };
+        let x = if x.is_contiguous() { x } else { self.copied(node.outputs[0], &x)? };
         let weights = self.contiguous(node.inputs[1])?;
         let dtype = x.dtype;
         let permuted: Vec<usize> = channels_last(shape.len()).iter().map(|&a| shape[a]).collect();
@@ -376,12 +377,12 @@ impl Lowering<'_> {
         if !window.ends_within(0, oh, height) || !window.ends_within(1, ow, width) {
             return Ok(None);
         }
-        let name = self.name(node);
-        let x = self.channels_last(&name, x, before, [height, width])?;
+        let of = node.outputs[0];
+        let x = self.channels_last(of, x, before, [height, width])?;
         let s = &x.strides;
-        let strides = vec![s[0], s[1] * sh, s[2] * sw, s[1] * dh, s[2] * dw, s[3]];
-        let x = View { shape: vec![n, oh, ow, kh, kw, c], strides, ..x };
-        let product = self.window_product(&name, weights, Arrangement::Windows, &x, o, bias.is_some())?;
+        let strides = smallvec![s[0], s[1] * sh, s[2] * sw, s[1] * dh, s[2] * dw, s[3]];
+        let x = View { shape: smallvec![n, oh, ow, kh, kw, c], strides, ..x };
+        let product = self.window_product(of, weights, Arrangement::Windows, &x, o, bias.is_some())?;
         let Some((x, mut product)) = product else { return Ok(None) };
         // Rows of all images that lie as those of one are one product.
         if product.apart[0] == product.rows * product.apart[1] {
@@ -420,13 +421,12 @@ impl Lowering<'_> {
         if size.is_none_or(|n| n > MOST_BYTES) {
             return Ok(None);
         }
-        let name = self.name(node);
-        let x = self.channels_last(&name, x, [0; 2], [h, w])?;
+        let of = node.outputs[0];
+        let x = self.channels_last(of, x, [0; 2], [h, w])?;
         let s = &x.strides;
-        let strides_of = vec![s[0], s[1], s[2], 0, 0, s[3]];
-        let x = View { shape: vec![n, h, w, 1, 1, c], strides: strides_of, ..x };
-        let Some((x, product)) = self.window_product(&name, weights, Arrangement::Spread, &x, kh * kw * o, false)?
-        else {
+        let strides_of = smallvec![s[0], s[1], s[2], 0, 0, s[3]];
+        let x = View { shape: smallvec![n, h, w, 1, 1, c], strides: strides_of, ..x };
+        let Some((x, product)) = self.window_product(of, weights, Arrangement::Spread, &x, kh * kw * o, false)? else {
             return Ok(None);
         };
         let spread = self.buffer(DType::F32, &positions)?;
@@ -438,22 +438,22 @@ impl Lowering<'_> {
     }
 
     /// `[n, c, h, w]` as `[n, height, width, c]`, zeros around it, its channels next to each other.
-    fn channels_last(&mut self, name: &str, x: &View, before: [usize; 2], to: [usize; 2]) -> Result<View, ExecError> {
+    fn channels_last(&mut self, of: ValueId, x: &View, before: [usize; 2], to: [usize; 2]) -> Result<View, ExecError> {
         let from = x.transposed(&CHANNELS_LAST);
         let &[n, h, w, c] = &from.shape[..] else { return Err(ExecError::Internal("an image of other axes".into())) };
         if [h, w] == to {
-            return if from.strides[3] == 1 || c == 1 { Ok(from) } else { self.copied(name, &from) };
+            return if from.strides[3] == 1 || c == 1 { Ok(from) } else { self.copied(of, &from) };
         }
         let out = self.buffer(DType::F32, &[n, to[0], to[1], c])?;
         let kernel = Pad { from: from.clone(), before, to };
-        self.step(name, "pad", "pad", Box::new(kernel), &[&from], &[&out]);
+        self.step(StepOf::Part(of), "pad", Box::new(kernel), &[&from], &[&out]);
         Ok(out)
     }
 
     /// The product of windows `[n, rows, rows, then a window]` with packed weights: as they lie if that is in rows, else copied.
     fn window_product(
         &mut self,
-        name: &str,
+        of: ValueId,
         weights: &Constant,
         arrangement: Arrangement,
         x: &View,
@@ -465,11 +465,11 @@ impl Lowering<'_> {
         let (x, apart) = match rows_apart(x) {
             Some(apart) => (x.clone(), [x.strides[0], apart]),
             None if x.shape.iter().try_fold(4usize, |n, &d| n.checked_mul(d)).is_some_and(|n| n <= MOST_BYTES) => {
-                (self.copied(name, x)?, [rows * depth, depth])
+                (self.copied(of, x)?, [rows * depth, depth])
             }
             None => return Ok(None),
         };
-        let packed = self.packed.get(name, weights, arrangement, Precision::Exact)?;
+        let packed = self.packed.get(self.graph.name(of), weights, arrangement, Precision::Exact)?;
         Ok(Some((x, Product { packed, apart, rows, depth, width, bias })))
     }
 }

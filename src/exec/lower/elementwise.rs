@@ -2,7 +2,7 @@
 
 use super::super::ExecError;
 use super::super::arena::{Reads, Writes};
-use super::super::plan::Kernel;
+use super::super::step::{Kernel, StepOf};
 use super::super::view::View;
 use super::Lowering;
 use crate::kernels::chain::{Elementwise, Program};
@@ -20,10 +20,19 @@ impl Kernel for Chain {
         for (i, p) in inputs.iter_mut().enumerate() {
             *p = reads.bytes(i).as_ptr();
         }
+        // With fewer rows there is less of the result, and of every operand that is not broadcast.
+        let out = writes.bytes(0);
+        let len = out.len() / self.elementwise.program().output().size();
         // SAFETY: each span runs from the first element of its view to behind
         // the last, the strides are those of the views, and the result is a
-        // row-major buffer of the output shape that overlaps no operand.
-        unsafe { self.elementwise.run(inputs, writes.bytes(0).as_mut_ptr()) }.map_err(|e| e.to_string())
+        // row-major buffer of the output shape that overlaps no operand. With
+        // fewer rows, `Plan::takes_fewer_rows` has seen that result and operands
+        // are whole matrices of rows, so their first rows are what is read.
+        unsafe { self.elementwise.run_first(len, inputs, out.as_mut_ptr()) }.map_err(|e| e.to_string())
+    }
+
+    fn takes_fewer_rows(&self) -> bool {
+        true
     }
 }
 
@@ -61,9 +70,10 @@ impl Lowering<'_> {
         // What a convolution leaves stays as it lies, for the next one wants it so.
         let channels_last = shape.len() == 4 && keeps_channels_last(&views, &shape);
         let (shape, views) = match channels_last {
-            true => {
-                (CHANNELS_LAST.map(|a| shape[a]).to_vec(), views.iter().map(|v| v.transposed(&CHANNELS_LAST)).collect())
-            }
+            true => (
+                CHANNELS_LAST.map(|a| shape[a])[..].into(),
+                views.iter().map(|v| v.transposed(&CHANNELS_LAST)).collect(),
+            ),
             false => (shape, views),
         };
         let strides: Vec<Vec<isize>> = views.iter().map(|v| v.strides.iter().map(|&s| s as isize).collect()).collect();
@@ -87,8 +97,7 @@ impl Lowering<'_> {
         let elementwise =
             Elementwise::new(program, &[x.len()], &[vec![1]]).map_err(|e| self.fail(node, e.to_string()))?;
         let out = self.buffer(to, &x.shape)?;
-        let name = self.name(node);
-        self.step(&name, &node.op.mnemonic(), "elementwise", Box::new(Chain { elementwise }), &[x], &[&out]);
+        self.step(StepOf::Part(node.outputs[0]), "elementwise", Box::new(Chain { elementwise }), &[x], &[&out]);
         Ok(out)
     }
 }

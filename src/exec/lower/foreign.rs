@@ -2,9 +2,9 @@
 //! graph has no word for.
 
 use super::super::ExecError;
-use super::super::plan::{Step, Work};
+use super::super::step::{ForeignResult, Step, StepOf, Work};
 use super::super::view::{Slot, View};
-use super::{ForeignResult, Lowering};
+use super::Lowering;
 use bgz_passes::ir::{Attr, Node, Opaque};
 
 /// The attribute with the number of an opaque op that is done outside.
@@ -28,17 +28,8 @@ impl Lowering<'_> {
             let view = View::whole(slot, self.dtype(v), &self.shape(v)?);
             self.alias(v, view);
         }
-        let name = node.outputs.first().map_or("", |&v| self.graph.name(v)).to_owned();
-        self.steps.push(Step {
-            node: name,
-            op: node.op.mnemonic(),
-            kernel_name: "foreign",
-            work: Work::Foreign(op),
-            flops: 0,
-            bytes: super::super::work::bytes(self.graph, node),
-            reads,
-            writes: Vec::new(),
-        });
+        let of = StepOf::Nodes(node.outputs.first().copied().into_iter().collect());
+        self.steps.push(Step { of, kernel_name: "foreign", work: Work::Foreign(op), reads, writes: Vec::new() });
         Ok(())
     }
 }

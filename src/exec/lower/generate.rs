@@ -56,7 +56,7 @@ impl Lowering<'_> {
     fn numbers(&mut self, node: &Node, numbers: Vec<i64>) -> Result<(), ExecError> {
         let shape = self.shape(node.outputs[0])?;
         let bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_ne_bytes()).collect();
-        let constant = Constant::new(DType::I64, shape, bytes.into());
+        let constant = Constant::new(DType::I64, shape.into_vec(), bytes.into());
         let constant = constant.ok_or_else(|| self.fail(node, "its extents do not fit its shape"))?;
         let view = self.own_constant(&constant)?;
         self.alias(node.outputs[0], view);

@@ -1,15 +1,37 @@
 //! Gathering and scattering.
 
 use super::super::ExecError;
-use super::super::arena::Reads;
+use super::super::arena::{Reads, Writes};
+use super::super::step::Kernel;
 use super::super::view::View;
 use super::{Lowering, with_number};
+use crate::kernels::Lanes;
 use crate::kernels::index::{self, Elements, Indices, Slices};
 use bgz_passes::ir::{DType, Index, Node};
 
 /// Operand `i` as indices.
 pub(super) fn operand<'a>(reads: &'a Reads, i: usize, dtype: DType) -> Indices<'a> {
     if dtype == DType::I64 { Indices::I64(reads.slice(i)) } else { Indices::I32(reads.slice(i)) }
+}
+
+/// Slices along an axis, of elements of so many bytes.
+struct Gather {
+    lanes: Lanes,
+    size: usize,
+    indices: DType,
+    axis: usize,
+}
+
+impl Kernel for Gather {
+    fn run(&self, reads: &Reads, writes: &mut Writes) -> Result<(), String> {
+        let indices = operand(reads, 1, self.indices);
+        index::gather(self.lanes, self.size, reads.bytes(0), indices, writes.bytes(0)).map_err(|e| e.to_string())
+    }
+
+    fn takes_fewer_rows(&self) -> bool {
+        // Of a table, which is all there: as many rows as indices.
+        self.axis == 0
+    }
 }
 
 impl Lowering<'_> {
@@ -21,10 +43,10 @@ impl Lowering<'_> {
         let reads: Vec<View> = [x.clone()].into_iter().chain(rest.iter().cloned()).collect();
         match op {
             Index::Gather { axis } => {
-                let lanes = self.lanes(node, &x.shape, *axis)?;
-                self.run(node, "gather", &reads, move |r, w| {
-                    index::gather(lanes, size, r.bytes(0), operand(r, 1, dtype), w.bytes(0))
-                })
+                let kernel = Gather { lanes: self.lanes(node, &x.shape, *axis)?, size, indices: dtype, axis: *axis };
+                let out = self.output(node.outputs[0])?;
+                self.step_of(&[node], "gather", Box::new(kernel), &reads.iter().collect::<Vec<_>>(), &[&out]);
+                Ok(())
             }
             Index::GatherElements { axis } => {
                 let of = Elements::new(&x.shape, &rest[0].shape, *axis);

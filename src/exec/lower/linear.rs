@@ -4,7 +4,7 @@
 use super::super::ExecError;
 use super::super::arena::{Reads, Writes};
 use super::super::packed::{Arrangement, PackedMatrix};
-use super::super::plan::Kernel;
+use super::super::step::Kernel;
 use super::super::view::{View, row_major};
 use super::super::work;
 use super::Lowering;
@@ -16,6 +16,7 @@ use bgz_passes::memory::obtainable;
 use rayon::prelude::*;
 use rten_gemm::{BiasVector, GemmExecutor, GemmInputA, GemmInputB, GemmOptions};
 use rten_tensor::Matrix;
+use smallvec::smallvec;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -37,7 +38,6 @@ const MOST: usize = 8;
 struct Linear {
     /// Packed alike, and whether there is a bias.
     weights: Vec<(Arc<PackedMatrix>, bool)>,
-    rows: usize,
     k: usize,
 }
 
@@ -74,7 +74,7 @@ impl Kernel for Linear {
                 linear::PackedInt8::apply_all(x, &mut all).map_err(|e| e.to_string())
             }
             Some(PackedMatrix::Library(_)) => {
-                let rows = Matrix::from_data([self.rows, self.k], x);
+                let rows = Matrix::from_data([x.len() / self.k.max(1), self.k], x);
                 let mut all = self.branches(reads, writes, PackedMatrix::library)?;
                 all.iter_mut().try_for_each(|b| {
                     let (weights, bias, out) = b.parts();
@@ -83,6 +83,10 @@ impl Kernel for Linear {
             }
             None => Ok(()),
         }
+    }
+
+    fn takes_fewer_rows(&self) -> bool {
+        true
     }
 }
 
@@ -264,10 +268,7 @@ impl Lowering<'_> {
         }
         let mut reads = vec![self.contiguous(first.x)?];
         let (mut weights, mut writes) = (Vec::new(), Vec::new());
-        let (rows, k) = match reads[0].shape.split_last() {
-            Some((&k, leading)) => (leading.iter().product(), k),
-            None => (1, 1),
-        };
+        let k = reads[0].shape.last().copied().unwrap_or(1);
         let name = match &*packed[0] {
             PackedMatrix::Int8(_) => "int8 packed",
             PackedMatrix::Kernel(p) if p.float() == Float::Bf16 => "bf16 packed",
@@ -281,7 +282,7 @@ impl Lowering<'_> {
             writes.push(self.output(graph.node(id).outputs[0])?);
             self.done.insert(id);
         }
-        let kernel = Linear { weights, rows, k };
+        let kernel = Linear { weights, k };
         let nodes: Vec<&Node> = group.iter().map(|&id| graph.node(id)).collect();
         self.step_of(
             &nodes,
@@ -300,7 +301,7 @@ impl Lowering<'_> {
             a = self.contiguous(node.inputs[0])?;
             let k = a.shape[a.shape.len() - 1];
             let rows = a.shape[..a.shape.len() - 1].iter().product();
-            a = View { strides: row_major(&[rows, k]), shape: vec![rows, k], ..a };
+            a = View { strides: row_major(&[rows, k]), shape: smallvec![rows, k], ..a };
         }
         let mut b = self.dense_matrix(node.inputs[1])?;
         if a.shape.is_empty() || b.shape.is_empty() {
@@ -311,10 +312,10 @@ impl Lowering<'_> {
         }
         // A vector is a row on the left and a column on the right.
         if a.shape.len() == 1 {
-            a = View { shape: vec![1, a.shape[0]], strides: vec![a.span().max(1), a.strides[0]], ..a };
+            a = View { shape: smallvec![1, a.shape[0]], strides: smallvec![a.span().max(1), a.strides[0]], ..a };
         }
         if b.shape.len() == 1 {
-            b = View { shape: vec![b.shape[0], 1], strides: vec![b.strides[0], 1], ..b };
+            b = View { shape: smallvec![b.shape[0], 1], strides: smallvec![b.strides[0], 1], ..b };
         }
         let rank = a.shape.len().max(b.shape.len());
         let axis = |v: &View, i: usize| (i + v.shape.len()).checked_sub(rank).map_or(1, |j| v.shape[j]);

@@ -18,10 +18,10 @@ pub(crate) use foreign::FOREIGN;
 
 use super::arena::{Reads, Writes};
 use super::packed::ConstantBytes;
-use super::plan::{Kernel, Span, Step, Work};
 use super::rowwise::{Region, Rowwise};
-use super::view::{Slot, View};
-use super::{ExecError, PackedWeights, work};
+use super::step::{ForeignResult, Kernel, Lowered, Span, Step, StepOf, Work};
+use super::view::{Extents, Slot, View};
+use super::{ExecError, PackedWeights};
 use crate::kernels::Lanes;
 use bgz_passes::ir::{Constant, DType, Def, Dim, Graph, IntArg, Node, NodeId, Op, ValueId};
 use bgz_passes::scores::{Approximation, ScoreSource};
@@ -32,7 +32,8 @@ use std::fmt::Display;
 pub(crate) struct Lowering<'a> {
     graph: &'a Graph,
     packed: &'a PackedWeights,
-    views: HashMap<ValueId, View>,
+    /// By the index of the value.
+    views: Vec<Option<View>>,
     steps: Vec<Step>,
     buffers: Vec<usize>,
     constants: Vec<ConstantBytes>,
@@ -99,55 +100,59 @@ macro_rules! with_number {
 }
 use with_number;
 
-/// Where a [`Slot::Foreign`] comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ForeignResult {
-    /// The number of the op.
-    pub op: usize,
-    /// Which of its results.
-    pub result: usize,
-}
-
-/// What lowering makes of a graph.
-pub(crate) struct Lowered {
-    pub steps: Vec<Step>,
-    /// Bytes of each buffer.
-    pub buffers: Vec<usize>,
-    pub constants: Vec<ConstantBytes>,
-    pub foreign: Vec<ForeignResult>,
-}
-
 impl<'a> Lowering<'a> {
     /// For a graph some of whose nodes are run by blocks of rows.
     pub fn new(
         graph: &'a Graph,
-        regions: &[Region],
+        by_rows: &HashSet<NodeId>,
         packed: &'a PackedWeights,
         approximation: Option<&'a Approximation>,
     ) -> Result<Self, ExecError> {
-        let by_rows = regions.iter().flat_map(|r| &r.nodes).copied().collect();
         let mut lowering = Self {
             graph,
             packed,
-            views: HashMap::new(),
+            views: vec![None; graph.value_bound()],
             steps: Vec::new(),
             buffers: Vec::new(),
             constants: Vec::new(),
             constant_slots: HashMap::new(),
             done: HashSet::new(),
-            together: linear::together(graph, &by_rows),
+            together: linear::together(graph, by_rows),
             foreign: Vec::new(),
             scores: approximation.map(|a| &*a.source),
         };
         for (i, &v) in graph.inputs().iter().enumerate() {
             let view = View::whole(Slot::Input(i), graph.ty(v).dtype, &lowering.shape(v)?);
-            lowering.views.insert(v, view);
+            lowering.alias(v, view);
         }
         Ok(lowering)
     }
 
     pub fn finish(self) -> Lowered {
         Lowered { steps: self.steps, buffers: self.buffers, constants: self.constants, foreign: self.foreign }
+    }
+
+    /// The steps so far, which need nothing but constants, and the buffers that hold the values which `needed` is true of.
+    pub fn take_steps(&mut self, needed: impl Fn(ValueId) -> bool) -> (Lowered, Vec<View>) {
+        let graph = self.graph;
+        for v in graph.nodes().flat_map(|(_, n)| &n.outputs).copied().filter(|&v| !needed(v)) {
+            self.views[v.index()] = None;
+        }
+        let buffers = std::mem::take(&mut self.buffers);
+        let held = |b: usize| self.views.iter().flatten().any(|v| v.slot == Slot::Buffer(b));
+        let bytes = |b: usize| View::whole(Slot::Buffer(b), DType::U8, &[buffers[b]]);
+        let outputs = (0..buffers.len()).filter(|&b| held(b)).map(bytes).collect();
+        let (steps, constants) = (std::mem::take(&mut self.steps), self.constants.clone());
+        (Lowered { steps, buffers, constants, foreign: Vec::new() }, outputs)
+    }
+
+    /// Makes the buffers of these views, taken before, constants of these bytes.
+    pub fn hold(&mut self, held: impl Iterator<Item = (View, ConstantBytes)>) {
+        for (of, bytes) in held {
+            self.constants.push(bytes);
+            let slot = Slot::Const(self.constants.len() - 1);
+            self.views.iter_mut().flatten().filter(|v| v.slot == of.slot).for_each(|v| v.slot = slot);
+        }
     }
 
     /// Lowers one node, if it was not done with others; its operands have been lowered before.
@@ -192,9 +197,13 @@ impl<'a> Lowering<'a> {
 
     // ---- what is known of values ----
 
-    fn shape(&self, v: ValueId) -> Result<Vec<usize>, ExecError> {
+    fn shape(&self, v: ValueId) -> Result<Extents, ExecError> {
         let ty = self.graph.ty(v);
-        ty.known_shape().ok_or_else(|| ExecError::Internal(format!("%{} of {ty} is not bound", self.graph.name(v))))
+        ty.shape
+            .iter()
+            .map(Dim::as_usize)
+            .collect::<Option<_>>()
+            .ok_or_else(|| ExecError::Internal(format!("%{} of {ty} is not bound", self.graph.name(v))))
     }
 
     fn dtype(&self, v: ValueId) -> DType {
@@ -211,7 +220,7 @@ impl<'a> Lowering<'a> {
 
     /// Where a value lies, aligned to its element size.
     fn view(&mut self, v: ValueId) -> Result<View, ExecError> {
-        match self.views.get(&v) {
+        match &self.views[v.index()] {
             Some(view) => Ok(view.clone()),
             None => self.constant_view(v, true),
         }
@@ -219,7 +228,7 @@ impl<'a> Lowering<'a> {
 
     /// Where the bytes of a value lie; a mapped constant may lie anywhere.
     fn bytes_view(&mut self, v: ValueId) -> Result<View, ExecError> {
-        match self.views.get(&v) {
+        match &self.views[v.index()] {
             Some(view) => Ok(view.clone()),
             None => self.constant_view(v, false),
         }
@@ -261,17 +270,17 @@ impl<'a> Lowering<'a> {
         if view.is_contiguous() {
             return Ok(view);
         }
-        let copy = self.copied(self.graph.name(v), &view)?;
+        let copy = self.copied(v, &view)?;
         // Later users read the copy, too.
-        self.views.insert(v, copy.clone());
+        self.alias(v, copy.clone());
         Ok(copy)
     }
 
-    /// A row-major copy of a view.
-    fn copied(&mut self, node: &str, view: &View) -> Result<View, ExecError> {
+    /// A row-major copy of a view, made for a value.
+    fn copied(&mut self, of: ValueId, view: &View) -> Result<View, ExecError> {
         let out = self.buffer(view.dtype, &view.shape)?;
         let kernel = movement::Copy::new(view)?;
-        self.step(node, "copy", "copy", Box::new(kernel), &[view], &[&out]);
+        self.step(StepOf::Copy(of), "copy", Box::new(kernel), &[view], &[&out]);
         Ok(out)
     }
 
@@ -291,18 +300,17 @@ impl<'a> Lowering<'a> {
     /// A new buffer for a result of a node, which it is from now on.
     fn output(&mut self, v: ValueId) -> Result<View, ExecError> {
         let view = self.buffer(self.dtype(v), &self.shape(v)?)?;
-        self.views.insert(v, view.clone());
+        self.alias(v, view.clone());
         Ok(view)
     }
 
     fn alias(&mut self, v: ValueId, view: View) {
-        self.views.insert(v, view);
+        self.views[v.index()] = Some(view);
     }
 
     fn step(
         &mut self,
-        node: &str,
-        op: &str,
+        of: StepOf,
         kernel_name: &'static str,
         kernel: Box<dyn Kernel>,
         reads: &[&View],
@@ -310,9 +318,7 @@ impl<'a> Lowering<'a> {
     ) {
         let reads: Vec<Span> = reads.iter().map(|v| v.bytes()).collect();
         let writes: Vec<Span> = writes.iter().map(|v| v.bytes()).collect();
-        let bytes = reads.iter().chain(&writes).map(|&(.., bytes)| bytes as u64).sum();
-        let (node, op) = (node.into(), op.into());
-        self.steps.push(Step { node, op, kernel_name, work: Work::Kernel(kernel), flops: 0, bytes, reads, writes });
+        self.steps.push(Step { of, kernel_name, work: Work::Kernel(kernel), reads, writes });
     }
 
     /// Adds the step that does some nodes, named after the last of them.
@@ -324,14 +330,8 @@ impl<'a> Lowering<'a> {
         reads: &[&View],
         writes: &[&View],
     ) {
-        let graph = self.graph;
-        let name = nodes.last().and_then(|n| n.outputs.first()).map_or("", |&v| graph.name(v));
-        let op = nodes.iter().map(|n| n.op.mnemonic()).collect::<Vec<_>>().join(" + ");
-        self.step(name, &op, kernel_name, kernel, reads, writes);
-        if let Some(step) = self.steps.last_mut() {
-            step.flops = nodes.iter().map(|n| work::flops(graph, n)).sum();
-            step.bytes = nodes.iter().map(|n| work::bytes(graph, n)).sum();
-        }
+        let of = StepOf::Nodes(nodes.iter().filter_map(|n| n.outputs.first().copied()).collect());
+        self.step(of, kernel_name, kernel, reads, writes);
     }
 
     /// Adds the step of a node whose results are row-major, as a function of its memory.
@@ -358,8 +358,7 @@ impl<'a> Lowering<'a> {
         run: impl Fn(&Reads, &mut Writes) -> Result<(), E> + Send + Sync + 'static,
     ) -> Result<View, ExecError> {
         let out = self.buffer(dtype, shape)?;
-        let name = self.name(node);
-        self.step(&name, &node.op.mnemonic(), kernel, Box::new(Run(run)), &[read], &[&out]);
+        self.step(StepOf::Part(node.outputs[0]), kernel, Box::new(Run(run)), &[read], &[&out]);
         Ok(out)
     }
 
@@ -376,10 +375,6 @@ impl<'a> Lowering<'a> {
     /// The lanes of a tensor along an axis.
     fn lanes(&self, node: &Node, shape: &[usize], axis: usize) -> Result<Lanes, ExecError> {
         Lanes::new(shape, axis).map_err(|e| self.fail(node, e.to_string()))
-    }
-
-    fn name(&self, node: &Node) -> String {
-        node.outputs.first().map_or("", |&v| self.graph.name(v)).to_string()
     }
 
     fn fail(&self, node: &Node, reason: impl Into<String>) -> ExecError {

@@ -2,7 +2,7 @@
 
 use super::super::ExecError;
 use super::super::arena::{Reads, Writes};
-use super::super::plan::Kernel;
+use super::super::step::Kernel;
 use super::super::view::{View, row_major};
 use super::Lowering;
 use crate::kernels::copy::Strided;
@@ -42,7 +42,7 @@ impl Lowering<'_> {
                 let view = match x.reshaped(&shape) {
                     Some(view) => view,
                     None => {
-                        let copy = self.copied(self.graph.name(out), &x)?;
+                        let copy = self.copied(out, &x)?;
                         View { strides: row_major(&shape), shape, ..copy }
                     }
                 };

@@ -2,7 +2,7 @@
 
 use super::super::ExecError;
 use super::super::arena::{Reads, Writes};
-use super::super::plan::Kernel;
+use super::super::step::Kernel;
 use super::super::view::View;
 use super::Lowering;
 use crate::kernels::{double, rows};
@@ -25,6 +25,10 @@ impl Kernel for Rows {
             Norm::RmsNorm { eps } => rows::rms_norm(x, operand(1), eps.0, out, cols),
         }
         .map_err(|e| e.to_string())
+    }
+
+    fn takes_fewer_rows(&self) -> bool {
+        true
     }
 }
 
@@ -85,6 +89,6 @@ impl Lowering<'_> {
 
     /// The view itself if it is row-major, else a copy.
     pub(super) fn row_major(&mut self, node: &Node, view: View) -> Result<View, ExecError> {
-        if view.is_contiguous() { Ok(view) } else { self.copied(&self.name(node), &view) }
+        if view.is_contiguous() { Ok(view) } else { self.copied(node.outputs[0], &view) }
     }
 }

@@ -1,7 +1,7 @@
 //! Pooling: channels last where an image lies so, else channel by channel.
 
 use super::super::ExecError;
-use super::super::view::View;
+use super::super::view::{Extents, View};
 use super::Lowering;
 use super::convolution::{channels_first, channels_last};
 use crate::kernels::pool::{Kind, Pool as Kernel};
@@ -19,7 +19,7 @@ impl Lowering<'_> {
         let turned = x.transposed(&channels_last(image.len()));
         let last = !x.is_contiguous() && turned.is_contiguous();
         let (x, channels) = if last { (turned, image[1]) } else { (self.contiguous(node.inputs[0])?, 1) };
-        let extents: Vec<usize> =
+        let extents: Extents =
             if last { channels_last(shape.len()).iter().map(|&a| shape[a]).collect() } else { shape.clone() };
         let pool = Kernel::new(geometry, channels, kind);
         let out: View = match x.dtype {

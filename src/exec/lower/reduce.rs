@@ -2,7 +2,7 @@
 
 use super::super::ExecError;
 use super::super::arena::{Reads, Writes};
-use super::super::plan::Kernel;
+use super::super::step::Kernel;
 use super::super::view::View;
 use super::{Lowering, with_number};
 use crate::kernels::reduce;
