@@ -123,7 +123,7 @@ impl Arena {
     }
 }
 
-/// What a step reads: resolved pointers to spans of bytes, each from the first
+/// The operands of a step: resolved pointers to spans of bytes, each from the first
 /// element of a view to behind its last.
 pub(crate) struct Reads<'a> {
     spans: &'a [(*const u8, usize)],
@@ -132,7 +132,7 @@ pub(crate) struct Reads<'a> {
 // SAFETY: what a step reads nobody writes meanwhile, and only bytes are read.
 unsafe impl Sync for Reads<'_> {}
 
-/// What a step writes: whole buffers.
+/// The results of a step: whole buffers.
 pub(crate) struct Writes<'a> {
     spans: &'a [(*mut u8, usize)],
 }

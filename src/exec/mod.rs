@@ -37,15 +37,15 @@ use bgz_passes::ir::{GraphError, Unavailable};
 use bgz_passes::rewrite::PassError;
 use thiserror::Error;
 
-/// What can go wrong in making or running a plan.
+/// Errors of making or running a plan.
 #[derive(Debug, Error)]
 pub enum ExecError {
     /// The number of inputs is not that of the graph.
     #[error("the model takes {expected} inputs ({names}), {given} given")]
     InputCount {
-        /// What the graph has.
+        /// The number of the graph's.
         expected: usize,
-        /// What was given.
+        /// The number given.
         given: usize,
         /// The names of the graph's.
         names: String,
@@ -121,7 +121,7 @@ pub enum ExecError {
     /// More memory than there is.
     #[error("{what}: {bytes} bytes are needed, which memory does not suffice for")]
     Memory {
-        /// What it is for: the value that a node makes, or all of them.
+        /// Its use: the value that a node makes, or all of them.
         what: String,
         /// So much, at once.
         bytes: usize,
@@ -135,7 +135,7 @@ pub enum ExecError {
 }
 
 impl ExecError {
-    /// Whether there is no plan because extents depend on values: then the graph is run in [`Stages`].
+    /// True if there is no plan because extents depend on values: then the graph is run in [`Stages`].
     pub fn depends_on_values(&self) -> bool {
         matches!(self, Self::Graph(GraphError::UnboundDim { .. }))
     }

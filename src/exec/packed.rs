@@ -75,7 +75,7 @@ pub struct PackedWeights {
     aligned: Mutex<HashMap<(usize, usize), (Constant, Bytes)>>,
 }
 
-/// What a plan reads of a constant.
+/// Bytes of a constant, as a plan reads them.
 pub(crate) type ConstantBytes = Bytes;
 
 impl PackedWeights {

@@ -16,7 +16,7 @@ pub(crate) trait Ports: Send {
         None
     }
 
-    /// Whether it has the operand of a foreign op itself.
+    /// True if it has the operand of a foreign op itself.
     fn has(&self, _op: usize, _operand: usize) -> bool {
         false
     }

@@ -39,9 +39,9 @@ pub(super) struct Region {
     pub nodes: Vec<NodeId>,
     /// Nodes between those that are done before, for they need none of them.
     pub before: Vec<NodeId>,
-    /// What comes in from outside, other than what is taken [whole](Part::Whole), in the order of the step's operands.
+    /// Operands from outside, other than those that are taken [whole](Part::Whole), in the order of the step's operands.
     inputs: Vec<(ValueId, Part)>,
-    /// What others read.
+    /// Results that others read.
     pub outputs: Vec<ValueId>,
     /// The extents before the last one.
     leading: Vec<usize>,
@@ -86,7 +86,7 @@ fn parts(graph: &Graph, node: &Node) -> Option<Vec<Part>> {
     (f32s && is_f32(out)).then_some(parts)
 }
 
-/// Whether a node may be done earlier than where it is without much being kept for long.
+/// True if a node may be done earlier than where it is without much being kept for long.
 fn is_light(op: &Op) -> bool {
     let views = matches!(
         op,
@@ -108,7 +108,7 @@ struct Run {
 }
 
 impl Run {
-    /// Whether it has nothing to do with the node.
+    /// True if it has nothing to do with the node.
     fn may_pass(&self, graph: &Graph, node: &Node) -> bool {
         let made = |v: &ValueId| self.nodes.iter().any(|&n| graph.node(n).outputs.contains(v));
         !self.nodes.is_empty() && is_light(&node.op) && !node.inputs.iter().any(made)
@@ -177,7 +177,7 @@ fn region(graph: &Graph, run: Run) -> Option<Region> {
 }
 
 impl Region {
-    /// What the step reads, in order.
+    /// The operands of the step, in order.
     pub fn operands(&self) -> impl Iterator<Item = ValueId> + '_ {
         self.inputs.iter().map(|&(v, _)| v)
     }
@@ -333,7 +333,7 @@ pub(super) struct Rowwise {
     outputs: Vec<usize>,
 }
 
-/// What an input of a block is.
+/// An input of a block.
 enum Feed {
     /// The block's rows of an operand, of so many bytes.
     Rows { read: usize, bytes: usize },

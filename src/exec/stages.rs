@@ -22,7 +22,7 @@ pub struct Stages {
     first: Stage,
     packed: Arc<PackedWeights>,
     approximation: Option<Approximation>,
-    /// Whether nodes are run one by one.
+    /// True if nodes are run one by one.
     op_by_op: bool,
 }
 
@@ -49,14 +49,14 @@ enum Number {
     Constant(Tensor),
 }
 
-/// What a bound stage depends on: the types of its inputs, integers that say extents, what was counted.
+/// All that a bound stage depends on: the types of its inputs, integers that say extents, what was counted.
 type Key = (Vec<Type>, Vec<Vec<i64>>, Vec<usize>);
 
 /// A stage for known extents.
 struct Bound {
     /// The nodes that can be run, on the inputs with these numbers; `None` if there are none.
     plan: Option<(Plan, Vec<usize>)>,
-    /// What is left, and where its inputs come from.
+    /// The nodes that are left, and where its inputs come from.
     rest: Option<(Stage, Vec<Source>)>,
 }
 
@@ -215,7 +215,7 @@ fn trace_ints(graph: &Graph, v: ValueId, found: &mut HashSet<ValueId>) {
     }
 }
 
-/// What has to be counted for a node, if the values are those of inputs.
+/// The number that has to be counted for a node, if the values are those of inputs.
 fn count(graph: &Graph, node: &Node, place: &impl Fn(ValueId) -> Option<usize>) -> Option<Count> {
     let extent = |axis: usize| graph.ty(node.outputs[0]).shape.get(axis)?.as_sym().cloned();
     match &node.op {

@@ -125,7 +125,7 @@ pub(crate) struct ForeignResult {
     pub result: usize,
 }
 
-/// What lowering makes of a graph.
+/// A graph as steps.
 pub(crate) struct Lowered {
     pub steps: Vec<Step>,
     /// Bytes of each buffer.

@@ -66,7 +66,7 @@ impl View {
         (self.slot, self.offset * self.dtype.size(), self.span() * self.dtype.size())
     }
 
-    /// Whether the elements lie in row-major order without gaps.
+    /// True if the elements lie in row-major order without gaps.
     pub fn is_contiguous(&self) -> bool {
         let mut dense = 1;
         let mut axes = self.shape.iter().zip(&self.strides).rev();

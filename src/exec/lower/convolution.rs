@@ -49,7 +49,7 @@ impl Window {
         })
     }
 
-    /// Whether the last of `count` windows along an axis ends within an extent.
+    /// True if the last of `count` windows along an axis ends within an extent.
     fn ends_within(&self, axis: usize, count: usize, extent: usize) -> bool {
         let last = count.checked_sub(1).and_then(|n| n.checked_mul(self.strides[axis]));
         let reach = (self.kernel[axis] - 1).checked_mul(self.dilations[axis]);

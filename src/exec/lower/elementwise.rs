@@ -53,7 +53,7 @@ fn expression(op: &Op) -> Option<Expr> {
 pub(super) const CHANNELS_LAST: [usize; 4] = [0, 2, 3, 1];
 pub(super) const CHANNELS_FIRST: [usize; 4] = [0, 3, 1, 2];
 
-/// Whether all operands that are as large as the result lie channels last, without gaps; and there is one.
+/// True if all operands that are as large as the result lie channels last, without gaps; and there is one.
 fn keeps_channels_last(views: &[View], shape: &[usize]) -> bool {
     let mut whole = views.iter().filter(|v| v.span() >= shape.iter().product()).peekable();
     whole.peek().is_some() && whole.all(|v| !v.is_contiguous() && v.transposed(&CHANNELS_LAST).is_contiguous())

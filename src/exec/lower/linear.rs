@@ -174,7 +174,7 @@ impl<'a> PackedProduct<'a> {
         (f32s && matrix).then_some(Self { name, x, weights, arrangement, precision, bias: bias.first().copied() })
     }
 
-    /// Whether it may be one product with another.
+    /// True if it may be one product with another.
     fn goes_with(&self, other: &Self) -> bool {
         (self.x, self.arrangement, self.precision) == (other.x, other.arrangement, other.precision)
     }

@@ -28,7 +28,7 @@ use bgz_passes::scores::{Approximation, ScoreSource};
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 
-/// What is built up while nodes are lowered in order.
+/// The parts of a plan, built up while nodes are lowered in order.
 pub(crate) struct Lowering<'a> {
     graph: &'a Graph,
     packed: &'a PackedWeights,
@@ -385,7 +385,7 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// Whether every operand and result of a node is `f32`.
+    /// True if every operand and result of a node is `f32`.
     fn all_f32(&self, node: &Node) -> bool {
         node.inputs.iter().chain(&node.outputs).all(|&v| self.dtype(v) == DType::F32)
     }

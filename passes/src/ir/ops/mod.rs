@@ -253,7 +253,7 @@ impl Op {
         self.clone().family_mut().fields(&mut Fields::Dims(&mut |d| f(d)));
     }
 
-    /// Whether an extent in its attributes is no number.
+    /// True if an extent in its attributes is no number.
     pub(crate) fn names_dims(&self) -> bool {
         let mut names = false;
         // An expression, which has no extents, is not copied for nothing.
