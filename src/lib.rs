@@ -19,6 +19,7 @@ pub mod files;
 pub mod gguf;
 mod model;
 pub mod onnx;
+mod session;
 pub mod snapshot;
 mod storage;
 pub mod table;
@@ -31,6 +32,7 @@ pub use bgz_passes::pipeline::{Pipeline, Report};
 pub use bgz_passes::{memory, passes, random, rewrite, scores};
 pub use error::Error;
 pub use model::Model;
+pub use session::Session;
 pub use tensor::{Element, Tensor};
 
 #[cfg(feature = "burn")]

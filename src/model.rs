@@ -1,7 +1,7 @@
 //! A model: a graph from an ONNX file, to be rewritten and run.
 
 use crate::Error;
-use crate::exec::{ExecError, PackedWeights, Plan, Stages, Structure};
+use crate::exec::{Appended, ExecError, PackedWeights, Plan, Stages, Structure};
 use crate::onnx::{self, ImportError};
 use crate::tensor::Tensor;
 use bgz_passes::halves;
@@ -157,7 +157,12 @@ impl Model {
         Ok(self.keep(self.structure()?.plan(inputs, &self.packed, self.approximation.as_ref())?))
     }
 
-    fn structure(&self) -> Result<&Structure, ExecError> {
+    /// A plan that is not kept, some of whose outputs are appended to their inputs.
+    pub(crate) fn plan_appending(&self, inputs: &[Type], appended: &[Appended]) -> Result<Plan, Error> {
+        Ok(self.structure()?.plan_appending(inputs, &self.packed, self.approximation.as_ref(), appended)?)
+    }
+
+    pub(crate) fn structure(&self) -> Result<&Structure, ExecError> {
         match self.structure.get() {
             Some(structure) => Ok(structure),
             None => {

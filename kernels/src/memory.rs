@@ -99,7 +99,13 @@ impl Memory {
     }
 
     /// All of it.
-    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: initialised bytes, which nobody writes while they are borrowed.
+        unsafe { std::slice::from_raw_parts(self.as_ptr(), self.len) }
+    }
+
+    /// All of it, to write to.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
         let n = self.len;
         // SAFETY: as for `numbers`.
         unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr(), n) }
@@ -171,7 +177,7 @@ mod tests {
                 assert_eq!(memory.len(), sizes[i % sizes.len()]);
                 assert_eq!(memory.as_ptr() as usize % LINE, 0);
                 assert!(memory.bytes().iter().all(|&b| b == 0), "{i}");
-                memory.bytes().fill(i as u8 + 1);
+                memory.bytes_mut().fill(i as u8 + 1);
             }
             for (i, memory) in all.iter_mut().enumerate() {
                 assert!(memory.bytes().iter().all(|&b| b == i as u8 + 1), "{i}");

@@ -195,6 +195,10 @@ impl Memory<'_> {
             Slot::Input(i) => self.ports.input(i).ok_or_else(lost)?,
             Slot::Foreign(i) => self.ports.foreign(i).ok_or_else(lost)?,
             Slot::Const(i) => self.constants.get(i).ok_or_else(lost)?,
+            Slot::Appended(i) => {
+                let bytes = self.ports.appended(i).and_then(|b| b.get_mut(start..end)).ok_or_else(lost)?;
+                return Ok((bytes.as_mut_ptr(), len));
+            }
             Slot::Buffer(i) => {
                 let (home, &size) = self.layout.homes.get(i).zip(self.layout.sizes.get(i)).ok_or_else(lost)?;
                 let size = self.share.map_or(size, |share| share.bytes(size));
@@ -251,7 +255,7 @@ impl Memory<'_> {
     /// Runs `f` on the memory of one step.
     ///
     /// # Safety
-    /// No two of `reads` and `writes` that are buffers may overlap unless both
+    /// No two of `reads` and `writes` that are buffers or states may overlap unless both
     /// are reads: what [`Layout::new`] checks for buffers alive in the same
     /// step. No write may be to an input or a constant.
     pub unsafe fn step<R>(
@@ -267,7 +271,7 @@ impl Memory<'_> {
             pointers.reads.push(read(self.span(span)?));
         }
         for &span in writes {
-            if !matches!(span.0, Slot::Buffer(_)) {
+            if !matches!(span.0, Slot::Buffer(_) | Slot::Appended(_)) {
                 return Err(ExecError::Internal("a step writes to an input or a constant".into()));
             }
             pointers.writes.push(self.span(span)?);

@@ -25,10 +25,11 @@ pub(crate) use bind::bind_inputs;
 pub(crate) use lower::FOREIGN;
 pub use packed::PackedWeights;
 pub use plan::Plan;
+pub(crate) use plan::output;
 pub(crate) use ports::Ports;
 pub use stages::Stages;
 pub use step::StepInfo;
-pub(crate) use step::Work;
+pub(crate) use step::{Appended, Work};
 pub(crate) use structure::Structure;
 pub(crate) use view::Slot;
 
@@ -53,6 +54,14 @@ pub enum ExecError {
     /// An input is missing, or there is none of that name.
     #[error("the model has no input {name:?}; it takes {names}")]
     UnknownInput {
+        /// The name given.
+        name: String,
+        /// Those there are.
+        names: String,
+    },
+    /// There is no output of that name.
+    #[error("the model has no output {name:?}; it makes {names}")]
+    UnknownOutput {
         /// The name given.
         name: String,
         /// Those there are.

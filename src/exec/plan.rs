@@ -74,7 +74,7 @@ impl Plan {
                 start == 0 && all == Some(bytes)
             }
             Slot::Buffer(b) => start == 0 && self.layout.sizes.get(b) == Some(&bytes),
-            Slot::Foreign(_) => false,
+            Slot::Foreign(_) | Slot::Appended(_) => false,
         };
         let fewer = |s: &Step| match &s.work {
             Work::Kernel(k) => k.takes_fewer_rows() && s.reads.iter().chain(&s.writes).all(whole),
@@ -178,7 +178,8 @@ impl Plan {
                 Work::Kernel(kernel) => {
                     // SAFETY: `Layout::new` checked that buffers alive in one step do
                     // not overlap, and `lifetimes` that all reads and writes of a step
-                    // are within their buffers' lives and writes are to distinct ones.
+                    // are within their buffers' lives and writes are to distinct ones,
+                    // or to a state that the step does not read.
                     unsafe { memory.step(&step.reads, &step.writes, pointers, |r, w| kernel.run(r, w)) }?
                 }
                 Work::Foreign(op) => memory.foreign(*op, &step.reads, pointers)?,
@@ -277,6 +278,12 @@ fn lifetimes(
     let mut lives: Vec<Option<Lifetime>> = vec![None; buffers.len()];
     for (i, step) in steps.iter().enumerate() {
         for (w, &(slot, start, len)) in step.writes.iter().enumerate() {
+            if matches!(slot, Slot::Appended(_)) {
+                if step.reads.iter().any(|r| r.0 == slot) || step.writes.len() > 1 {
+                    return Err((Some(i), "appends to a state that it reads"));
+                }
+                continue;
+            }
             let Slot::Buffer(b) = slot else { return Err((Some(i), "writes to no buffer")) };
             if lives[b].is_some() || start != 0 || len > buffers[b] || step.writes[..w].iter().any(|o| o.0 == slot) {
                 return Err((Some(i), "writes to a buffer in use"));

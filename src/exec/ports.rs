@@ -11,6 +11,11 @@ pub(crate) trait Ports: Send {
     /// Memory for an output; `None` if it is not wanted. It is the same memory at every call of one run.
     fn output(&mut self, output: usize) -> Option<&mut [u8]>;
 
+    /// Memory of a state that is appended to: all that there is room for. It is the same memory at every call of one run.
+    fn appended(&mut self, _state: usize) -> Option<&mut [u8]> {
+        None
+    }
+
     /// Bytes of a result of a foreign op that has been called.
     fn foreign(&self, _result: usize) -> Option<&[u8]> {
         None

@@ -116,6 +116,16 @@ pub struct StepInfo {
     pub bytes: u64,
 }
 
+/// An output that is an input of the graph with entries appended along an axis, and stays in the memory of that input,
+/// which has room for so many entries: a [`Slot::Appended`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Appended {
+    pub input: usize,
+    pub output: usize,
+    pub axis: usize,
+    pub room: usize,
+}
+
 /// Where a [`Slot::Foreign`] comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ForeignResult {

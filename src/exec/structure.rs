@@ -10,11 +10,11 @@ use super::plan::Plan;
 use super::ports::Tensors;
 use super::rowwise::{self, Blocks, Region, Rowwise};
 use super::states::States;
-use super::step::Lowered;
+use super::step::{Appended, Lowered};
 use super::view::View;
 use super::{ExecError, PackedWeights, plan, threads};
 use crate::tensor::Tensor;
-use bgz_passes::ir::{Generate, Graph, Node, NodeId, Op, Type, ValueId};
+use bgz_passes::ir::{Generate, Graph, Movement, Node, NodeId, Op, Type, ValueId};
 use bgz_passes::pipeline::{Pipeline, Report};
 use bgz_passes::scores::Approximation;
 use bytes::Bytes;
@@ -61,6 +61,28 @@ impl Structure {
         packed: &PackedWeights,
         approximation: Option<&Approximation>,
     ) -> Result<Plan, ExecError> {
+        self.plan_appending(inputs, packed, approximation, &[])
+    }
+
+    /// The axis along which an output is an input with something appended, if it is that.
+    pub fn appends(&self, input: usize, output: usize) -> Option<usize> {
+        let graph = &self.graph;
+        let (from, to) = (*graph.inputs().get(input)?, graph.outputs().get(output)?.value);
+        let node = graph.node(graph.producer(to)?);
+        match (&node.op, &node.inputs[..]) {
+            (Op::Movement(Movement::Concat { axis }), [past, new]) if *past == from && *new != from => Some(*axis),
+            _ => None,
+        }
+    }
+
+    /// As [`Structure::plan`], with outputs that stay in the memory of the inputs that they are appended to.
+    pub fn plan_appending(
+        &self,
+        inputs: &[Type],
+        packed: &PackedWeights,
+        approximation: Option<&Approximation>,
+        appended: &[Appended],
+    ) -> Result<Plan, ExecError> {
         threads::start()?;
         let bindings = bind_inputs(&self.graph, inputs)?;
         let again = !self.is_settled || approximation.is_some();
@@ -81,7 +103,7 @@ impl Structure {
         for region in rowwise::regions(&graph, &constant) {
             let plan = |block: Graph| {
                 let block = Arc::new(block);
-                let lowering = Lowering::new(&block, &HashSet::new(), packed, None)?;
+                let lowering = Lowering::new(&block, &HashSet::new(), packed, None, &[])?;
                 let (lowered, outputs) = lower(lowering, &block, Vec::new())?;
                 Plan::of_steps((block.clone(), Report::default()), lowered, outputs, self.block_states.clone())
             };
@@ -92,7 +114,7 @@ impl Structure {
             self.block_states.fill(rayon::current_num_threads())?;
         }
         let by_rows = regions.iter().flat_map(|(r, _)| &r.nodes).copied().collect();
-        let mut lowering = Lowering::new(&graph, &by_rows, packed, approximation)?;
+        let mut lowering = Lowering::new(&graph, &by_rows, packed, approximation, appended)?;
         fold(&mut lowering, &graph, &constant)?;
         let (lowered, outputs) = lower(lowering, &graph, regions)?;
         Plan::of_steps((graph.clone(), report), lowered, outputs, self.states.clone())
@@ -124,7 +146,7 @@ impl Plan {
     pub fn op_by_op(graph: &Graph, inputs: &[Type], packed: &PackedWeights) -> Result<Self, ExecError> {
         threads::start()?;
         let graph = Arc::new(graph.bind(&bind_inputs(graph, inputs)?)?);
-        let (lowered, outputs) = lower(Lowering::new(&graph, &HashSet::new(), packed, None)?, &graph, Vec::new())?;
+        let (lowered, outputs) = lower(Lowering::new(&graph, &HashSet::new(), packed, None, &[])?, &graph, Vec::new())?;
         Plan::of_steps((graph.clone(), Report::default()), lowered, outputs, Arc::default())
     }
 }
@@ -142,7 +164,7 @@ fn lower(
         }
         lowering.node(id)?;
     }
-    let outputs = graph.outputs().iter().map(|o| lowering.contiguous(o.value)).collect::<Result<_, _>>()?;
+    let outputs = (0..graph.outputs().len()).map(|i| lowering.result(i)).collect::<Result<_, _>>()?;
     Ok((lowering.finish(), outputs))
 }
 

@@ -14,6 +14,8 @@ pub(crate) enum Slot {
     Foreign(usize),
     /// Buffer number.
     Buffer(usize),
+    /// State number, of those that are appended to where they lie.
+    Appended(usize),
 }
 
 /// A number for each axis: extents, or strides. Those of most values need no memory of their own.

@@ -65,8 +65,10 @@ impl PackedInt8 {
         let mut scales = collected(padded, std::iter::repeat(0.0)).map_err(|bytes| LinearError::Memory { bytes })?;
         let (values, transposed) = weights.aligned()?;
         if depth > 0 {
-            let panels =
-                codes.bytes().par_chunks_exact_mut(panel_bytes(depth, lanes)).zip(scales.par_chunks_exact_mut(panel));
+            let panels = codes
+                .bytes_mut()
+                .par_chunks_exact_mut(panel_bytes(depth, lanes))
+                .zip(scales.par_chunks_exact_mut(panel));
             panels.enumerate().for_each(|(i, (codes, scales))| {
                 let first = i * panel;
                 let (start, row, inner) = if transposed { (first * depth, depth, 1) } else { (first, 1, width) };

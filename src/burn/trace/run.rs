@@ -107,14 +107,14 @@ fn planned(
     let tensor_of = |slot: Slot| match slot {
         Slot::Input(i) => inputs.get(i).map(|&p| analysis.inputs[p].id),
         Slot::Foreign(i) => foreign_id(i),
-        Slot::Const(_) | Slot::Buffer(_) => None,
+        Slot::Const(_) | Slot::Buffer(_) | Slot::Appended(_) => None,
     };
     let mut held_inputs = vec![false; inputs.len()];
     let mut held_foreign = vec![false; results.len()];
     let mut hold = |slot: Slot| match slot {
         Slot::Input(i) => held_inputs[i] = true,
         Slot::Foreign(i) => held_foreign[i] = true,
-        Slot::Const(_) | Slot::Buffer(_) => {}
+        Slot::Const(_) | Slot::Buffer(_) | Slot::Appended(_) => {}
     };
     let foreign: Vec<usize> = plan.all_steps().iter().filter_map(|s| s.work.foreign()).collect();
     // Foreign ops take what they read last out of Burn's hands; out of order, another could come too late.

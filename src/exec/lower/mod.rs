@@ -19,7 +19,7 @@ pub(crate) use foreign::FOREIGN;
 use super::arena::{Reads, Writes};
 use super::packed::ConstantBytes;
 use super::rowwise::{Region, Rowwise};
-use super::step::{ForeignResult, Kernel, Lowered, Span, Step, StepOf, Work};
+use super::step::{Appended, ForeignResult, Kernel, Lowered, Span, Step, StepOf, Work};
 use super::view::{Extents, Slot, View};
 use super::{ExecError, PackedWeights};
 use crate::kernels::Lanes;
@@ -43,7 +43,20 @@ pub(crate) struct Lowering<'a> {
     /// Products that are one step, by the first of them.
     together: HashMap<NodeId, Vec<NodeId>>,
     foreign: Vec<ForeignResult>,
+    /// Outputs that stay in the memory of inputs.
+    appended: &'a [Appended],
     scores: Option<&'a dyn ScoreSource>,
+}
+
+/// The entries of a state that is appended to.
+fn with_room(state: usize, of: &Appended, dtype: DType, shape: &[usize]) -> Result<View, ExecError> {
+    let mut all: Extents = shape.into();
+    let filled = all.get(of.axis).copied().filter(|&n| n <= of.room);
+    if filled.is_none() || all.iter().try_fold(of.room.max(1), |n, &d| n.checked_mul(d)).is_none() {
+        return Err(ExecError::Internal("a state with more entries than room".into()));
+    }
+    all[of.axis] = of.room;
+    Ok(View { shape: shape.into(), ..View::whole(Slot::Appended(state), dtype, &all) })
 }
 
 /// A kernel that is a function of the memory of its step.
@@ -107,6 +120,7 @@ impl<'a> Lowering<'a> {
         by_rows: &HashSet<NodeId>,
         packed: &'a PackedWeights,
         approximation: Option<&'a Approximation>,
+        appended: &'a [Appended],
     ) -> Result<Self, ExecError> {
         let mut lowering = Self {
             graph,
@@ -119,10 +133,15 @@ impl<'a> Lowering<'a> {
             done: HashSet::new(),
             together: linear::together(graph, by_rows),
             foreign: Vec::new(),
+            appended,
             scores: approximation.map(|a| &*a.source),
         };
         for (i, &v) in graph.inputs().iter().enumerate() {
-            let view = View::whole(Slot::Input(i), graph.ty(v).dtype, &lowering.shape(v)?);
+            let (dtype, shape) = (graph.ty(v).dtype, lowering.shape(v)?);
+            let view = match appended.iter().position(|a| a.input == i) {
+                Some(state) => with_room(state, &appended[state], dtype, &shape)?,
+                None => View::whole(Slot::Input(i), dtype, &shape),
+            };
             lowering.alias(v, view);
         }
         Ok(lowering)
@@ -130,6 +149,12 @@ impl<'a> Lowering<'a> {
 
     pub fn finish(self) -> Lowered {
         Lowered { steps: self.steps, buffers: self.buffers, constants: self.constants, foreign: self.foreign }
+    }
+
+    /// Where a result of the graph lies: in row-major order, unless it stays in a state.
+    pub fn result(&mut self, output: usize) -> Result<View, ExecError> {
+        let value = self.graph.outputs()[output].value;
+        if self.appended.iter().any(|a| a.output == output) { self.view(value) } else { self.contiguous(value) }
     }
 
     /// The steps so far, which need nothing but constants, and the buffers that hold the values which `needed` is true of.

@@ -2,9 +2,9 @@
 
 use super::super::ExecError;
 use super::super::arena::{Reads, Writes};
-use super::super::step::Kernel;
+use super::super::step::{Appended, Kernel, StepOf};
 use super::super::view::{View, row_major};
-use super::Lowering;
+use super::{Lowering, Run};
 use crate::kernels::copy::Strided;
 use crate::kernels::movement::{self, Bounds, Cut, Pad, Tile};
 use bgz_passes::ir::{DType, IntArg, Movement, Node, Slice, slice_bounds};
@@ -69,6 +69,9 @@ impl Lowering<'_> {
                 }
             }
             Movement::Concat { axis } => {
+                if let Some(state) = self.state_of(node) {
+                    return self.append(node, state, *axis);
+                }
                 let views = node.inputs.iter().map(|&v| self.contiguous(v)).collect::<Result<Vec<_>, _>>()?;
                 let outer: usize = shape[..*axis].iter().product();
                 self.run(node, "concat", &views, move |r, w| {
@@ -109,6 +112,41 @@ impl Lowering<'_> {
                 })?;
             }
         }
+        Ok(())
+    }
+
+    /// The state that a node appends to.
+    fn state_of(&self, node: &Node) -> Option<usize> {
+        let graph = self.graph;
+        let appends = |a: &Appended| {
+            let (from, to) = (graph.inputs()[a.input], graph.outputs()[a.output].value);
+            node.outputs[0] == to && node.inputs.len() == 2 && node.inputs[0] == from
+        };
+        self.appended.iter().position(appends)
+    }
+
+    /// Appends to a state where it lies.
+    fn append(&mut self, node: &Node, state: usize, axis: usize) -> Result<(), ExecError> {
+        let of = &self.appended[state];
+        let new = self.contiguous(node.inputs[1])?;
+        let past = self.shape(node.inputs[0])?;
+        let out = super::with_room(state, of, new.dtype, &self.shape(node.outputs[0])?)?;
+        let entry = past[axis + 1..].iter().product::<usize>() * new.dtype.size();
+        let (from, row, run) = (past[axis] * entry, of.room * entry, new.shape[axis] * entry);
+        let kernel = Run(move |r: &Reads, w: &mut Writes| {
+            let (new, all) = (r.bytes(0), w.bytes(0));
+            if run > 0 {
+                for (part, row) in new.chunks_exact(run).zip(all.chunks_exact_mut(row)) {
+                    row[from..from + run].copy_from_slice(part);
+                }
+            }
+            Ok::<(), String>(())
+        });
+        let mut all = out.shape.clone();
+        all[axis] = of.room;
+        let all = View::whole(out.slot, new.dtype, &all);
+        self.step(StepOf::Nodes(vec![node.outputs[0]]), "append", Box::new(kernel), &[&new], &[&all]);
+        self.alias(node.outputs[0], out);
         Ok(())
     }
 
