@@ -1,6 +1,7 @@
 //! When and how work is cut for the threads of the current rayon pool.
 
 use std::cell::Cell;
+use std::sync::{Mutex, PoisonError};
 
 /// Vector instructions (16 elements each) that are worth a thread. Measured by
 /// medians of one and two threads over 2^12 to 2^20 elements (Zen 5, two quiet
@@ -55,13 +56,15 @@ pub(super) fn pieces(work: usize) -> usize {
     if threads == 1 { 1 } else { (work / MIN_WORK).min(threads * 4) }
 }
 
-/// `f` on `pieces` ranges of `a..b`, by halves.
-pub(super) fn split(a: usize, b: usize, pieces: usize, f: &(impl Fn(usize, usize) + Sync)) {
+/// `f` on `pieces` ranges of `a..b`, by halves. What cuts and joins is compiled once, not for every kernel.
+pub(super) fn split(a: usize, b: usize, pieces: usize, f: &(dyn Fn(usize, usize) + Sync)) {
     if pieces <= 1 || b - a <= 1 {
         return f(a, b);
     }
     let left = pieces / 2;
-    let mid = (a + (b - a) * left / pieces).max(a + 1);
+    // In wide numbers, for ranges may be of bytes.
+    let mid = a + ((b - a) as u128 * left as u128 / pieces as u128) as usize;
+    let mid = mid.max(a + 1);
     rayon::join(|| split(a, mid, left, f), || split(mid, b, pieces - left, f));
 }
 
@@ -78,28 +81,24 @@ pub(super) fn try_parts<T: Send, E: Send>(
     pieces: usize,
     f: &(impl Fn(usize, &mut [T]) -> Result<(), E> + Sync),
 ) -> Result<(), E> {
-    fn cut<T: Send, E: Send>(
-        first: usize,
-        out: &mut [T],
-        row: usize,
-        pieces: usize,
-        f: &(impl Fn(usize, &mut [T]) -> Result<(), E> + Sync),
-    ) -> Result<(), E> {
-        let rows = out.len() / row;
-        if pieces <= 1 || rows <= 1 {
-            return f(first, out);
-        }
-        let left = pieces / 2;
-        // In wide numbers, for rows may be bytes.
-        let mid = ((rows as u128 * left as u128 / pieces as u128) as usize).max(1);
-        let (a, b) = out.split_at_mut(mid * row);
-        let (a, b) = rayon::join(|| cut(first, a, row, left, f), || cut(first + mid, b, row, pieces - left, f));
-        a.and(b)
-    }
     if out.is_empty() || row == 0 {
         return Ok(());
     }
-    cut(0, out, row, pieces, f)
+    let (len, rows) = (out.len(), (out.len() / row).max(1));
+    let cells = Cells::new(out);
+    let failed: Mutex<Option<(usize, E)>> = Mutex::new(None);
+    split(0, rows, pieces, &|a, b| {
+        let (start, end) = (a * row, if b == rows { len } else { b * row });
+        // SAFETY: ranges are within the slice and disjoint, and it outlives `split`.
+        let part = unsafe { cells.part(start, end - start) };
+        if let Err(e) = f(a, part) {
+            let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+            if failed.as_ref().is_none_or(|(first, _)| a < *first) {
+                *failed = Some((a, e));
+            }
+        }
+    });
+    failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), |(_, e)| Err(e))
 }
 
 /// [`try_parts`] of what cannot fail.
@@ -135,7 +134,7 @@ impl<T> Cells<T> {
     /// # Safety
     /// They are in the slice that this was made of, which lives, and nobody else has them meanwhile.
     #[inline(always)]
-    pub(super) unsafe fn part<'a>(self, at: usize, n: usize) -> &'a mut [T] {
+    pub(super) unsafe fn part<'a>(&self, at: usize, n: usize) -> &'a mut [T] {
         debug_assert!(at + n <= self.len);
         // SAFETY: the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.first.add(at), n) }
