@@ -69,9 +69,13 @@ fn values(graph: &Graph, values: impl Iterator<Item = (String, ValueId)>) -> Str
 }
 
 fn summary(graph: &Graph) -> String {
-    let weights = || graph.constants().filter(|(_, c)| c.dtype().is_float() && c.len() > 1);
-    let parameters: usize = weights().map(|(_, c)| c.len()).sum();
-    let bytes: usize = weights().map(|(_, c)| c.len() * c.dtype().size()).sum();
+    let (mut parameters, mut bytes) = (0, 0);
+    graph.each_graph(&mut |g| {
+        for (_, c) in g.constants().filter(|(_, c)| c.dtype().is_float() && c.len() > 1) {
+            parameters += c.len();
+            bytes += c.len() * c.dtype().size();
+        }
+    });
     format!(
         "Model {}, built in ({} file)\n  inputs      {}\n  outputs     {}\n  parameters  {} ({})\n",
         graph.name,
@@ -97,9 +101,11 @@ fn passes(before: &Graph, after: &Graph, report: &Report) -> String {
 fn kinds(before: &Graph, after: &Graph) -> String {
     let mut counts: BTreeMap<String, [usize; 2]> = BTreeMap::new();
     for (i, graph) in [before, after].into_iter().enumerate() {
-        for (_, node) in graph.nodes() {
-            counts.entry(node.op.mnemonic()).or_default()[i] += 1;
-        }
+        graph.each_graph(&mut |g| {
+            for (_, node) in g.nodes() {
+                counts.entry(node.op.mnemonic()).or_default()[i] += 1;
+            }
+        });
     }
     let mut sorted: Vec<_> = counts.into_iter().collect();
     // What was there most often first; what is new, at the end of the table, in order of number.

@@ -75,18 +75,18 @@ pub fn tables(args: &ApproximateArgs) -> Result<Option<Given>, Failure> {
 impl Given {
     /// That some attention of a rewritten graph has a table, however good that is.
     pub fn check(&self, graph: &Graph) -> Result<(), Failure> {
-        let attentions: Vec<(&str, usize)> = graph
-            .nodes()
-            .filter_map(|(_, node)| match &node.op {
-                Op::Attention(a) => Some((graph.name(*node.outputs.first()?), a.d_head)),
+        let mut attentions: Vec<(String, usize)> = Vec::new();
+        graph.each_graph(&mut |g| {
+            attentions.extend(g.nodes().filter_map(|(_, node)| match &node.op {
+                Op::Attention(a) => Some((g.name(*node.outputs.first()?).to_string(), a.d_head)),
                 _ => None,
-            })
-            .collect();
-        if attentions.iter().any(|&(name, d)| self.tables.get(d, Some(name)).is_some()) {
+            }));
+        });
+        if attentions.iter().any(|(name, d)| self.tables.get(*d, Some(name)).is_some()) {
             return Ok(());
         }
         let file = &self.file;
-        let Some(&(name, d)) = attentions.first() else {
+        let Some((name, d)) = attentions.first() else {
             let why = "no attention is recognised in the model";
             return Err(format!("{file} has no use: {why}; bgz rewrite MODEL --trace says what was left alone").into());
         };

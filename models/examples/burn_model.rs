@@ -52,10 +52,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let difference = want.iter().zip(&got?).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         let ops = |text: &str| text.lines().filter(|l| l.trim_start().starts_with('%')).count();
         let count = |of: fn(&trace::Region) -> &str| seen.regions.iter().map(|r| ops(of(r))).sum::<usize>();
-        let times = by_turns(&mut [
-            &mut || logits(&plain, &tokens).map(drop),
-            &mut || logits(&fused, &tokens).map(drop),
-        ])?;
+        let times =
+            by_turns(&mut [&mut || logits(&plain, &tokens).map(drop), &mut || logits(&fused, &tokens).map(drop)])?;
         let ms = |t: Duration| t.as_secs_f64() * 1e3;
         println!(
             "{n:3} tokens: {} ops as recorded, {} rewritten; Flex {:.3} ms, BgzFusion<Flex> {:.3} ms, {:.1} times the speed; maximum difference {difference:.1e}",

@@ -67,7 +67,12 @@ fn only_moves(op: &Op) -> bool {
 /// A constant whose values are not here, or not enough memory for its f32.
 pub fn widened(graph: &Graph) -> Result<Option<Graph>, WidenError> {
     let half = |v: &ValueId| is_half(graph.ty(*v).dtype);
-    if !graph.nodes().any(|(_, n)| n.inputs.iter().chain(&n.outputs).any(half)) {
+    let mut any = false;
+    graph.each_graph(&mut |g| {
+        let half = |v: &ValueId| is_half(g.ty(*v).dtype);
+        any |= g.nodes().any(|(_, n)| n.inputs.iter().chain(&n.outputs).any(half));
+    });
+    if !any {
         return Ok(None);
     }
     let mut out = Widening { graph: Graph::new(graph.name.clone()), values: HashMap::new() };
@@ -90,8 +95,8 @@ pub fn widened(graph: &Graph) -> Result<Option<Graph>, WidenError> {
             out.values.insert(node.outputs[0], Held::as_it_is(wide));
             continue;
         }
-        // Whoever recorded an opaque op runs it on its own dtype.
-        let opaque = matches!(node.op, Op::Opaque(_));
+        // Whoever recorded an opaque op runs it on its own dtype, and graphs that an op carries keep their inputs and outputs.
+        let opaque = matches!(node.op, Op::Opaque(_) | Op::Control(_));
         let moves = moves || opaque;
         let mut inputs = Vec::with_capacity(node.inputs.len());
         for &v in &node.inputs {
@@ -111,7 +116,10 @@ pub fn widened(graph: &Graph) -> Result<Option<Graph>, WidenError> {
                 continue;
             }
             Op::Fused(e) => out.graph.add_node(Op::Fused(expression(e)), &inputs, &names, Some(&types))?,
-            op => out.graph.add_node(op.clone(), &inputs, &names, Some(&types))?,
+            op => {
+                let op = op.map_graphs(|_, g| Ok::<_, WidenError>(widened(g)?.unwrap_or_else(|| g.clone())))?;
+                out.graph.add_node(op, &inputs, &names, Some(&types))?
+            }
         };
         for (&v, made) in node.outputs.iter().zip(made) {
             let held = if half(&v) && !moves { Held { kept: None, wide: Some(made) } } else { Held::as_it_is(made) };

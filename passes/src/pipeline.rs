@@ -101,25 +101,32 @@ impl Pipeline {
         self.passes.iter().map(|p| p.name()).collect()
     }
 
-    /// Runs every pass once, verifying the graph after each that changed it, and in debug builds after all of them.
+    /// Runs every pass once, on the graph and on those that its ops carry, verifying the graph after each that changed it, and in debug builds after all of them.
     pub fn run(&self, graph: &mut Graph) -> Result<Report, PassError> {
         let mut cx = Cx::new(self.stop_after);
         let mut report = Report::default();
         for pass in &self.passes {
-            let before = graph.len();
-            let rewrites = pass.run(graph, &mut cx)?;
+            let before = nodes(graph);
+            let rewrites = cx.everywhere(&**pass, graph)?;
             let trace = std::mem::take(&mut cx.trace);
             // Nothing but an applied patch changes a graph.
             if cfg!(debug_assertions) || !trace.applied.is_empty() {
                 graph.verify().map_err(|source| PassError::Verify { pass: pass.name().into(), source })?;
             }
-            report.passes.push(PassReport { pass: pass.name(), rewrites, before, after: graph.len(), trace });
+            report.passes.push(PassReport { pass: pass.name(), rewrites, before, after: nodes(graph), trace });
             if cx.stopped() {
                 break;
             }
         }
         Ok(report)
     }
+}
+
+/// Nodes of a graph and of those that its ops carry.
+fn nodes(graph: &Graph) -> usize {
+    let mut count = 0;
+    graph.each_graph(&mut |g| count += g.len());
+    count
 }
 
 /// The record of a run of a pipeline, pass by pass.

@@ -144,9 +144,9 @@ pub enum ExecError {
 }
 
 impl ExecError {
-    /// True if there is no plan because extents depend on values: then the graph is run in [`Stages`].
+    /// True if there is no plan because values decide extents, or what is computed: then the graph is run in [`Stages`].
     pub fn depends_on_values(&self) -> bool {
-        matches!(self, Self::Graph(GraphError::UnboundDim { .. }))
+        matches!(self, Self::Graph(GraphError::UnboundDim { .. } | GraphError::Decided { .. }))
     }
 }
 

@@ -1,8 +1,9 @@
 //! Graphs whose extents depend on values: run in stages, each a plan for the extents that those before it found.
 //!
 //! The number of non-zero elements, or a shape that the model computes, is known once the nodes before are run. So all
-//! nodes whose extents are numbers are run first; what they made says more extents, and so on. A stage is kept by the
-//! extents and the integers that it depends on, so that a run of known ones makes no plan.
+//! nodes whose extents are numbers are run first; what they made says more extents, and so on. A condition that they made
+//! says which branch is part of the next stage. A stage is kept by the extents and the integers that it depends on, so
+//! that a run of known ones makes no plan.
 
 use super::{ExecError, PackedWeights, Plan, bind_inputs};
 use crate::kernels::{index, range_len};
@@ -118,6 +119,12 @@ impl Stage {
                 node.inputs.get(at).into_iter().for_each(|&v| trace_ints(&graph, v, &mut says));
             }
             counts.extend(count(&graph, node, &place));
+            // What is taken for a number that a stage has made is part of the next one.
+            if let (Op::Control(_), Some(&v)) = (&node.op, node.inputs.first())
+                && matches!(graph.value(v).def, Def::Input)
+            {
+                says.insert(v);
+            }
         }
         let mut says: Vec<usize> = says.into_iter().filter_map(place).collect();
         says.sort_unstable();
@@ -160,7 +167,11 @@ impl Stage {
                 constant.ok_or_else(|| ExecError::Internal("a tensor that does not fit its shape".into()))?;
             constants.insert(self.graph.inputs()[i], constant);
         }
-        let bound = self.graph.bind_partly(&bindings, &constants)?;
+        let mut bound = self.graph.bind_partly(&bindings, &constants)?;
+        // A branch may have branches in it: each time there is a graph less within others.
+        while let Some(inlined) = bound.inlined()? {
+            bound = inlined;
+        }
         let takes: Vec<usize> = (0..inputs.len()).filter(|i| !self.says.contains(i)).collect();
         let given: Vec<Type> = takes.iter().map(|&i| types[i].clone()).collect();
         let plan = |graph: &Graph| match of.op_by_op {
@@ -194,6 +205,10 @@ fn open(graph: &Graph) -> usize {
 
 /// The first extent that does not follow from anything.
 fn unknown(graph: &Graph) -> GraphError {
+    if let Some((_, n)) = graph.nodes().find(|(_, n)| matches!(n.op, Op::Control(_))) {
+        let value = n.outputs.first().map_or("?", |&v| graph.name(v)).into();
+        return GraphError::Decided { value, op: n.op.mnemonic() };
+    }
     let made = graph.nodes().flat_map(|(_, n)| &n.outputs);
     let found = made.flat_map(|&v| graph.ty(v).shape.iter().map(move |d| (v, d))).find(|(_, d)| d.as_int().is_none());
     match found {
@@ -204,14 +219,17 @@ fn unknown(graph: &Graph) -> GraphError {
 
 /// Inputs from which the integers of a small vector or scalar are computed.
 fn trace_ints(graph: &Graph, v: ValueId, found: &mut HashSet<ValueId>) {
-    let ty = graph.ty(v);
-    if ty.rank() > 1 || !(ty.dtype.is_int() || ty.dtype == DType::Bool) {
-        return;
-    }
-    match &graph.value(v).def {
-        Def::Input => drop(found.insert(v)),
-        Def::Const(_) => {}
-        Def::Node(id, _) => graph.node(*id).inputs.iter().for_each(|&x| trace_ints(graph, x, found)),
+    let (mut work, mut seen) = (vec![v], HashSet::from([v]));
+    while let Some(v) = work.pop() {
+        let ty = graph.ty(v);
+        if ty.rank() > 1 || !(ty.dtype.is_int() || ty.dtype == DType::Bool) {
+            continue;
+        }
+        match &graph.value(v).def {
+            Def::Input => drop(found.insert(v)),
+            Def::Const(_) => {}
+            Def::Node(id, _) => work.extend(graph.node(*id).inputs.iter().filter(|&&x| seen.insert(x))),
+        }
     }
 }
 

@@ -48,7 +48,10 @@ impl Structure {
     pub fn new(graph: &Graph) -> Result<Self, ExecError> {
         let mut graph = graph.clone();
         let report = Pipeline::bound(None).run(&mut graph)?;
-        let is_bound = graph.nodes().flat_map(|(_, n)| &n.outputs).chain(graph.inputs()).all(|&v| is_bound(&graph, v));
+        // Binding refuses what is no part of a plan.
+        let decided = graph.nodes().any(|(_, n)| matches!(n.op, Op::Control(_)));
+        let values = || graph.nodes().flat_map(|(_, n)| &n.outputs).chain(graph.inputs());
+        let is_bound = !decided && values().all(|&v| is_bound(&graph, v));
         let is_settled = is_bound || graph.nodes().all(|(_, n)| !is_arithmetic(&graph, n));
         let (blocks, block_states, states) = Default::default();
         Ok(Self { graph: Arc::new(graph), report, is_bound, is_settled, blocks, block_states, states })

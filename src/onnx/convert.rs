@@ -1,28 +1,38 @@
 //! Levelled nodes to graph ops: the walk, and the table of ops.
 
 use super::error::{ImportError, Res, fail};
-use super::node::{Convert, Cx, Node, Outs, Value};
+use super::node::{Convert, Cx, Frame, Node, Value};
 use super::normalise::{Body, Model, Step};
-use super::{conv, einsum, elementwise, index, linear, movement, norm, reduce};
+use super::{control, conv, einsum, elementwise, index, linear, movement, norm, reduce};
 use bgz_passes::ir::Graph;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+
+/// Nodes of all graphs of a file, those of functions counted where they are called.
+const MAX_STEPS: usize = 1 << 18;
 
 /// The converter of an op, or `None` for one that cannot be run.
 pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
-    if domain.is_empty() && op == "If" {
-        return Some(branch);
-    }
-    [elementwise::find, linear::find, einsum::find, reduce::find, norm::find, movement::find, index::find, conv::find]
-        .into_iter()
-        .find_map(|find| find(domain, op))
+    let all = [
+        elementwise::find,
+        linear::find,
+        einsum::find,
+        reduce::find,
+        norm::find,
+        movement::find,
+        index::find,
+        conv::find,
+        control::find,
+    ];
+    all.into_iter().find_map(|find| find(domain, op))
 }
 
 /// The graph of a levelled model.
 pub(super) fn graph(model: Model) -> Result<Graph, ImportError> {
     let Model { name, context, inputs, body } = model;
-    let mut cx = Cx { graph: Graph::new(name), scopes: vec![HashMap::new()], reserved: HashSet::new(), context };
+    let (here, around) = (Frame::new(name), Vec::new());
+    let mut cx = Cx { here, around, reserved: HashSet::new(), left: MAX_STEPS, context };
     for (name, ty) in inputs {
-        let v = cx.graph.add_input(&name, ty)?;
+        let v = cx.here.graph.add_input(&name, ty)?;
         cx.define(name, Value::Made(v));
     }
     let outputs = body.outputs.clone();
@@ -31,13 +41,19 @@ pub(super) fn graph(model: Model) -> Result<Graph, ImportError> {
         let v = cx
             .value(&name)
             .ok_or_else(|| ImportError::Missing { value: name.clone(), user: "the list of outputs".into() })?;
-        cx.graph.add_output(&name, v)?;
+        cx.here.graph.add_output(&name, v)?;
     }
-    Ok(cx.graph)
+    Ok(cx.here.graph)
 }
 
 impl Cx {
-    fn body(&mut self, body: Body) -> Result<(), ImportError> {
+    pub fn body(&mut self, body: Body) -> Result<(), ImportError> {
+        let Some(left) = self.left.checked_sub(body.steps.len()) else {
+            return Err(ImportError::Format(format!(
+                "there are more than {MAX_STEPS} nodes in it, those of branches included"
+            )));
+        };
+        self.left = left;
         for (name, c) in body.constants {
             self.reserved.insert(name.clone());
             self.define(name, Value::Constant(c));
@@ -64,31 +80,4 @@ impl Cx {
         }
         Ok(())
     }
-}
-
-/// `If` with a condition that is known: the branch that is taken.
-fn branch(n: &mut Node) -> Res<Outs> {
-    let condition = match n.constant(0) {
-        Some(c) => c.as_scalar().map(|s| s.to_i64() != 0),
-        None => {
-            let v = n.input(0)?;
-            let ints = n.cx.graph.value(v).ints.as_ref();
-            ints.and_then(|v| v.first()?.as_int()).map(|v| v != 0)
-        }
-    };
-    let (then, other) = (n.attrs().graph("then_branch")?, n.attrs().graph("else_branch")?);
-    let (Some(then), Some(other)) = (then, other) else { fail!("it needs two branches") };
-    let Some(condition) = condition else {
-        fail!("its condition is not known before the model is run, which is not supported")
-    };
-    let mut graph = if condition { then } else { other }.clone();
-    let step = n.step;
-    let cx = &mut *n.cx;
-    let body = cx.context.body(&mut graph, &step.opsets, |name| cx.lookup(name).is_some(), |_| false)?;
-    let outputs = body.outputs.clone();
-    cx.scopes.push(HashMap::new());
-    cx.body(body)?;
-    let outs = outputs.iter().map(|o| cx.value(o)).collect();
-    cx.scopes.pop();
-    Ok(outs)
 }

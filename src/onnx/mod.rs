@@ -17,6 +17,7 @@
 //! ```
 
 mod attributes;
+mod control;
 mod conv;
 mod convert;
 mod einsum;

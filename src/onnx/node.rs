@@ -4,7 +4,9 @@ use super::attributes::Attributes;
 use super::error::{Res, fail};
 use super::normalise::{Context, Step};
 use bgz_passes::eval::{self, Tensor};
-use bgz_passes::ir::{Cast, Constant, DType, Dim, Graph, IntArg, Op, Operand, Scalar, Type, ValueId, infer};
+use bgz_passes::ir::{
+    Cast, Constant, DType, Dim, Generate, Graph, IntArg, MAX_NESTING, Op, Operand, Scalar, Type, ValueId, infer,
+};
 use std::collections::{HashMap, HashSet};
 
 /// Results of a node in order; `None` for one that nothing uses.
@@ -26,29 +28,26 @@ pub(super) enum Value {
     Constant(Constant),
 }
 
-/// A graph being made, and the names of the file.
-pub(super) struct Cx {
+/// A graph that is being made.
+pub(super) struct Frame {
     pub graph: Graph,
-    /// Names of the file by graph, innermost last.
-    pub scopes: Vec<HashMap<String, Value>>,
-    /// Names that values of the file will take.
-    pub reserved: HashSet<String>,
-    pub context: Context,
+    /// Names of the file by graph whose nodes go into this one, innermost last.
+    scopes: Vec<HashMap<String, Value>>,
+    /// Values of the graph around that are inputs of this one, in the order of those.
+    pub captured: Vec<ValueId>,
 }
 
-impl Cx {
-    pub fn define(&mut self, name: String, value: Value) {
-        if let Some(scope) = self.scopes.last_mut() {
-            scope.insert(name, value);
-        }
+impl Frame {
+    pub fn new(name: String) -> Self {
+        Self { graph: Graph::new(name), scopes: vec![HashMap::new()], captured: Vec::new() }
     }
 
-    pub fn lookup(&self, name: &str) -> Option<&Value> {
+    fn lookup(&self, name: &str) -> Option<&Value> {
         self.scopes.iter().rev().find_map(|s| s.get(name))
     }
 
     /// The value of a name, added to the graph if it is a constant that was not.
-    pub fn value(&mut self, name: &str) -> Option<ValueId> {
+    fn value(&mut self, name: &str) -> Option<ValueId> {
         let entry = self.scopes.iter_mut().rev().find_map(|s| s.get_mut(name))?;
         Some(match entry {
             Value::Made(v) => *v,
@@ -58,6 +57,117 @@ impl Cx {
                 v
             }
         })
+    }
+
+    /// Lets a name stand for what it is in the graph around.
+    fn capture(&mut self, name: &str, around: &mut Frame) -> Option<()> {
+        let constant = match around.lookup(name)? {
+            Value::Constant(c) => Some(c.clone()),
+            Value::Made(v) => around.graph.constant(*v).cloned().or_else(|| numbers(&around.graph, *v)),
+        };
+        let value = match constant {
+            Some(c) => Value::Constant(c),
+            None => {
+                let v = around.value(name)?;
+                let data = around.graph.value(v);
+                match following(&data.ty, data.ints.as_deref()) {
+                    Some(op) => Value::Made(self.graph.add(name, op, &[]).ok()?),
+                    None => {
+                        let free = self.graph.free_name(name);
+                        self.captured.push(v);
+                        Value::Made(self.graph.add_input(&free, data.ty.clone()).ok()?)
+                    }
+                }
+            }
+        };
+        self.scopes.first_mut()?.insert(name.into(), value);
+        Some(())
+    }
+}
+
+/// The integers of a value, if they are known to be numbers.
+fn numbers(graph: &Graph, v: ValueId) -> Option<Constant> {
+    let data = graph.value(v);
+    let ints = data.ints.as_ref()?.iter().map(Dim::as_int).collect::<Option<Vec<_>>>()?;
+    Constant::from_scalars(data.ty.dtype, data.ty.known_shape()?, ints.into_iter().map(Scalar::i64))
+}
+
+/// The op that makes integers which follow from named dims: those are the same in all graphs, so nothing need be captured.
+fn following(ty: &Type, ints: Option<&[Dim]>) -> Option<Op> {
+    let given = |d: &Dim| d.symbols().iter().all(|s| !s.starts_with('_'));
+    let ints = ints.filter(|v| ty.dtype == DType::I64 && v.iter().all(given))?;
+    Some(Op::Generate(Generate::Dims { values: ints.to_vec(), scalar: ty.rank() == 0 }))
+}
+
+/// The graphs that are being made, and the names of the file.
+pub(super) struct Cx {
+    /// The graph that nodes are added to.
+    pub here: Frame,
+    /// Those around it, the outermost first.
+    pub around: Vec<Frame>,
+    /// Names that values of the file will take.
+    pub reserved: HashSet<String>,
+    /// Nodes that may still come: branches that call functions with branches would make more than memory can hold.
+    pub left: usize,
+    pub context: Context,
+}
+
+impl Cx {
+    pub fn define(&mut self, name: String, value: Value) {
+        if let Some(scope) = self.here.scopes.last_mut() {
+            scope.insert(name, value);
+        }
+    }
+
+    /// The meaning of a name, and the graph that this is a value of.
+    fn lookup(&self, name: &str) -> Option<(&Value, &Graph)> {
+        let frames = std::iter::once(&self.here).chain(self.around.iter().rev());
+        frames.into_iter().find_map(|f| Some((f.lookup(name)?, &f.graph)))
+    }
+
+    pub fn knows(&self, name: &str) -> bool {
+        self.lookup(name).is_some()
+    }
+
+    /// The value of a name, added to the graph if it is a constant that was not, or an input if it is of a graph around.
+    pub fn value(&mut self, name: &str) -> Option<ValueId> {
+        if self.here.lookup(name).is_none() {
+            let from = self.around.iter().rposition(|f| f.lookup(name).is_some())?;
+            for inner in from + 1..self.around.len() {
+                let (before, after) = self.around.split_at_mut(inner);
+                after.first_mut()?.capture(name, before.last_mut()?)?;
+            }
+            self.here.capture(name, self.around.last_mut()?)?;
+        }
+        self.here.value(name)
+    }
+
+    /// That there may be another graph of the file within those that are being converted.
+    fn deeper(&self) -> Res<()> {
+        let depth = self.around.iter().chain([&self.here]).map(|f| f.scopes.len()).sum::<usize>();
+        if depth > MAX_NESTING {
+            fail!("graphs are nested deeper than {MAX_NESTING}");
+        }
+        Ok(())
+    }
+
+    /// Does the nodes of a graph of the file as part of this one; its outputs.
+    pub fn within<R>(&mut self, convert: impl FnOnce(&mut Self) -> Res<R>) -> Res<R> {
+        self.deeper()?;
+        self.here.scopes.push(HashMap::new());
+        let made = convert(self);
+        self.here.scopes.pop();
+        made
+    }
+
+    /// As [`Cx::within`], as a graph of its own.
+    pub fn apart(&mut self, name: &str, convert: impl FnOnce(&mut Self) -> Res<()>) -> Res<Frame> {
+        self.deeper()?;
+        self.around.push(std::mem::replace(&mut self.here, Frame::new(name.into())));
+        let made = convert(self);
+        let around = self.around.pop().unwrap_or_else(|| Frame::new(String::new()));
+        let frame = std::mem::replace(&mut self.here, around);
+        made.map(|()| frame)
     }
 }
 
@@ -129,19 +239,22 @@ impl<'a> Node<'a> {
     /// The constant that an operand is.
     pub fn constant(&self, i: usize) -> Option<Constant> {
         match self.cx.lookup(self.name(i)?)? {
-            Value::Constant(c) => Some(c.clone()),
-            Value::Made(v) => self.cx.graph.constant(*v).cloned(),
+            (Value::Constant(c), _) => Some(c.clone()),
+            (Value::Made(v), graph) => graph.constant(*v).cloned(),
         }
     }
 
     /// The integers of an operand (a vector, or a scalar), perhaps symbolic, if they are known.
     pub fn ints(&self, i: usize) -> Option<Vec<Dim>> {
         match self.cx.lookup(self.name(i)?)? {
-            Value::Constant(c) if c.shape().len() <= 1 => Some(c.to_i64s()?.into_iter().map(Dim::int).collect()),
-            Value::Constant(_) => None,
-            Value::Made(v) => {
-                let data = self.cx.graph.value(*v);
-                data.ints.clone().filter(|_| data.ty.dtype.is_int())
+            (Value::Constant(c), _) if c.shape().len() <= 1 => Some(c.to_i64s()?.into_iter().map(Dim::int).collect()),
+            (Value::Constant(_), _) => None,
+            (Value::Made(v), graph) => {
+                let data = graph.value(*v);
+                // Dims that the graph around invented mean nothing in here.
+                let own = std::ptr::eq(graph, &self.cx.here.graph);
+                let given = |v: &Vec<Dim>| own || v.iter().flat_map(Dim::symbols).all(|s| !s.starts_with('_'));
+                data.ints.clone().filter(|v| data.ty.dtype.is_int() && given(v))
             }
         }
     }
@@ -180,7 +293,7 @@ impl<'a> Node<'a> {
     // ---- types ----
 
     pub fn ty(&self, v: ValueId) -> &Type {
-        self.cx.graph.ty(v)
+        self.cx.here.graph.ty(v)
     }
 
     pub fn shape(&self, v: ValueId) -> Vec<Dim> {
@@ -198,8 +311,8 @@ impl<'a> Node<'a> {
     /// The type of operand `i`.
     pub fn input_ty(&self, i: usize) -> Option<Type> {
         match self.cx.lookup(self.name(i)?)? {
-            Value::Constant(c) => Some(c.ty()),
-            Value::Made(v) => Some(self.ty(*v).clone()),
+            (Value::Constant(c), _) => Some(c.ty()),
+            (Value::Made(v), graph) => Some(graph.ty(*v).clone()),
         }
     }
 
@@ -239,9 +352,9 @@ impl<'a> Node<'a> {
     /// Adds a node under a name; or the constant it makes, if it is small arithmetic on known numbers.
     pub fn add(&mut self, op: Op, inputs: &[ValueId], names: &[&str], declared: Option<&[Type]>) -> Res<Vec<ValueId>> {
         if let Some(values) = self.folded(&op, inputs) {
-            return Ok(values.iter().zip(names).map(|(c, n)| self.cx.graph.add_const(n, c.clone())).collect());
+            return Ok(values.iter().zip(names).map(|(c, n)| self.cx.here.graph.add_const(n, c.clone())).collect());
         }
-        let made = self.cx.graph.add_node(op, inputs, names, declared)?;
+        let made = self.cx.here.graph.add_node(op, inputs, names, declared)?;
         for &v in &made {
             let ty = self.ty(v);
             if ty.shape.iter().any(|d| d.as_int().is_some_and(|n| n < 0)) {
@@ -257,7 +370,7 @@ impl<'a> Node<'a> {
     fn folded(&self, op: &Op, inputs: &[ValueId]) -> Option<Vec<Constant>> {
         let operands: Vec<Tensor> = inputs.iter().map(|&v| self.small(v)).collect::<Option<_>>()?;
         let types: Vec<Type> = operands.iter().map(Tensor::ty).collect();
-        let ints: Vec<Option<Vec<Dim>>> = inputs.iter().map(|&v| self.cx.graph.value(v).ints.clone()).collect();
+        let ints: Vec<Option<Vec<Dim>>> = inputs.iter().map(|&v| self.cx.here.graph.value(v).ints.clone()).collect();
         let known: Vec<_> = types.iter().zip(&ints).map(|(ty, ints)| Operand { ty, ints: ints.as_deref() }).collect();
         let results = infer(op, &known, &mut || Dim::sym("unknown")).ok()??;
         if results.iter().any(|r| r.ty.known_len().is_none_or(|n| n > MAX_FOLDED)) {
@@ -269,9 +382,9 @@ impl<'a> Node<'a> {
 
     /// The elements of a value that is small and known.
     fn small(&self, v: ValueId) -> Option<Tensor> {
-        let data = self.cx.graph.value(v);
+        let data = self.cx.here.graph.value(v);
         data.ty.known_len().filter(|&n| n <= MAX_FOLDED)?;
-        if let Some(c) = self.cx.graph.constant(v) {
+        if let Some(c) = self.cx.here.graph.constant(v) {
             return Tensor::from_constant(c);
         }
         let numbers = data.ints.as_ref()?.iter().map(Dim::as_int).collect::<Option<Vec<_>>>()?;
@@ -289,6 +402,13 @@ impl<'a> Node<'a> {
         Ok(vec![Some(self.result(0, op, inputs)?)])
     }
 
+    /// Adds a node for all of so many results.
+    pub fn emit_all(&mut self, results: usize, op: Op, inputs: &[ValueId]) -> Res<Outs> {
+        let names: Vec<String> = (0..results).map(|i| self.result_name(i)).collect();
+        let made = self.add(op, inputs, &names.iter().map(String::as_str).collect::<Vec<_>>(), None)?;
+        Ok(made.into_iter().map(Some).collect())
+    }
+
     /// Adds a node for something the result is made of.
     pub fn part(&mut self, part: &str, op: Op, inputs: &[ValueId]) -> Res<ValueId> {
         let name = self.part_name(part);
@@ -297,7 +417,7 @@ impl<'a> Node<'a> {
 
     pub fn const_part(&mut self, part: &str, c: Constant) -> ValueId {
         let name = self.part_name(part);
-        self.cx.graph.add_const(&name, c)
+        self.cx.here.graph.add_const(&name, c)
     }
 
     /// A number of the dtype of `like`.

@@ -95,16 +95,22 @@ impl Step {
     }
 }
 
+/// Everything that a graph takes from those around it.
 fn graph_reads<'a>(g: &'a GraphProto, out: &mut Vec<&'a str>) {
-    out.extend(g.output.iter().map(|o| o.name.as_str()));
+    let mut reads: Vec<&str> = g.output.iter().map(|o| o.name.as_str()).collect();
+    let mut own: HashSet<&str> = g.input.iter().map(|i| i.name.as_str()).collect();
+    own.extend(g.initializer.iter().map(|t| t.name.as_str()));
+    own.extend(g.sparse_initializer.iter().filter_map(|s| s.values.as_ref()).map(|t| t.name.as_str()));
     for n in &g.node {
-        out.extend(n.input.iter().map(String::as_str));
+        own.extend(n.output.iter().map(String::as_str));
+        reads.extend(n.input.iter().map(String::as_str));
         for a in &n.attribute {
             for g in a.g.as_deref().into_iter().chain(&a.graphs) {
-                graph_reads(g, out);
+                graph_reads(g, &mut reads);
             }
         }
     }
+    out.extend(reads.into_iter().filter(|name| !own.contains(name)));
 }
 
 /// Levels a whole model.

@@ -156,7 +156,5 @@ fn top_k(n: &mut Node) -> Res<Outs> {
         fail!("operand 1 is missing");
     }
     let k = n.int_arg(1, &mut operands)?;
-    let (values, indices) = (n.result_name(0), n.result_name(1));
-    let made = n.add(Op::Reduce(Reduce::TopK(TopK { axis, largest, k })), &operands, &[&values, &indices], None)?;
-    Ok(made.into_iter().map(Some).collect())
+    n.emit_all(2, Op::Reduce(Reduce::TopK(TopK { axis, largest, k })), &operands)
 }

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 mod bind;
 mod extents;
+mod inline;
 mod stage;
 mod verify;
 
@@ -145,6 +146,14 @@ pub enum GraphError {
         /// Its type.
         ty: String,
     },
+    /// What an op does is decided by values, and so it is no part of a graph that is run at once.
+    #[error("%{value} = {op}: what is computed depends on values that are known when the graph is run")]
+    Decided {
+        /// Name of its first result.
+        value: String,
+        /// Mnemonic.
+        op: String,
+    },
     /// Anything else that is inconsistent.
     #[error("{0}")]
     Invalid(String),
@@ -248,6 +257,23 @@ impl Graph {
         Ok(())
     }
 
+    /// Puts the inputs in another order.
+    ///
+    /// # Errors
+    /// `order` is not that of all inputs, each once.
+    pub fn order_inputs(&mut self, order: &[ValueId]) -> Result<(), GraphError> {
+        let sorted = |v: &[ValueId]| {
+            let mut v = v.to_vec();
+            v.sort_unstable();
+            v
+        };
+        if sorted(order) != sorted(&self.inputs) {
+            return Err(GraphError::Invalid("an order of other inputs".into()));
+        }
+        self.inputs = order.to_vec();
+        Ok(())
+    }
+
     /// Types of the results of `op` on values of this graph; `fresh` counts the dims invented.
     pub(crate) fn infer_node(
         &self,
@@ -322,6 +348,11 @@ impl Graph {
         Arc::make_mut(&mut self.names).insert(name.clone(), id);
         self.values.push(Some(Arc::new(ValueData { name, ty, def, ints, users: Vec::new() })));
         id
+    }
+
+    /// `name`, or the first of `name_1`, `name_2` ... that no value has.
+    pub fn free_name(&mut self, name: &str) -> String {
+        self.unique(name).to_string()
     }
 
     /// `name`, or `name_1`, `name_2` ... whichever is free.
@@ -458,6 +489,11 @@ impl Graph {
         self.users(id).len() + self.outputs.iter().filter(|o| o.value == id).count()
     }
 
+    /// Every value, in definition order.
+    pub(super) fn values(&self) -> impl Iterator<Item = ValueId> {
+        self.values.iter().enumerate().filter_map(|(i, v)| v.as_ref().map(|_| ValueId(i as u32)))
+    }
+
     /// Every value in use: inputs, constants that are used, and results of nodes, in definition order.
     pub fn constants(&self) -> impl Iterator<Item = (ValueId, &Constant)> {
         self.values.iter().enumerate().filter_map(|(i, v)| match v.as_deref() {
@@ -485,10 +521,41 @@ impl Graph {
         name: &str,
         declared: Option<&[Type]>,
     ) -> Result<Vec<Known>, GraphError> {
+        for ty in declared.unwrap_or_default() {
+            self.note_fresh(ty);
+        }
         let mut fresh = self.fresh;
         let known = self.infer_node(op, inputs, name, declared, &mut fresh)?;
         self.fresh = fresh;
         Ok(known)
+    }
+
+    /// A maker of dims that the graph does not know yet, for types that are declared later.
+    pub(crate) fn new_dims(&self) -> impl FnMut() -> Dim + use<> {
+        let mut next = self.fresh;
+        move || {
+            next += 1;
+            Dim::sym(format!("{}{}", infer::FRESH, next - 1))
+        }
+    }
+
+    /// Replaces an op by one of the same operands and types of results, as the caller has checked.
+    pub(crate) fn set_op(&mut self, id: NodeId, op: Op) {
+        if let Some(node) = self.nodes.get_mut(id.index()).and_then(Option::as_mut).map(Arc::make_mut) {
+            node.op = op;
+        }
+    }
+
+    /// Maps every extent of every type, integer that is followed, and attribute.
+    pub(super) fn map_dims(&mut self, f: &dyn Fn(&Dim) -> Dim) {
+        for data in self.values.iter_mut().flatten() {
+            let data = Arc::make_mut(data);
+            data.ty.shape.iter_mut().chain(data.ints.iter_mut().flatten()).for_each(|d| *d = f(d));
+        }
+        for node in self.nodes.iter_mut().flatten() {
+            let node = Arc::make_mut(node);
+            node.op = node.op.map_dims(f);
+        }
     }
 
     /// Removes the constants among `values` that nothing uses.

@@ -1,7 +1,7 @@
 //! Types of results from types of operands, and, for small integer tensors,
 //! the integers in them: that is what makes shape arithmetic disappear.
 
-use super::{Bindings, DType, Dim, Op, Scalar, Type};
+use super::{Bindings, DType, Dim, MAX_NESTING, Op, Scalar, Type};
 use thiserror::Error;
 
 /// Why operands do not fit an op.
@@ -51,6 +51,10 @@ pub fn infer(op: &Op, operands: &[Operand], fresh: &mut dyn FnMut() -> Dim) -> R
     }
     if matches!(op, Op::Opaque(_)) {
         return Ok(None);
+    }
+    // Whatever walks over graphs within each other may recur, since every op went through here.
+    if op.graphs().iter().any(|(_, g)| g.depth() > MAX_NESTING) {
+        fail!("graphs are nested deeper than {MAX_NESTING}");
     }
     let mut types = op.types(operands, fresh)?;
     if let Some(t) = types.iter().find(|t| !t.can_be_held()) {

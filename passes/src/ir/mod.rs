@@ -12,6 +12,7 @@ mod infer;
 mod ops;
 mod scalar;
 mod stored;
+mod subgraph;
 mod tensor;
 mod text;
 
@@ -26,13 +27,15 @@ pub(crate) use infer::MAX_INTS;
 pub use infer::{InferError, Known, Operand, infer};
 pub(crate) use infer::{broadcast, is_fresh};
 pub use ops::{
-    ArgReduce, Attention, Attr, Attrs, Cast, Conv, Coordinates, Cumulative, Fold, FoldKind, Generate, Index, IntArg,
-    MaskKind, Movement, Nearest, Norm, Op, Opaque, Pad, PadMode, Padding, Pool, PoolKind, Precision, Product, Reduce,
-    Resize, ResizeAxis, ResizeMode, ResizeTarget, RowOperand, RowPart, Scores, Slice, TopK, Where, Window,
+    ArgReduce, Attention, Attr, Attrs, Cast, Control, Conv, Coordinates, Cumulative, Fold, FoldKind, Generate, Index,
+    IntArg, MaskKind, Movement, Nearest, Norm, Op, Opaque, Pad, PadMode, Padding, Pool, PoolKind, Precision, Product,
+    Reduce, Resize, ResizeAxis, ResizeMode, ResizeTarget, RowOperand, RowPart, Scores, Slice, TopK, Where, Window,
     slice_bounds,
 };
 pub use scalar::{Float, Scalar};
 pub use stored::{Origin, Unavailable};
+pub use subgraph::{MAX_NESTING, Subgraph};
+pub(crate) use subgraph::{Splice, splice};
 pub use tensor::{MAX_LEN, Tensor};
 #[cfg(test)]
 pub(crate) use text::random_graph;

@@ -1,7 +1,7 @@
 //! A value that follows from constants and from the shapes of the inputs is not computed
 //! when the graph runs.
 //!
-//! First, in order: an op on constants becomes its value; an argument that is an
+//! First, in order: an op that carries graphs becomes the one that its operands decide for; an op on constants becomes its value; an argument that is an
 //! operand of known integers (the shape of a reshape) becomes part of the op; a
 //! type that has become known replaces an invented one. Shape arithmetic mostly
 //! has no user after that. Where it has, last to first: a value whose integers
@@ -9,8 +9,8 @@
 
 use crate::eval::{self, Tensor};
 use crate::ir::{
-    Cast, Constant, DType, Dim, Generate, Graph, IntArg, Known, Movement, Node, Op, Product, Reduce, Scalar, Type,
-    ValueId, is_fresh,
+    Cast, Constant, DType, Dim, Generate, Graph, GraphError, IntArg, Known, Movement, Node, Op, Product, Reduce,
+    Scalar, Splice, Type, ValueId, is_fresh, splice,
 };
 use crate::rewrite::{Cx, Pass, PassError, Patch, Ref, backwards, forwards};
 
@@ -43,7 +43,8 @@ impl Pass for FoldConstants {
             let patch = graph.try_node(id).and_then(|n| fold(graph, n));
             usize::from(patch.is_some_and(|patch| cx.apply(graph, rule, patch)))
         };
-        let rules: [(&str, Fold); 3] = [(NAME, evaluated), ("known-argument", with_arguments), ("known-type", refined)];
+        let rules: [(&str, Fold); 4] =
+            [("known-branch", taken), (NAME, evaluated), ("known-argument", with_arguments), ("known-type", refined)];
         let first = forwards(graph, cx, |graph, cx, id| rules.into_iter().map(|r| try_at(graph, cx, id, r)).sum());
         let last: (&str, Fold) = ("shape-arithmetic", shape_arithmetic);
         Ok(first + backwards(graph, cx, |graph, cx, id| try_at(graph, cx, id, last)))
@@ -51,6 +52,33 @@ impl Pass for FoldConstants {
 }
 
 type Fold = fn(&Graph, &Node) -> Option<Patch>;
+
+/// An op whose operands say which graph it stands for `=>` that graph
+fn taken(g: &Graph, node: &Node) -> Option<Patch> {
+    let graph = g.taken(node)?.graph();
+    let operands: Vec<Ref> = node.inputs[1..].iter().map(|&v| v.into()).collect();
+    let types: Vec<&Type> = node.inputs[1..].iter().map(|&v| g.ty(v)).collect();
+    let mut patch = Patch::new();
+    let results = splice(&mut patch, graph, (&operands, &types), &mut g.new_dims()).ok()?;
+    for (&old, new) in node.outputs.iter().zip(results) {
+        patch.replace(old, new);
+    }
+    Some(patch)
+}
+
+impl Splice for Patch {
+    type Value = Ref;
+
+    fn constant(&mut self, name: &str, constant: &Constant) -> Ref {
+        Patch::constant(self, name, constant.clone())
+    }
+
+    fn node(&mut self, op: Op, inputs: Vec<Ref>, names: &[&str], types: Vec<Type>) -> Result<Vec<Ref>, GraphError> {
+        let first = self.add_declared(names.first().copied().unwrap_or_default(), op, inputs, types);
+        let Ref::New(n, _) = first else { return Ok(Vec::new()) };
+        Ok((0..names.len()).map(|i| Ref::New(n, i)).collect())
+    }
+}
 
 /// `f(constant, constant) => constant`
 fn evaluated(g: &Graph, node: &Node) -> Option<Patch> {
@@ -94,7 +122,7 @@ fn worthwhile(g: &Graph, node: &Node, constants: &[&Constant], types: &[&Type]) 
             let taps = p.window.kernel.iter().try_fold(lens[0] as u64, |n, &k| n.checked_mul(k as u64));
             taps.is_some_and(|n| n <= MAX_PRODUCTS)
         }
-        Op::Attention(_) => false,
+        Op::Attention(_) | Op::Control(_) => false,
         _ => after <= before + MAX_GROWTH,
     }
 }

@@ -1,7 +1,7 @@
 //! Passes, rules, and the record of what they did.
 
 use super::{Match, Patch, Pattern};
-use crate::ir::{Graph, GraphError, NodeId, ValueId};
+use crate::ir::{Graph, GraphError, NodeId, Op, ValueId};
 use std::collections::HashSet;
 use std::fmt;
 use thiserror::Error;
@@ -79,6 +79,8 @@ pub struct Applied {
     pub rule: String,
     /// Name of the value it was done at.
     pub value: String,
+    /// The op that carries the value's graph, and the attribute, as in `%y then_branch`; empty for a value of the whole graph.
+    pub within: String,
     /// Mnemonics of the ops it took away, in order.
     pub ops: Vec<String>,
     /// Why, if the rule had a choice.
@@ -92,6 +94,8 @@ pub struct Refused {
     pub rule: String,
     /// Name of the value.
     pub value: String,
+    /// As [`Applied::within`].
+    pub within: String,
     /// Why.
     pub reason: String,
 }
@@ -107,20 +111,29 @@ pub struct Trace {
 }
 
 /// `// rule: %value <- op, op`, with `: reason` where there was a choice, and `// rule: skipped %value: reason`, a line
-/// each.
+/// each; in front of a value of a graph that an op carries, which graph that is.
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for a in &self.applied {
-            write!(f, "// {}: %{} <- {}", a.rule, a.value, a.ops.join(", "))?;
+            write!(f, "// {}: {}%{} <- {}", a.rule, Within(&a.within), a.value, a.ops.join(", "))?;
             match &a.reason {
                 Some(reason) => writeln!(f, ": {reason}")?,
                 None => writeln!(f)?,
             }
         }
         for r in &self.refused {
-            writeln!(f, "// {}: skipped %{}: {}", r.rule, r.value, r.reason)?;
+            writeln!(f, "// {}: skipped {}%{}: {}", r.rule, Within(&r.within), r.value, r.reason)?;
         }
         Ok(())
+    }
+}
+
+/// `in %y then_branch: `, or nothing.
+struct Within<'a>(&'a str);
+
+impl fmt::Display for Within<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, "in {}: ", self.0) }
     }
 }
 
@@ -130,12 +143,41 @@ pub struct Cx {
     /// The rewrites so far.
     pub trace: Trace,
     left: Option<usize>,
+    /// [`Applied::within`].
+    within: String,
 }
 
 impl Cx {
     /// A context that allows at most `stop_after` rewrites, if given.
     pub fn new(stop_after: Option<usize>) -> Self {
-        Self { trace: Trace::default(), left: stop_after }
+        Self { left: stop_after, ..Self::default() }
+    }
+
+    /// Runs `pass` on a graph and on all that its ops carry; the number of rewrites applied.
+    pub(crate) fn everywhere(&mut self, pass: &dyn Pass, graph: &mut Graph) -> Result<usize, PassError> {
+        let mut applied = pass.run(graph, self)?;
+        for id in graph.order().to_vec() {
+            let node = graph.node(id);
+            if !matches!(node.op, Op::Control(_)) {
+                continue;
+            }
+            let name = node.outputs.first().map_or("", |&v| graph.name(v));
+            let around = self.within.clone();
+            let mut inner = 0;
+            let op = node.op.map_graphs(|attribute, g| {
+                let mut g = g.clone();
+                self.within = format!("{around}{}%{name} {attribute}", if around.is_empty() { "" } else { ", " });
+                inner += self.everywhere(pass, &mut g)?;
+                Ok(g)
+            });
+            self.within = around;
+            let op = op?;
+            if inner > 0 {
+                graph.set_op(id, op);
+            }
+            applied += inner;
+        }
+        Ok(applied)
     }
 
     /// True if no further rewrite is allowed.
@@ -171,7 +213,8 @@ impl Cx {
                 if let Some(left) = &mut self.left {
                     *left -= 1;
                 }
-                self.trace.applied.push(Applied { rule: rule.into(), value, ops, reason });
+                let within = self.within.clone();
+                self.trace.applied.push(Applied { rule: rule.into(), value, within, ops, reason });
                 true
             }
             Err(e) => {
@@ -183,7 +226,8 @@ impl Cx {
 
     /// Records a rewrite that was not done.
     pub fn refuse(&mut self, rule: &str, value: impl Into<String>, reason: impl Into<String>) {
-        let r = Refused { rule: rule.into(), value: value.into(), reason: reason.into() };
+        let within = self.within.clone();
+        let r = Refused { rule: rule.into(), value: value.into(), within, reason: reason.into() };
         if self.trace.seen.insert(r.clone()) {
             self.trace.refused.push(r);
         }

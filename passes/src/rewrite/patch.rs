@@ -96,6 +96,12 @@ impl Patch {
         Ref::New(self.nodes.len() - 1, 0)
     }
 
+    /// As [`Patch::add`], of a node whose results have these types: their named dims are those that other nodes name.
+    pub(crate) fn add_declared(&mut self, part: &str, op: Op, inputs: Vec<Ref>, types: Vec<Type>) -> Ref {
+        self.nodes.push((part.into(), op, inputs, Some(types)));
+        Ref::New(self.nodes.len() - 1, 0)
+    }
+
     /// Adds a constant, named like a node.
     pub fn constant(&mut self, part: &str, constant: Constant) -> Ref {
         self.constants.push((part.into(), constant));

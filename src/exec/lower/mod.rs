@@ -199,6 +199,7 @@ impl<'a> Lowering<'a> {
             Op::Movement(op) => self.movement(node, op),
             Op::Index(op) => self.index(node, op),
             Op::Generate(op) => self.generate(node, op),
+            Op::Control(_) => Err(self.fail(node, "it is no part of a plan")),
             Op::Opaque(op) => self.foreign(node, op),
         }
     }

@@ -2,16 +2,20 @@
 
 use super::{Def, Graph, GraphError, Node, NodeId, ValueData, ValueId, compatible, small_ints};
 use crate::ir::infer::bind_type;
-use crate::ir::{Bindings, Constant};
+use crate::ir::{Bindings, Constant, Op};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 impl Graph {
     /// The same graph with its named dims bound to numbers: every type is
     /// inferred anew, so that shape arithmetic becomes constants and every
-    /// symbolic claim is checked.
+    /// symbolic claim is checked. An op of which values decide what it computes is an error.
     pub fn bind(&self, bindings: &Bindings) -> Result<Graph, GraphError> {
         let bound = self.bind_partly(bindings, &HashMap::new())?;
+        if let Some((_, node)) = bound.nodes().find(|(_, n)| matches!(n.op, Op::Control(_))) {
+            let value = node.outputs.first().map_or("?", |&v| bound.name(v)).into();
+            return Err(GraphError::Decided { value, op: node.op.mnemonic() });
+        }
         let made = bound.nodes().flat_map(|(_, n)| &n.outputs);
         let unbound = bound.inputs().iter().chain(made).find_map(|&v| {
             let dim = bound.ty(v).shape.iter().find(|d| d.as_usize().is_none())?;

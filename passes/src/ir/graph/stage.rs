@@ -1,6 +1,7 @@
 //! Cutting a graph where extents depend on values that are only known when it runs.
 
 use super::{Def, Graph, GraphError, NodeId, ValueId};
+use crate::ir::Op;
 use std::collections::{HashMap, HashSet};
 
 /// A graph in two parts: what can be run at once, and what is left.
@@ -14,7 +15,8 @@ pub struct Stages {
 }
 
 impl Graph {
-    /// Cuts off the nodes whose extents and those of their operands are numbers; `None` if that is all of them.
+    /// Cuts off the nodes whose extents and those of their operands are numbers, and of which no values decide what they
+    /// compute; `None` if that is all of them.
     pub fn first_stage(&self) -> Result<Option<Stages>, GraphError> {
         let known = |v: ValueId| self.ty(v).known_shape().is_some();
         let mut first: HashSet<NodeId> = HashSet::new();
@@ -23,7 +25,8 @@ impl Graph {
                 Def::Node(from, _) => first.contains(&from),
                 Def::Input | Def::Const(_) => known(v),
             };
-            if node.outputs.iter().all(|&v| known(v)) && node.inputs.iter().all(ready) {
+            let decided = matches!(node.op, Op::Control(_));
+            if !decided && node.outputs.iter().all(|&v| known(v)) && node.inputs.iter().all(ready) {
                 first.insert(id);
             }
         }

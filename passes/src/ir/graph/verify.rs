@@ -4,7 +4,7 @@ use super::{Graph, GraphError, NodeId, ValueId};
 use std::collections::{HashMap, HashSet};
 
 impl Graph {
-    /// Checks every invariant: order, use lists, names, arity and types.
+    /// Checks every invariant: order, use lists, names, arity and types, those of graphs that ops carry included.
     pub fn verify(&self) -> Result<(), GraphError> {
         let mut made: HashSet<ValueId> = self.inputs.iter().copied().collect();
         made.extend(self.constants().map(|(v, _)| v));
@@ -24,6 +24,7 @@ impl Graph {
             let claims: Vec<_> = node.outputs.iter().map(|&v| self.ty(v).clone()).collect();
             self.infer_node(&node.op, &node.inputs, first, Some(&claims), &mut fresh)?;
             made.extend(node.outputs.iter().copied());
+            node.op.graphs().iter().try_for_each(|(_, g)| g.graph().verify())?;
         }
         for o in &self.outputs {
             if !made.contains(&o.value) {

@@ -1,7 +1,7 @@
 //! Attributes of ops as text: each op lists them once, to be written, read, or to have its extents visited.
 
 use super::IntArg;
-use crate::ir::{DType, Dim, Expr, Float, Type};
+use crate::ir::{DType, Dim, Expr, Float, Subgraph, Type};
 use std::collections::BTreeMap;
 
 /// Attributes by name, sorted.
@@ -24,6 +24,8 @@ pub enum Attr {
     Str(String),
     /// `table("layer0")`
     Call(String, String),
+    /// `graph @then { .. }`, over several lines
+    Graph(Subgraph),
 }
 
 /// Where attributes go to, or come from.
@@ -41,6 +43,8 @@ pub(crate) enum Fields<'a> {
     },
     /// Calls this with every extent.
     Dims(&'a mut dyn FnMut(&mut Dim)),
+    /// Calls this with every graph, by the name of its attribute.
+    Graphs(&'a mut dyn FnMut(&str, &mut Subgraph)),
 }
 
 impl Fields<'_> {
@@ -88,6 +92,7 @@ impl Fields<'_> {
                     }
                 }
             }
+            Fields::Graphs(_) => {}
         }
     }
 
@@ -123,7 +128,7 @@ impl Fields<'_> {
                 }
                 true
             }
-            Fields::Dims(_) => true,
+            Fields::Dims(_) | Fields::Graphs(_) => true,
         }
     }
 
@@ -144,7 +149,7 @@ impl Fields<'_> {
                 *value = default;
                 self.field(name, value, wanted, write, read);
             }
-            Fields::Dims(_) => {}
+            Fields::Dims(_) | Fields::Graphs(_) => {}
         }
     }
 
@@ -239,6 +244,24 @@ impl Fields<'_> {
             a => as_dims(a).map(IntArg::Known),
         };
         self.with_default("steps", value, ones, "a list of extents or \"operand\"", write_arg, read);
+    }
+
+    #[expect(dead_code, reason = "no op carries graphs yet")]
+    pub(super) fn graph(&mut self, name: &str, value: &mut Subgraph) {
+        match self {
+            Fields::Dims(f) => value.visit_dims(&mut **f),
+            Fields::Graphs(f) => f(name, value),
+            _ => self.required(
+                name,
+                value,
+                "a graph",
+                |g| Attr::Graph(g.clone()),
+                |a| match a {
+                    Attr::Graph(g) => Some(g.clone()),
+                    _ => None,
+                },
+            ),
+        }
     }
 
     /// One of a few words; the first is the default.

@@ -3,6 +3,7 @@
 
 mod arg;
 mod attention;
+mod control;
 mod conv;
 mod cost;
 mod elementwise;
@@ -20,6 +21,7 @@ mod window;
 
 pub use arg::IntArg;
 pub use attention::{Attention, MaskKind, Scores};
+pub use control::Control;
 pub use conv::Conv;
 pub use cost::{RowOperand, RowPart};
 pub use elementwise::{Cast, Where};
@@ -38,7 +40,7 @@ pub use window::{Padding, Window};
 
 use super::infer::{InferError, Operand};
 use super::tensor::Tensor;
-use super::{Binary, Dim, Expr, Float, Type, Unary};
+use super::{Binary, Dim, Expr, Float, Graph, Subgraph, Type, Unary};
 use fields::Fields;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -164,6 +166,8 @@ families! {
     Index(Index),
     /// Tensors made from shapes and numbers.
     Generate(Generate),
+    /// Graphs of which values decide if, or how often, they are run.
+    Control(Control),
     /// An op that only whoever recorded it can run.
     Opaque(Opaque),
 }
@@ -268,6 +272,31 @@ impl Op {
         let mut op = self.clone();
         op.family_mut().fields(&mut Fields::Dims(&mut |d| *d = f(d)));
         op
+    }
+
+    /// The graphs that it carries, by the names of their attributes.
+    pub fn graphs(&self) -> Vec<(String, Subgraph)> {
+        let mut found = Vec::new();
+        if let Op::Control(_) = self {
+            let add = &mut |name: &str, g: &mut Subgraph| found.push((name.into(), g.clone()));
+            self.clone().family_mut().fields(&mut Fields::Graphs(add));
+        }
+        found
+    }
+
+    /// The same op with every graph that it carries mapped, by the name of its attribute.
+    ///
+    /// # Errors
+    /// The first of `f`.
+    pub fn map_graphs<E>(&self, mut f: impl FnMut(&str, &Graph) -> Result<Graph, E>) -> Result<Op, E> {
+        let mut op = self.clone();
+        let mut failed = None;
+        op.family_mut().fields(&mut Fields::Graphs(&mut |name, g| match f(name, g.graph()) {
+            _ if failed.is_some() => {}
+            Ok(graph) => *g = Subgraph::new(graph),
+            Err(e) => failed = Some(e),
+        }));
+        failed.map_or(Ok(op), Err)
     }
 
     /// Operands, by their number, whose integers say extents of results.

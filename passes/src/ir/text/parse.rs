@@ -3,7 +3,9 @@
 use super::expr::parse_scalar;
 use super::lexer::{Cursor, Res};
 use crate::ir::ops::OPAQUE;
-use crate::ir::{Attr, Attrs, Constant, DType, Def, Float, Graph, GraphError, Op, Scalar, Type, ValueId};
+use crate::ir::{
+    Attr, Attrs, Constant, DType, Def, Float, Graph, GraphError, MAX_NESTING, Op, Scalar, Subgraph, Type, ValueId,
+};
 use std::fmt;
 
 /// A fault in a graph's text, and its place.
@@ -55,20 +57,27 @@ pub fn parse(text: &str) -> Result<Graph, ParseError> {
 /// As [`parse`], with large constants from `find`, by name and hash. One that
 /// it does not find has its hash only.
 pub fn parse_with(text: &str, find: &dyn Fn(&str, u32) -> Option<Constant>) -> Result<Graph, ParseError> {
-    let mut p = Parser { c: Cursor::new(text), graph: Graph::default(), find };
+    let mut p = Parser { c: Cursor::new(text), graph: Graph::default(), depth: 0, find };
+    p.c.skip_lines();
     p.graph()?;
-    Ok(p.graph)
+    p.c.skip_lines();
+    match p.c.peek() {
+        None => Ok(p.graph),
+        Some(_) => p.c.expected("nothing but comments behind the graph"),
+    }
 }
 
 struct Parser<'a> {
     c: Cursor<'a>,
     graph: Graph,
+    /// Graphs around the one that is read.
+    depth: usize,
     find: &'a dyn Fn(&str, u32) -> Option<Constant>,
 }
 
 impl Parser<'_> {
+    /// A graph up to its closing bracket.
     fn graph(&mut self) -> Res<()> {
-        self.c.skip_lines();
         if self.c.word() != "graph" {
             return self.c.expected("graph @name {");
         }
@@ -92,12 +101,19 @@ impl Parser<'_> {
             }
             self.c.end_of_line()?;
         }
-        self.c.expect('}')?;
-        self.c.skip_lines();
-        match self.c.peek() {
-            None => Ok(()),
-            Some(_) => self.c.expected("nothing but comments behind the graph"),
+        self.c.expect('}')
+    }
+
+    /// A graph within the one that is read.
+    fn subgraph(&mut self) -> Res<Subgraph> {
+        if self.depth == MAX_NESTING {
+            return self.c.fail(format!("graphs are nested deeper than {MAX_NESTING}"));
         }
+        let around = std::mem::take(&mut self.graph);
+        self.depth += 1;
+        self.graph()?;
+        self.depth -= 1;
+        Ok(Subgraph::new(std::mem::replace(&mut self.graph, around)))
     }
 
     /// `%name` or `@name`, as `sigil` says.
@@ -386,6 +402,7 @@ impl Parser<'_> {
                 self.c = ahead;
                 self.call(word.into())
             }
+            "graph" if ahead.peek() == Some('@') => self.subgraph().map(Attr::Graph),
             word @ ("true" | "false") => {
                 self.c = ahead;
                 Ok(Attr::Bool(word == "true"))

@@ -12,6 +12,14 @@ pub fn print(graph: &Graph) -> String {
 
 impl Display for Graph {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.block(f)?;
+        f.write_str("\n")
+    }
+}
+
+impl Graph {
+    /// The text without the end of the last line.
+    fn block(&self, f: &mut impl Write) -> fmt::Result {
         writeln!(f, "graph @{} {{", Name(&self.name))?;
         for &v in self.inputs() {
             writeln!(f, "  in  {} : {}", Value(self, v), self.ty(v))?;
@@ -35,7 +43,22 @@ impl Display for Graph {
                 writeln!(f, "  out {} = {}", Name(&o.name), Value(self, o.value))?;
             }
         }
-        writeln!(f, "}}")
+        f.write_str("}")
+    }
+}
+
+/// Indents every line but the first.
+struct Indented<'a, 'b>(&'a mut Formatter<'b>);
+
+impl Write for Indented<'_, '_> {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
+        for part in s.split_inclusive('\n') {
+            self.0.write_str(part)?;
+            if part.ends_with('\n') {
+                self.0.write_str("  ")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -136,6 +159,7 @@ impl Display for Attr {
                 quoted(f, arg, '"')?;
                 f.write_str(")")
             }
+            Attr::Graph(g) => g.graph().block(&mut Indented(f)),
         }
     }
 }
