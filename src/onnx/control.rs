@@ -4,7 +4,7 @@ use super::error::{Res, fail};
 use super::node::{Convert, Cx, Frame, Node, Outs, Value};
 use super::normalise::Step;
 use super::proto::GraphProto;
-use bgz_passes::ir::{Type, ValueId};
+use bgz_passes::ir::{Control, Op, Subgraph, Type, ValueId};
 
 pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
     if !domain.is_empty() {
@@ -17,15 +17,21 @@ pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
     Some(found)
 }
 
-/// The branch that is taken, where the condition is known.
+/// The branch that is taken if the condition is known, else both.
 fn branch(n: &mut Node) -> Res<Outs> {
     let (then, other) = (n.attrs().graph("then_branch")?, n.attrs().graph("else_branch")?);
     let (Some(then), Some(other)) = (then, other) else { fail!("it needs two branches") };
-    let Some(condition) = known(n)? else {
-        fail!("its condition is not known before the model is run, which is not supported")
-    };
-    let outputs = n.cx.within(|cx| converted(cx, n.step, if condition { then } else { other }, &[]))?;
-    Ok(outputs.into_iter().map(|(_, v)| Some(v)).collect())
+    if let Some(condition) = known(n)? {
+        let outputs = n.cx.within(|cx| converted(cx, n.step, if condition { then } else { other }, &[]))?;
+        return Ok(outputs.into_iter().map(|(_, v)| Some(v)).collect());
+    }
+    let condition = n.input(0)?;
+    let (mut then, mut other) = (apart(n, then, &[])?, apart(n, other, &[])?);
+    let mut inputs = vec![condition];
+    inputs.extend(aligned(n, [&mut then, &mut other])?);
+    let results = then.graph.outputs().len();
+    let [then_branch, else_branch] = [then, other].map(|frame| Subgraph::new(frame.graph));
+    n.emit_all(results, Op::Control(Control::If { then_branch, else_branch }), &inputs)
 }
 
 /// The condition, if it is known.
@@ -53,7 +59,6 @@ fn converted(cx: &mut Cx, step: &Step, graph: &GraphProto, inputs: &[(String, Ty
 }
 
 /// A graph of its own of a graph of the file, with these inputs in front of what it captures.
-#[expect(dead_code, reason = "no op carries graphs yet")]
 fn apart(n: &mut Node, graph: &GraphProto, inputs: &[(String, Type)]) -> Res<Frame> {
     let step = n.step;
     n.cx.apart(&graph.name, |cx| {
@@ -75,7 +80,6 @@ fn apart(n: &mut Node, graph: &GraphProto, inputs: &[(String, Type)]) -> Res<Fra
 }
 
 /// Lets graphs take the same values of the graph around, in one order.
-#[expect(dead_code, reason = "no op carries graphs yet")]
 fn aligned(n: &Node, frames: [&mut Frame; 2]) -> Res<Vec<ValueId>> {
     let mut all: Vec<ValueId> = Vec::new();
     for v in frames.iter().flat_map(|f| &f.captured) {

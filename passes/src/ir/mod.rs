@@ -34,8 +34,8 @@ pub use ops::{
 };
 pub use scalar::{Float, Scalar};
 pub use stored::{Origin, Unavailable};
+pub(crate) use subgraph::{Call, Splice, splice};
 pub use subgraph::{MAX_NESTING, Subgraph};
-pub(crate) use subgraph::{Splice, splice};
 pub use tensor::{MAX_LEN, Tensor};
 #[cfg(test)]
 pub(crate) use text::random_graph;

@@ -246,7 +246,6 @@ impl Fields<'_> {
         self.with_default("steps", value, ones, "a list of extents or \"operand\"", write_arg, read);
     }
 
-    #[expect(dead_code, reason = "no op carries graphs yet")]
     pub(super) fn graph(&mut self, name: &str, value: &mut Subgraph) {
         match self {
             Fields::Dims(f) => value.visit_dims(&mut **f),

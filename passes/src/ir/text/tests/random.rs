@@ -2,9 +2,9 @@
 
 use crate::eval::testing::Rng;
 use crate::ir::{
-    ArgReduce, Attention, Attr, Attrs, Binary, Cast, Constant, Cumulative, DType, Dim, Expr, Float, Fold, FoldKind,
-    Generate, Graph, Index, IntArg, MaskKind, Movement, Norm, Op, Opaque, Pad, PadMode, Precision, Product, Reduce,
-    Scalar, Scores, Slice, TopK, Type, Unary, ValueId, Where,
+    ArgReduce, Attention, Attr, Attrs, Binary, Cast, Constant, Control, Cumulative, DType, Dim, Expr, Float, Fold,
+    FoldKind, Generate, Graph, Index, IntArg, MaskKind, Movement, Norm, Op, Opaque, Pad, PadMode, Precision, Product,
+    Reduce, Scalar, Scores, Slice, Subgraph, TopK, Type, Unary, ValueId, Where,
 };
 
 fn pick<T: Clone>(rng: &mut Rng, from: &[T]) -> T {
@@ -212,6 +212,40 @@ fn op(rng: &mut Rng, x: &Type) -> Op {
     }
 }
 
+/// Adds an op that carries two graphs, of some ops each and perhaps of such an op again.
+fn branch(rng: &mut Rng, g: &mut Graph, values: &mut Vec<ValueId>, depth: usize) {
+    let n = name(rng);
+    let condition = g.add_const(&n, Constant::scalar(Scalar::bool(chance(rng, 50))));
+    let operands: Vec<ValueId> = (0..1 + rng.below(2)).map(|_| pick(rng, values)).collect();
+    let graph = |rng: &mut Rng| {
+        let mut inner = Graph::new(name(rng));
+        let mut own = Vec::new();
+        for &v in &operands {
+            let n = inner.free_name(&name(rng));
+            own.extend(inner.add_input(&n, g.ty(v).clone()));
+        }
+        let n = name(rng);
+        let wide = inner.add(&n, Op::Cast(Cast(DType::F32)), &[own[0]]).expect("any tensor can be cast");
+        own.push(wide);
+        for _ in 0..rng.below(4) {
+            let v = pick(rng, &own);
+            let (n, op) = (name(rng), op(rng, inner.ty(v)));
+            if op.outputs() == 1 && op.arity().0 == 1 && !matches!(op, Op::Opaque(_)) {
+                own.extend(inner.add(&n, op, &[v]));
+            }
+        }
+        if depth > 0 && chance(rng, 40) {
+            branch(rng, &mut inner, &mut own, depth - 1);
+        }
+        inner.add_output("r", wide).expect("the only one");
+        Subgraph::new(inner)
+    };
+    let (then_branch, else_branch) = (graph(rng), graph(rng));
+    let n = name(rng);
+    let inputs: Vec<ValueId> = std::iter::once(condition).chain(operands.iter().copied()).collect();
+    values.extend(g.add(&n, Op::Control(Control::If { then_branch, else_branch }), &inputs));
+}
+
 /// A graph of so many nodes; ops that do not fit their operands are left out.
 pub(crate) fn random_graph(rng: &mut Rng, nodes: usize) -> Graph {
     let mut g = Graph::new(name(rng));
@@ -245,6 +279,10 @@ pub(crate) fn random_graph(rng: &mut Rng, nodes: usize) -> Graph {
     }
     let mut left_out = 0;
     while g.len() < nodes && left_out < 100 {
+        if chance(rng, 5) {
+            branch(rng, &mut g, &mut values, 2);
+            continue;
+        }
         let first = pick(rng, &values);
         let op = op(rng, g.ty(first));
         let (least, most) = op.arity();
@@ -319,6 +357,7 @@ fn every_op_is_tried() {
         "one_hot",
         "trilu",
         "non_zero",
+        "if",
         "opaque",
     ];
     let functions = Unary::ALL.iter().map(|f| f.name()).chain(Binary::ALL.iter().map(|f| f.name()));
