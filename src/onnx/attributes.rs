@@ -96,6 +96,14 @@ impl Attributes {
         }
     }
 
+    pub fn strings(&self, name: &str) -> Res<Option<Vec<&str>>> {
+        let Some(a) = self.get(name, &[AttributeType::Strings])? else { return Ok(None) };
+        match a.strings.iter().map(|s| std::str::from_utf8(s)).collect() {
+            Ok(strings) => Ok(Some(strings)),
+            Err(_) => fail!("attribute {name} is not text"),
+        }
+    }
+
     pub fn string_or(&self, name: &str, default: &'static str) -> Res<&str> {
         Ok(self.string(name)?.unwrap_or(default))
     }

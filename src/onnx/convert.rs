@@ -3,7 +3,7 @@
 use super::error::{ImportError, Res, fail};
 use super::node::{Convert, Cx, Frame, Node, Value};
 use super::normalise::{Body, Model, Step};
-use super::{control, conv, einsum, elementwise, index, linear, movement, norm, reduce};
+use super::{control, conv, einsum, elementwise, index, linear, movement, norm, recurrent, reduce};
 use bgz_passes::ir::Graph;
 use std::collections::HashSet;
 
@@ -21,6 +21,7 @@ pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
         movement::find,
         index::find,
         conv::find,
+        recurrent::find,
         control::find,
     ];
     all.into_iter().find_map(|find| find(domain, op))

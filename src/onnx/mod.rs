@@ -31,6 +31,7 @@ mod node;
 mod norm;
 mod normalise;
 mod proto;
+mod recurrent;
 mod reduce;
 mod skeleton;
 mod tensor;

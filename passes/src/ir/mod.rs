@@ -27,10 +27,10 @@ pub(crate) use infer::MAX_INTS;
 pub use infer::{InferError, Known, Operand, infer};
 pub(crate) use infer::{broadcast, is_fresh};
 pub use ops::{
-    ArgReduce, Attention, Attr, Attrs, Cast, Control, Conv, Coordinates, Cumulative, Fold, FoldKind, Generate, Index,
-    IntArg, MaskKind, Movement, Nearest, Norm, Op, Opaque, Pad, PadMode, Padding, Pool, PoolKind, Precision, Product,
-    Reduce, Resize, ResizeAxis, ResizeMode, ResizeTarget, RowOperand, RowPart, Scores, Slice, TopK, Where, Window,
-    slice_bounds,
+    Activation, ArgReduce, Attention, Attr, Attrs, Cast, Cell, Control, Conv, Coordinates, Cumulative, Direction, Fold,
+    FoldKind, Function, Generate, Index, IntArg, MaskKind, Movement, Nearest, Norm, Op, Opaque, Pad, PadMode, Padding,
+    Pool, PoolKind, Precision, Product, Recurrent, Reduce, Resize, ResizeAxis, ResizeMode, ResizeTarget, RowOperand,
+    RowPart, Scores, Slice, TopK, Where, Window, slice_bounds,
 };
 pub use scalar::{Float, Scalar};
 pub use stored::{Origin, Unavailable};

@@ -114,7 +114,7 @@ fn worthwhile(g: &Graph, node: &Node, constants: &[&Constant], types: &[&Type]) 
         }
         // A weight kept at half the width is needed at full width anyway.
         Op::Cast(_) => true,
-        Op::Product(_) | Op::Conv(_) => {
+        Op::Product(_) | Op::Conv(_) | Op::Recurrent(_) => {
             let operands: Vec<&Type> = node.inputs.iter().map(|&v| g.ty(v)).collect();
             node.op.flops(&operands, types) <= 2 * MAX_PRODUCTS && after <= before + MAX_GROWTH
         }

@@ -26,7 +26,7 @@ thread_local! {
 }
 
 /// `a . b + bias`, row-major.
-fn gemm(out: &mut [f32], a: Matrix, b: GemmInputB<f32>, bias: Option<&[f32]>) -> Result<(), String> {
+pub(super) fn gemm(out: &mut [f32], a: Matrix, b: GemmInputB<f32>, bias: Option<&[f32]>) -> Result<(), String> {
     let options = GemmOptions { bias: bias.map(BiasVector::Row), ..GemmOptions::default() };
     GEMM.with(|g| g.gemm(out, GemmInputA::Unpacked(a), b, options)).map_err(|e| e.to_string())
 }

@@ -11,6 +11,7 @@ mod linear;
 mod movement;
 mod norm;
 mod pool;
+mod recurrent;
 mod reduce;
 mod resize;
 
@@ -199,6 +200,7 @@ impl<'a> Lowering<'a> {
             Op::Movement(op) => self.movement(node, op),
             Op::Index(op) => self.index(node, op),
             Op::Generate(op) => self.generate(node, op),
+            Op::Recurrent(op) => self.recurrent(node, op),
             Op::Control(_) => Err(self.fail(node, "it is no part of a plan")),
             Op::Opaque(op) => self.foreign(node, op),
         }

@@ -15,6 +15,7 @@ mod norm;
 mod opaque;
 mod pool;
 mod product;
+mod recurrent;
 mod reduce;
 mod resize;
 mod window;
@@ -34,6 +35,7 @@ pub(super) use opaque::OPAQUE;
 pub use opaque::Opaque;
 pub use pool::{Pool, PoolKind};
 pub use product::{Precision, Product};
+pub use recurrent::{Activation, Cell, Direction, Function, Recurrent};
 pub use reduce::{ArgReduce, Cumulative, Fold, FoldKind, Reduce, TopK};
 pub use resize::{Coordinates, Nearest, Resize, ResizeAxis, ResizeMode, ResizeTarget};
 pub use window::{Padding, Window};
@@ -166,6 +168,8 @@ families! {
     Index(Index),
     /// Tensors made from shapes and numbers.
     Generate(Generate),
+    /// Layers that go through a sequence step by step.
+    Recurrent(Recurrent),
     /// Graphs of which values decide if, or how often, they are run.
     Control(Control),
     /// An op that only whoever recorded it can run.

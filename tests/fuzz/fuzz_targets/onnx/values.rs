@@ -172,7 +172,7 @@ fn rounds(op: &Op) -> bool {
         Op::Unary(f) => !matches!(f, Unary::Neg | Unary::Abs | Unary::Sign | Unary::Relu),
         Op::Binary(f) => !matches!(f, Binary::Min | Binary::Max),
         Op::Cast(_) | Op::Fused(_) | Op::Product(_) | Op::Attention(_) | Op::Norm(_) | Op::Conv(_) => true,
-        Op::Pool(_) | Op::Resize(_) => true,
+        Op::Pool(_) | Op::Resize(_) | Op::Recurrent(_) => true,
         Op::Reduce(Reduce::Fold(_) | Reduce::Cumulative(_)) | Op::Generate(Generate::Range) => true,
         _ => false,
     }
