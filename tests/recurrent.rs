@@ -152,7 +152,7 @@ fn layer() -> impl Strategy<Value = Layer> {
 }
 
 /// Ops and how many gates they have.
-const OPS: &[(&str, usize)] = &[("RNN", 1)];
+const OPS: &[(&str, usize)] = &[("RNN", 1), ("GRU", 3)];
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]

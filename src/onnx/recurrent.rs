@@ -10,6 +10,10 @@ pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
     }
     let found: Convert = match op {
         "RNN" => |n| layer(n, Cell::Rnn),
+        "GRU" => |n| {
+            let linear_before_reset = n.attrs().flag("linear_before_reset", false)?;
+            layer(n, Cell::Gru { linear_before_reset })
+        },
         _ => return None,
     };
     Some(found)

@@ -27,6 +27,8 @@ enum Place {
     OfH(usize),
     /// A state before the step.
     Before(usize),
+    /// What the step has made, states first.
+    Made(usize),
 }
 
 /// What a step does, in order.
@@ -67,6 +69,30 @@ impl Gates<'_> {
             Cell::Rnn => {
                 let h = self.f(0, add(input(0), input(1)));
                 Plan { states: 1, parts: vec![product(1), Part::Chain(0, h, vec![Place::OfX(0), Place::OfH(0)])] }
+            }
+            Cell::Gru { linear_before_reset } => {
+                // Of z, n and the state before.
+                let state = |z: &Expr, n: Expr, h: usize| {
+                    let left = binary(Binary::Sub, Expr::Literal(Scalar::from_f64(self.dtype, 1.0)), z.clone());
+                    add(binary(Binary::Mul, left, n), binary(Binary::Mul, z.clone(), input(h)))
+                };
+                let (z, r) = (self.f(0, add(input(0), input(1))), self.f(0, add(input(2), input(3))));
+                let (z_of, r_of) = ([Place::OfX(0), Place::OfH(0)], [Place::OfX(1), Place::OfH(1)]);
+                let (n_of, before) = ([Place::OfX(2), Place::OfH(2)], [Place::Before(0)]);
+                let parts = if *linear_before_reset {
+                    let n = self.f(1, add(input(4), binary(Binary::Mul, r, input(5))));
+                    vec![product(3), Part::Chain(0, state(&z, n, 6), [&z_of[..], &r_of, &n_of, &before].concat())]
+                } else {
+                    let reset = binary(Binary::Mul, self.f(0, add(input(0), input(1))), input(2));
+                    let n = self.f(1, add(input(2), input(3)));
+                    vec![
+                        product(2),
+                        Part::Chain(1, reset, [&r_of[..], &before].concat()),
+                        Part::Product(Place::Made(1), 2..3),
+                        Part::Chain(0, state(&z, n, 4), [&z_of[..], &n_of, &before].concat()),
+                    ]
+                };
+                Plan { states: 1, parts }
             }
         }
     }
@@ -276,6 +302,7 @@ impl Layer {
                 match part {
                     Ready::Product { from, gates, weights } => {
                         let x = match *from {
+                            Place::Made(k) => &s.made[k * state..][..state],
                             Place::Before(k) => &s.before[k * state..][..state],
                             Place::OfX(_) | Place::OfH(_) => return Err("a product of products".into()),
                         };
@@ -291,6 +318,7 @@ impl Layer {
                                 Place::OfX(g) => of_x.wrapping_add(g * hidden),
                                 Place::OfH(g) => s.of_h.as_ptr().wrapping_add(way.place_of(g, state, hidden)),
                                 Place::Before(k) => s.before.as_ptr().wrapping_add(k * state),
+                                Place::Made(k) => made.wrapping_add(k * state).cast_const(),
                             }
                             .cast();
                         }
@@ -410,7 +438,7 @@ impl Lowering<'_> {
                                 Place::OfH(g) => {
                                     products.iter().find(|p| p.contains(&g)).map_or(0, Range::len) * hidden
                                 }
-                                Place::Before(_) => hidden,
+                                Place::Before(_) | Place::Made(_) => hidden,
                             };
                             vec![rows as isize, 1]
                         };

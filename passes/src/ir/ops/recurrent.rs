@@ -40,6 +40,12 @@ pub struct Recurrent {
 pub enum Cell {
     /// `f(X + H)`.
     Rnn,
+    /// Gates `z = f(X + H)`, `r = f(X + H)` and `n = g(X + H)`, where `H` of the last is of `r h`; the state is
+    /// `(1 - z) n + z h`.
+    Gru {
+        /// `n` is `g(X + r H)` instead.
+        linear_before_reset: bool,
+    },
 }
 
 /// Which way a layer goes through a sequence.
@@ -214,6 +220,7 @@ impl Cell {
     pub fn gates(&self) -> usize {
         match self {
             Cell::Rnn => 1,
+            Cell::Gru { .. } => 3,
         }
     }
 
@@ -221,6 +228,7 @@ impl Cell {
     pub fn defaults(&self) -> Vec<Function> {
         match self {
             Cell::Rnn => vec![Function::Tanh],
+            Cell::Gru { .. } => vec![Function::Sigmoid, Function::Tanh],
         }
     }
 
@@ -228,6 +236,15 @@ impl Cell {
     fn step(&self, s: &Step, before: &State) -> State {
         let h = match self {
             Cell::Rnn => s.each(|j| s.f(0, s.gate(0, j, &before.h))),
+            Cell::Gru { linear_before_reset } => {
+                let (z, r) = (s.each(|j| s.f(0, s.gate(0, j, &before.h))), s.each(|j| s.f(0, s.gate(1, j, &before.h))));
+                let reset = s.each(|j| r[j] * before.h[j]);
+                let n = s.each(|j| match linear_before_reset {
+                    true => s.f(1, s.of_x(2, j) + r[j] * s.of_h(2, j, &before.h)),
+                    false => s.f(1, s.gate(2, j, &reset)),
+                });
+                s.each(|j| (1.0 - z[j]) * n[j] + z[j] * before.h[j])
+            }
         };
         State { h }
     }
@@ -348,12 +365,13 @@ impl Family for Recurrent {
             lengths: false,
             initial: false,
         };
-        [Cell::Rnn].map(blank).into()
+        [Cell::Rnn, Cell::Gru { linear_before_reset: false }].map(blank).into()
     }
 
     fn mnemonic(&self) -> Cow<'static, str> {
         match self.cell {
             Cell::Rnn => "rnn",
+            Cell::Gru { .. } => "gru",
         }
         .into()
     }
@@ -371,6 +389,12 @@ impl Family for Recurrent {
         fields.optional_flag("bias", &mut self.bias, false);
         fields.optional_flag("lengths", &mut self.lengths, false);
         fields.optional_flag("initial", &mut self.initial, false);
+        match &mut self.cell {
+            Cell::Rnn => {}
+            Cell::Gru { linear_before_reset } => {
+                fields.optional_flag("linear_before_reset", linear_before_reset, false);
+            }
+        }
     }
 
     fn arity(&self) -> (usize, usize) {
