@@ -14,6 +14,10 @@ pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
             let linear_before_reset = n.attrs().flag("linear_before_reset", false)?;
             layer(n, Cell::Gru { linear_before_reset })
         },
+        "LSTM" => |n| {
+            let input_forget = n.attrs().flag("input_forget", false)?;
+            layer(n, Cell::Lstm { input_forget, initial_cell: n.has(6), peepholes: n.has(7) })
+        },
         _ => return None,
     };
     Some(found)

@@ -29,6 +29,8 @@ enum Place {
     Before(usize),
     /// What the step has made, states first.
     Made(usize),
+    /// Weights of the second state in a gate, the same for all sequences.
+    Peephole(usize),
 }
 
 /// What a step does, in order.
@@ -94,7 +96,40 @@ impl Gates<'_> {
                 };
                 Plan { states: 1, parts }
             }
+            Cell::Lstm { input_forget, peepholes, .. } => {
+                let mut c = Operands::default();
+                let gate = |of: &mut Operands, gate: usize, seen: Place| {
+                    let sum = add(of.take(Place::OfX(gate)), of.take(Place::OfH(gate)));
+                    match (gate, peepholes) {
+                        (0..3, true) => add(sum, binary(Binary::Mul, of.take(Place::Peephole(gate)), of.take(seen))),
+                        _ => sum,
+                    }
+                };
+                let i = self.f(0, gate(&mut c, 0, Place::Before(1)));
+                let l = match input_forget {
+                    true => binary(Binary::Sub, Expr::Literal(Scalar::from_f64(self.dtype, 1.0)), i.clone()),
+                    false => self.f(0, gate(&mut c, 2, Place::Before(1))),
+                };
+                let n = self.f(1, gate(&mut c, 3, Place::Before(1)));
+                let kept = binary(Binary::Mul, l, c.take(Place::Before(1)));
+                let cell = add(kept, binary(Binary::Mul, i, n));
+                let mut h = Operands::default();
+                let o = self.f(0, gate(&mut h, 1, Place::Made(1)));
+                let state = binary(Binary::Mul, o, self.functions[2].of(h.take(Place::Made(1)), self.dtype));
+                Plan { states: 2, parts: vec![product(4), Part::Chain(1, cell, c.0), Part::Chain(0, state, h.0)] }
+            }
         }
+    }
+}
+
+/// The operands of an expression while it is built.
+#[derive(Default)]
+struct Operands(Vec<Place>);
+
+impl Operands {
+    fn take(&mut self, place: Place) -> Expr {
+        self.0.push(place);
+        input(self.0.len() - 1)
     }
 }
 
@@ -205,6 +240,7 @@ struct Layer {
     bias: Option<usize>,
     lengths: Option<(usize, DType)>,
     initial: Vec<Option<usize>>,
+    peepholes: Option<usize>,
 }
 
 /// The buffer of one direction in parts.
@@ -269,7 +305,7 @@ impl Layer {
         let (batch, hidden, state) = (self.batch, self.hidden, self.batch * self.hidden);
         let directions = self.ways.len();
         let row = self.gates * hidden;
-        for (k, initial) in self.initial.iter().enumerate() {
+        for (k, initial) in self.initial.iter().enumerate().take(self.states) {
             let before = &mut s.before[k * state..][..state];
             match initial {
                 Some(i) => before.copy_from_slice(&reads.slice::<T>(*i)[d * state..][..state]),
@@ -304,7 +340,9 @@ impl Layer {
                         let x = match *from {
                             Place::Made(k) => &s.made[k * state..][..state],
                             Place::Before(k) => &s.before[k * state..][..state],
-                            Place::OfX(_) | Place::OfH(_) => return Err("a product of products".into()),
+                            Place::OfX(_) | Place::OfH(_) | Place::Peephole(_) => {
+                                return Err("a product of what is no state".into());
+                            }
                         };
                         let of_h = bias.map(|b| &b[row + gates.start * hidden..][..gates.len() * hidden]);
                         let out = &mut s.of_h[gates.start * state..][..gates.len() * state];
@@ -319,6 +357,10 @@ impl Layer {
                                 Place::OfH(g) => s.of_h.as_ptr().wrapping_add(way.place_of(g, state, hidden)),
                                 Place::Before(k) => s.before.as_ptr().wrapping_add(k * state),
                                 Place::Made(k) => made.wrapping_add(k * state).cast_const(),
+                                Place::Peephole(g) => match self.peepholes {
+                                    Some(i) => reads.slice::<T>(i)[(3 * d + g) * hidden..][..hidden].as_ptr(),
+                                    None => return Err("no weights of the second state".into()),
+                                },
                             }
                             .cast();
                         }
@@ -403,7 +445,8 @@ impl Lowering<'_> {
         let bias = read(self, places.bias, false)?;
         let lengths = read(self, places.lengths, false)?;
         let lengths = lengths.zip(places.lengths.map(|i| self.dtype(node.inputs[i])));
-        let initial = vec![read(self, places.initial, true)?];
+        let initial = vec![read(self, places.initial, true)?, read(self, places.initial_cell, true)?];
+        let peepholes = read(self, places.peepholes, false)?;
         let mut ways = Vec::with_capacity(op.directions());
         let (mut states, mut made) = (0, 0);
         for d in 0..op.directions() {
@@ -439,6 +482,7 @@ impl Lowering<'_> {
                                     products.iter().find(|p| p.contains(&g)).map_or(0, Range::len) * hidden
                                 }
                                 Place::Before(_) | Place::Made(_) => hidden,
+                                Place::Peephole(_) => 0,
                             };
                             vec![rows as isize, 1]
                         };
@@ -455,7 +499,21 @@ impl Lowering<'_> {
             ways.push(Way { reverse: op.is_reverse(d), of_x, parts });
         }
         let batch_first = op.batch_first;
-        let layer = Layer { ways, seq, batch, width, hidden, gates, states, made, batch_first, bias, lengths, initial };
+        let layer = Layer {
+            ways,
+            seq,
+            batch,
+            width,
+            hidden,
+            gates,
+            states,
+            made,
+            batch_first,
+            bias,
+            lengths,
+            initial,
+            peepholes,
+        };
         let elements = layer.sizes().and_then(|all| all.iter().try_fold(0usize, |n, &d| n.checked_add(d)));
         let scratch = self.buffer(dtype, &[op.directions(), elements.ok_or(ExecError::TooLarge)?])?;
         let mut writes = node.outputs.iter().map(|&v| self.output(v)).collect::<Result<Vec<_>, _>>()?;
@@ -496,7 +554,7 @@ impl Lowering<'_> {
                 let bytes = bytes.slice(rows.start * row..rows.end * row);
                 Constant::new(constant.dtype(), vec![rows.len(), depth], bytes).ok_or_else(unfit)?
             };
-            return Ok(Weights::Packed(self.packed.get(&name, &part, Arrangement::Transposed, Precision::Exact)?));
+            return Ok(Weights::Packed(self.packed.get(name, &part, Arrangement::Transposed, Precision::Exact)?));
         }
         let view = self.contiguous(v)?;
         let same = |r: &View| r.slot == view.slot && r.offset == view.offset && r.shape == view.shape;

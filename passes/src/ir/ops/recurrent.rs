@@ -1,6 +1,6 @@
 //! Recurrent layers; evaluated in `f64`, step by step.
 
-use super::cost::{elements, extent_from_end, product};
+use super::cost::{elements, product};
 use super::{Attr, Evaluated, Family, Fields, Fresh, Inferred};
 use crate::ir::broadcast::checked_len;
 use crate::ir::infer::{Operand, fail, may_equal, need_float};
@@ -45,6 +45,17 @@ pub enum Cell {
     Gru {
         /// `n` is `g(X + r H)` instead.
         linear_before_reset: bool,
+    },
+    /// Gates `i = f(X + H + p c)`, `o`, `l` alike, and `n = g(X + H)`, in the order i, o, l, n; the second state is
+    /// `c = l c + i n`, which `o` sees already, and the first one `o h(c)`. Its operands end with an initial `c` and the
+    /// weights `p [directions, 3 * hidden]` of i, o and l.
+    Lstm {
+        /// `l` is `1 - i`.
+        input_forget: bool,
+        /// Whether there is an initial `c`.
+        initial_cell: bool,
+        /// Whether there are weights `p`.
+        peepholes: bool,
     },
 }
 
@@ -221,6 +232,7 @@ impl Cell {
         match self {
             Cell::Rnn => 1,
             Cell::Gru { .. } => 3,
+            Cell::Lstm { .. } => 4,
         }
     }
 
@@ -229,6 +241,7 @@ impl Cell {
         match self {
             Cell::Rnn => vec![Function::Tanh],
             Cell::Gru { .. } => vec![Function::Sigmoid, Function::Tanh],
+            Cell::Lstm { .. } => vec![Function::Sigmoid, Function::Tanh, Function::Tanh],
         }
     }
 
@@ -245,8 +258,21 @@ impl Cell {
                 });
                 s.each(|j| (1.0 - z[j]) * n[j] + z[j] * before.h[j])
             }
+            Cell::Lstm { input_forget, .. } => {
+                let seen = |gate: usize, j: usize, c: f64| s.peepholes.map_or(0.0, |p| p[gate * s.hidden + j] * c);
+                let i = s.each(|j| s.f(0, s.gate(0, j, &before.h) + seen(0, j, before.c[j])));
+                let l = s.each(|j| match input_forget {
+                    true => 1.0 - i[j],
+                    false => s.f(0, s.gate(2, j, &before.h) + seen(2, j, before.c[j])),
+                });
+                let c = s.each(|j| l[j] * before.c[j] + i[j] * s.f(1, s.gate(3, j, &before.h)));
+                let o = s.each(|j| s.f(0, s.gate(1, j, &before.h) + seen(1, j, c[j])));
+                // The operand of the last function is no sum of a gate, and not clipped.
+                let h = s.each(|j| o[j] * s.functions[2].eval(c[j]));
+                return State { h, c };
+            }
         };
-        State { h }
+        State { h, c: Vec::new() }
     }
 }
 
@@ -254,6 +280,8 @@ impl Cell {
 #[derive(Clone, Default)]
 struct State {
     h: Vec<f64>,
+    /// The second state of an LSTM.
+    c: Vec<f64>,
 }
 
 /// What a step sees, of one sequence in one direction.
@@ -263,6 +291,7 @@ struct Step<'a> {
     w: &'a [f64],
     r: &'a [f64],
     bias: Option<&'a [f64]>,
+    peepholes: Option<&'a [f64]>,
     functions: &'a [Activation],
     clip: Option<f64>,
 }
@@ -308,6 +337,10 @@ pub struct Places {
     pub lengths: Option<usize>,
     /// The initial state.
     pub initial: Option<usize>,
+    /// The second one.
+    pub initial_cell: Option<usize>,
+    /// Weights of the second state in gates.
+    pub peepholes: Option<usize>,
 }
 
 impl Recurrent {
@@ -329,22 +362,27 @@ impl Recurrent {
             there.then_some(next - 1)
         };
         let (bias, lengths, initial) = (place(self.bias), place(self.lengths), place(self.initial));
-        Places { bias, lengths, initial }
+        let (initial_cell, peepholes) = match self.cell {
+            Cell::Lstm { initial_cell, peepholes, .. } => (place(initial_cell), place(peepholes)),
+            Cell::Rnn | Cell::Gru { .. } => (None, None),
+        };
+        Places { bias, lengths, initial, initial_cell, peepholes }
     }
 
     /// How many operands.
     fn operands(&self) -> usize {
-        3 + [self.bias, self.lengths, self.initial].into_iter().filter(|&there| there).count()
+        let Places { bias, lengths, initial, initial_cell, peepholes } = self.places();
+        3 + [bias, lengths, initial, initial_cell, peepholes].into_iter().flatten().count()
     }
 
     /// How many operands there would be with all that may be left out.
     pub fn most_operands(&self) -> usize {
-        6
+        if let Cell::Lstm { .. } = self.cell { 8 } else { 6 }
     }
 
     /// How many results.
     pub fn results(&self) -> usize {
-        2
+        if let Cell::Lstm { .. } = self.cell { 3 } else { 2 }
     }
 
     /// The axis of the steps and of the batch of `x`.
@@ -365,13 +403,15 @@ impl Family for Recurrent {
             lengths: false,
             initial: false,
         };
-        [Cell::Rnn, Cell::Gru { linear_before_reset: false }].map(blank).into()
+        let lstm = Cell::Lstm { input_forget: false, initial_cell: false, peepholes: false };
+        [Cell::Rnn, Cell::Gru { linear_before_reset: false }, lstm].map(blank).into()
     }
 
     fn mnemonic(&self) -> Cow<'static, str> {
         match self.cell {
             Cell::Rnn => "rnn",
             Cell::Gru { .. } => "gru",
+            Cell::Lstm { .. } => "lstm",
         }
         .into()
     }
@@ -393,6 +433,11 @@ impl Family for Recurrent {
             Cell::Rnn => {}
             Cell::Gru { linear_before_reset } => {
                 fields.optional_flag("linear_before_reset", linear_before_reset, false);
+            }
+            Cell::Lstm { input_forget, initial_cell, peepholes } => {
+                fields.optional_flag("input_forget", input_forget, false);
+                fields.optional_flag("initial_cell", initial_cell, false);
+                fields.optional_flag("peepholes", peepholes, false);
             }
         }
     }
@@ -442,8 +487,11 @@ impl Family for Recurrent {
                 fail!("lengths {lengths} for {ty}");
             }
         }
-        if let Some(i) = places.initial {
+        for i in [places.initial, places.initial_cell].into_iter().flatten() {
             check(x[i].ty, &state)?;
+        }
+        if let Some(i) = places.peepholes {
+            check(x[i].ty, &[&directions, &(hidden * &Dim::from(3usize))])?;
         }
         let all = if self.batch_first { [batch, seq, &directions, hidden] } else { [seq, &directions, batch, hidden] };
         let of = |shape: &[&Dim]| Type::new(ty.dtype, shape.iter().map(|&d| d.clone()));
@@ -455,7 +503,7 @@ impl Family for Recurrent {
     fn flops(&self, x: &[&Type], _: &[&Type]) -> u64 {
         let (steps, batch) = self.axes();
         let extent = |i: usize| x[0].shape.get(i).and_then(Dim::as_usize).unwrap_or(1) as u64;
-        let weights = elements(x[1]).saturating_add(product([elements(x[2]), extent_from_end(x[2], 0)]));
+        let weights = elements(x[1]).saturating_add(elements(x[2]));
         product([2, extent(steps), extent(batch), weights])
     }
 
@@ -467,6 +515,7 @@ impl Family for Recurrent {
             (x[0].shape()[steps], x[0].shape()[sequences], x[0].shape()[2], x[2].shape()[2]);
         let (directions, gates) = (self.directions(), self.cell.gates());
         let bias = places.bias.map(floats).transpose()?;
+        let peepholes = places.peepholes.map(floats).transpose()?;
         let lengths = match places.lengths {
             None => vec![seq; batch],
             Some(i) => {
@@ -484,15 +533,15 @@ impl Family for Recurrent {
         outputs.resize(self.outputs(), vec![0.0; checked_len(&one)?]);
         for d in 0..directions {
             let of = |v: &'_ [f64]| (v.len() / directions * d)..(v.len() / directions * (d + 1));
-            for b in 0..batch {
+            for (b, &length) in lengths.iter().enumerate() {
                 let at = if self.batch_first { b * directions + d } else { d * batch + b };
                 let initial = |place: Option<usize>| match place {
                     Some(i) => Ok::<_, String>(floats(i)?[at * hidden..][..hidden].to_vec()),
                     None => Ok(vec![0.0; hidden]),
                 };
-                let mut state = State { h: initial(places.initial)? };
-                for s in 0..lengths[b] {
-                    let t = if self.is_reverse(d) { lengths[b] - 1 - s } else { s };
+                let mut state = State { h: initial(places.initial)?, c: initial(places.initial_cell)? };
+                for s in 0..length {
+                    let t = if self.is_reverse(d) { length - 1 - s } else { s };
                     let row = if self.batch_first { b * seq + t } else { t * batch + b };
                     let step = Step {
                         hidden,
@@ -500,6 +549,7 @@ impl Family for Recurrent {
                         w: &w[of(w)],
                         r: &r[of(r)],
                         bias: bias.map(|b| &b[of(b)]),
+                        peepholes: peepholes.map(|p| &p[of(p)]),
                         functions: &self.activations[d * self.activations.len() / directions..],
                         clip: self.clip.map(|c| c.0.into()),
                     };
@@ -507,7 +557,7 @@ impl Family for Recurrent {
                     let place = if self.batch_first { row * directions + d } else { (t * directions + d) * batch + b };
                     outputs[0][place * hidden..][..hidden].copy_from_slice(&state.h);
                 }
-                for (out, last) in outputs[1..].iter_mut().zip([&state.h]) {
+                for (out, last) in outputs[1..].iter_mut().zip([&state.h, &state.c]) {
                     out[at * hidden..][..hidden].copy_from_slice(last);
                 }
             }
