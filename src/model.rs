@@ -204,13 +204,13 @@ impl Model {
         if let Some(stages) = self.stages.get() {
             return Ok(stages.clone());
         }
-        let made = Stages::new(self.wide()?.clone(), self.packed.clone(), self.approximation.clone(), false);
+        let made = Stages::new(self.wide()?.clone(), self.packed.clone(), self.approximation.clone(), false)?;
         Ok(self.stages.get_or_init(|| Arc::new(made)).clone())
     }
 
     /// As [`Model::stages`], every node by itself.
     pub fn stages_op_by_op(&self) -> Result<Stages, Error> {
-        Ok(Stages::new(self.wide()?.clone(), self.packed.clone(), None, true))
+        Ok(Stages::new(self.wide()?.clone(), self.packed.clone(), None, true)?)
     }
 
     /// A plan that runs every node of the graph as it is now by itself, for inputs of these types: what rewritten plans are

@@ -8,6 +8,7 @@
 mod arena;
 mod awake;
 mod bind;
+mod control;
 mod lower;
 mod packed;
 mod plan;

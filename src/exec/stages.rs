@@ -2,9 +2,10 @@
 //!
 //! The number of non-zero elements, or a shape that the model computes, is known once the nodes before are run. So all
 //! nodes whose extents are numbers are run first; what they made says more extents, and so on. A condition that they made
-//! says which branch is part of the next stage. A stage is kept by the extents and the integers that it depends on, so
+//! says which branch is part of the next stage, and a loop is run before the stage that needs what it makes. A stage is kept by the extents and the integers that it depends on, so
 //! that a run of known ones makes no plan.
 
+use super::control::Looped;
 use super::{ExecError, PackedWeights, Plan, bind_inputs};
 use crate::kernels::{index, range_len};
 use crate::tensor::Tensor;
@@ -29,6 +30,8 @@ pub struct Stages {
 
 /// A graph some of whose extents may depend on the values of its inputs.
 struct Stage {
+    /// Loops that are run first: their results are inputs of the graph behind those of the stage.
+    loops: Vec<Looped>,
     graph: Graph,
     /// Inputs, by their number, whose integers say extents.
     says: Vec<usize>,
@@ -74,8 +77,9 @@ impl Stages {
         packed: Arc<PackedWeights>,
         approximation: Option<Approximation>,
         op_by_op: bool,
-    ) -> Self {
-        Self { first: Stage::new(graph), packed, approximation, op_by_op }
+    ) -> Result<Self, ExecError> {
+        let first = Stage::new(graph, &packed, approximation.as_ref(), op_by_op)?;
+        Ok(Self { first, packed, approximation, op_by_op })
     }
 
     /// Runs on inputs in the graph's order; results in the order of its outputs.
@@ -83,8 +87,8 @@ impl Stages {
     /// # Errors
     /// As [`Plan::new`] and [`Plan::run`]; an extent follows neither from shapes nor from values.
     pub fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, ExecError> {
-        let mut bound = self.first.bound(inputs, self)?;
-        let mut inputs = inputs.to_vec();
+        let mut inputs = self.first.looped(inputs)?;
+        let mut bound = self.first.bound(&inputs, self)?;
         // The stage that `bound` belongs to is kept alive by the one before it.
         let mut alive: Vec<Arc<Bound>> = Vec::new();
         loop {
@@ -103,6 +107,7 @@ impl Stages {
                     Source::Output(i) => outputs[*i].clone(),
                 })
                 .collect();
+            inputs = next.looped(&inputs)?;
             let following = next.bound(&inputs, self)?;
             alive.push(std::mem::replace(&mut bound, following));
         }
@@ -110,7 +115,20 @@ impl Stages {
 }
 
 impl Stage {
-    fn new(graph: Graph) -> Self {
+    fn new(
+        graph: Graph,
+        packed: &Arc<PackedWeights>,
+        approximation: Option<&Approximation>,
+        op_by_op: bool,
+    ) -> Result<Self, ExecError> {
+        let (graph, loops) = match graph.begun()? {
+            None => (graph, Vec::new()),
+            Some((begun, rest)) => {
+                let looped = |id| Looped::new(&graph, id, packed, approximation, op_by_op);
+                let loops = begun.into_iter().map(looped).collect::<Result<_, _>>()?;
+                (rest, loops)
+            }
+        };
         let place = |v: ValueId| graph.inputs().iter().position(|&i| i == v);
         let mut says = HashSet::new();
         let mut counts = Vec::new();
@@ -128,7 +146,22 @@ impl Stage {
         }
         let mut says: Vec<usize> = says.into_iter().filter_map(place).collect();
         says.sort_unstable();
-        Self { graph, says, counts, kept: Mutex::default() }
+        Ok(Self { loops, graph, says, counts, kept: Mutex::default() })
+    }
+
+    /// The inputs of the graph, of which the last are what the loops make.
+    fn looped(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, ExecError> {
+        let made: usize = self.loops.iter().map(Looped::results).sum();
+        if !self.loops.is_empty() && inputs.len() + made != self.graph.inputs().len() {
+            let own = &self.graph.inputs()[..self.graph.inputs().len() - made];
+            let names = own.iter().map(|&v| self.graph.name(v)).collect::<Vec<_>>().join(", ");
+            return Err(ExecError::InputCount { expected: own.len(), given: inputs.len(), names });
+        }
+        let mut all = inputs.to_vec();
+        for l in &self.loops {
+            all.extend(l.run(inputs)?);
+        }
+        Ok(all)
     }
 
     /// The stage for these inputs, made if it is not kept.
@@ -181,7 +214,8 @@ impl Stage {
         let Some(Cut { first, rest }) = bound.first_stage()? else {
             return Ok(Bound { plan: Some((plan(&bound)?, takes)), rest: None });
         };
-        if first.is_empty() && self.says.is_empty() && open(&rest) >= open(&self.graph) {
+        let begins = rest.begun()?.is_some();
+        if first.is_empty() && self.says.is_empty() && !begins && open(&rest) >= open(&self.graph) {
             return Err(unknown(&bound).into());
         }
         let source = |&v: &ValueId| {
@@ -193,7 +227,8 @@ impl Stage {
         let sources: Option<Vec<Source>> = rest.inputs().iter().map(source).collect();
         let sources = sources.ok_or_else(|| ExecError::Internal("a stage reads what no other has made".into()))?;
         let plan = if first.is_empty() { None } else { Some((plan(&first)?, takes)) };
-        Ok(Bound { plan, rest: Some((Stage::new(rest), sources)) })
+        let rest = Stage::new(rest, &of.packed, of.approximation.as_ref(), of.op_by_op)?;
+        Ok(Bound { plan, rest: Some((rest, sources)) })
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
 pub(super) fn graph(model: Model) -> Result<Graph, ImportError> {
     let Model { name, context, inputs, body } = model;
     let (here, around) = (Frame::new(name), Vec::new());
-    let mut cx = Cx { here, around, reserved: HashSet::new(), left: MAX_STEPS, context };
+    let mut cx = Cx { here, around, reserved: HashSet::new(), left: MAX_STEPS, dims: 0, context };
     for (name, ty) in inputs {
         let v = cx.here.graph.add_input(&name, ty)?;
         cx.define(name, Value::Made(v));

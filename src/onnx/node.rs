@@ -109,6 +109,8 @@ pub(super) struct Cx {
     pub reserved: HashSet<String>,
     /// Nodes that may still come: branches that call functions with branches would make more than memory can hold.
     pub left: usize,
+    /// Dims that were made up.
+    pub dims: usize,
     pub context: Context,
 }
 
@@ -123,6 +125,12 @@ impl Cx {
     fn lookup(&self, name: &str) -> Option<(&Value, &Graph)> {
         let frames = std::iter::once(&self.here).chain(self.around.iter().rev());
         frames.into_iter().find_map(|f| Some((f.lookup(name)?, &f.graph)))
+    }
+
+    /// A dim that is like no other, with a name that begins so.
+    pub fn any(&mut self, prefix: &str) -> Dim {
+        self.dims += 1;
+        Dim::sym(format!("{prefix}{}", self.dims))
     }
 
     pub fn knows(&self, name: &str) -> bool {
@@ -199,6 +207,11 @@ impl<'a> Node<'a> {
     /// Number of operands.
     pub fn len(&self) -> usize {
         self.step.inputs.len()
+    }
+
+    /// The name of operand `i` in the file.
+    pub fn operand_name(&self, i: usize) -> Option<String> {
+        self.name(i).map(String::from)
     }
 
     fn name(&self, i: usize) -> Option<&'a str> {

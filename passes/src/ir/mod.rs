@@ -28,9 +28,9 @@ pub use infer::{InferError, Known, Operand, infer};
 pub(crate) use infer::{broadcast, is_fresh};
 pub use ops::{
     Activation, ArgReduce, Attention, Attr, Attrs, Cast, Cell, Control, Conv, Coordinates, Cumulative, Direction, Fold,
-    FoldKind, Function, Generate, Index, IntArg, MaskKind, Movement, Nearest, Norm, Op, Opaque, Pad, PadMode, Padding,
-    Pool, PoolKind, Precision, Product, Recurrent, Reduce, Resize, ResizeAxis, ResizeMode, ResizeTarget, RowOperand,
-    RowPart, Scores, Slice, TopK, Where, Window, slice_bounds,
+    FoldKind, Function, Generate, Index, IntArg, LoopParts, MaskKind, Movement, Nearest, Norm, Op, Opaque, Pad,
+    PadMode, Padding, Pool, PoolKind, Precision, Product, Recurrent, Reduce, Resize, ResizeAxis, ResizeMode,
+    ResizeTarget, RowOperand, RowPart, Scores, Slice, TopK, Where, Window, slice_bounds,
 };
 pub use scalar::{Float, Scalar};
 pub use stored::{Origin, Unavailable};

@@ -1,7 +1,7 @@
 //! Cutting a graph where extents depend on values that are only known when it runs.
 
-use super::{Def, Graph, GraphError, NodeId, ValueId};
-use crate::ir::Op;
+use super::{Def, Graph, GraphError, Node, NodeId, ValueId};
+use crate::ir::{Control, Op};
 use std::collections::{HashMap, HashSet};
 
 /// A graph in two parts: what can be run at once, and what is left.
@@ -63,6 +63,32 @@ impl Graph {
             rest.graph.add_output(&o.name, value)?;
         }
         Ok(Some(Stages { first: begin.graph, rest: rest.graph }))
+    }
+}
+
+impl Graph {
+    /// The loops whose operands are inputs or constants, and the graph without them: their results are inputs behind the others.
+    /// `None` if there are none.
+    pub fn begun(&self) -> Result<Option<(Vec<NodeId>, Graph)>, GraphError> {
+        let given = |&v: &ValueId| !matches!(self.value(v).def, Def::Node(..));
+        let begins = |n: &Node| matches!(n.op, Op::Control(Control::Loop { .. })) && n.inputs.iter().all(given);
+        let begun: Vec<NodeId> = self.nodes().filter(|(_, n)| begins(n)).map(|(id, _)| id).collect();
+        if begun.is_empty() {
+            return Ok(None);
+        }
+        let mut rest = Part::new(self);
+        let results = begun.iter().flat_map(|&id| &self.node(id).outputs);
+        for &v in self.inputs().iter().chain(results) {
+            rest.input(v)?;
+        }
+        for (id, _) in self.nodes().filter(|(id, _)| !begun.contains(id)) {
+            rest.node(id)?;
+        }
+        for o in self.outputs() {
+            let value = rest.value(o.value)?;
+            rest.graph.add_output(&o.name, value)?;
+        }
+        Ok(Some((begun, rest.graph)))
     }
 }
 

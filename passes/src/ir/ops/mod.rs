@@ -22,7 +22,7 @@ mod window;
 
 pub use arg::IntArg;
 pub use attention::{Attention, MaskKind, Scores};
-pub use control::Control;
+pub use control::{Control, LoopParts};
 pub use conv::Conv;
 pub use cost::{RowOperand, RowPart};
 pub use elementwise::{Cast, Where};
