@@ -9,7 +9,7 @@ use bgz_passes::ir::DType;
 use onnx_build::*;
 use proptest::prelude::*;
 
-/// What a random layer is like.
+/// The form of a random layer.
 #[derive(Clone, Debug)]
 struct Layer {
     op: &'static str,

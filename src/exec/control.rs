@@ -18,7 +18,7 @@ pub(super) struct Looped {
     body: Stages,
     /// Operands that it captures, in order.
     captured: Vec<usize>,
-    /// Whether the body's condition may end it before its trips are done.
+    /// True if the body's condition may end it before its trips are done.
     may_stop: bool,
 }
 
@@ -28,7 +28,7 @@ enum Operand {
     Constant(Tensor),
 }
 
-/// What is stacked of each iteration.
+/// The results stacked of each iteration.
 struct Stack {
     dtype: DType,
     shape: Vec<usize>,

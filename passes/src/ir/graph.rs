@@ -146,7 +146,7 @@ pub enum GraphError {
         /// Its type.
         ty: String,
     },
-    /// What an op does is decided by values, and so it is no part of a graph that is run at once.
+    /// Values decide the work of an op, and so it is no part of a graph that is run at once.
     #[error("%{value} = {op}: what is computed depends on values that are known when the graph is run")]
     Decided {
         /// Name of its first result.

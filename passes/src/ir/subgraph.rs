@@ -138,7 +138,7 @@ impl Graph {
     }
 }
 
-/// What the inputs of a graph say of its dims where they stand for operands of these types.
+/// The dims of a graph by its inputs, where they stand for operands of these types.
 pub(crate) struct Call(BTreeMap<Arc<str>, Dim>);
 
 impl Call {
@@ -188,7 +188,7 @@ impl Call {
 
 /// A node of a graph that takes the place of the op which carries it.
 pub(crate) trait Splice {
-    /// What a value is in the graph that is added to.
+    /// The value in the graph that is added to.
     type Value: Copy;
 
     /// Adds a constant of the graph.

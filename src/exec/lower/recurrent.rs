@@ -27,13 +27,13 @@ enum Place {
     OfH(usize),
     /// A state before the step.
     Before(usize),
-    /// What the step has made, states first.
+    /// The results of the step, states first.
     Made(usize),
     /// Weights of the second state in a gate, the same for all sequences.
     Peephole(usize),
 }
 
-/// What a step does, in order.
+/// The parts of a step, in order.
 struct Plan {
     /// How many states there are.
     states: usize,
@@ -234,7 +234,7 @@ struct Layer {
     hidden: usize,
     gates: usize,
     states: usize,
-    /// What a step makes, states first.
+    /// The results of a step, states first.
     made: usize,
     batch_first: bool,
     bias: Option<usize>,

@@ -26,16 +26,16 @@ pub enum Control {
     Loop {
         /// The graph.
         body: Subgraph,
-        /// Whether there is a trip count (i64); else only the condition ends it.
+        /// True if there is a trip count (i64); else only the condition ends it.
         trip_count: bool,
-        /// Whether there is a condition; else it is true at first.
+        /// True if there is a condition; else it is true at first.
         condition: bool,
         /// How many values are carried from one iteration to the next.
         carried: usize,
     },
 }
 
-/// What a loop is, without what it computes.
+/// The form of a loop, without its body.
 #[derive(Clone, Debug)]
 pub struct LoopParts {
     /// Where the trip count is among the operands.

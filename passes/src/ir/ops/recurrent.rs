@@ -16,7 +16,7 @@ use std::borrow::Cow;
 /// A sequence ends at its length: states behind it are 0 among those of all steps.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Recurrent {
-    /// What a step computes.
+    /// The computation of a step.
     pub cell: Cell,
     /// Which way it goes.
     pub direction: Direction,
@@ -24,17 +24,17 @@ pub struct Recurrent {
     pub activations: Vec<Activation>,
     /// The operands of functions of gates are held between minus this and this.
     pub clip: Option<Float>,
-    /// Whether the batch is the first axis: of `x`, of states of all steps (before the directions) and of single ones.
+    /// True if the batch is the first axis: of `x`, of states of all steps (before the directions) and of single ones.
     pub batch_first: bool,
-    /// Whether there is a bias.
+    /// True if there is a bias.
     pub bias: bool,
-    /// Whether there are lengths.
+    /// True if there are lengths.
     pub lengths: bool,
-    /// Whether there is an initial state.
+    /// True if there is an initial state.
     pub initial: bool,
 }
 
-/// What a step computes of `x` and the state `h` before; `X` and `H` are their products with the weights of a gate, bias
+/// The result of a step of `x` and the state `h` before; `X` and `H` are their products with the weights of a gate, bias
 /// included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cell {
@@ -52,9 +52,9 @@ pub enum Cell {
     Lstm {
         /// `l` is `1 - i`.
         input_forget: bool,
-        /// Whether there is an initial `c`.
+        /// True if there is an initial `c`.
         initial_cell: bool,
-        /// Whether there are weights `p`.
+        /// True if there are weights `p`.
         peepholes: bool,
     },
 }
@@ -276,7 +276,7 @@ impl Cell {
     }
 }
 
-/// What is carried from one step to the next, of one sequence.
+/// The state carried from one step to the next, of one sequence.
 #[derive(Clone, Default)]
 struct State {
     h: Vec<f64>,
@@ -284,7 +284,7 @@ struct State {
     c: Vec<f64>,
 }
 
-/// What a step sees, of one sequence in one direction.
+/// The operands of a step, of one sequence in one direction.
 struct Step<'a> {
     hidden: usize,
     x: &'a [f64],
@@ -349,7 +349,7 @@ impl Recurrent {
         if self.direction == Direction::Both { 2 } else { 1 }
     }
 
-    /// Whether direction number `d` goes from the last step to the first.
+    /// True if direction number `d` goes from the last step to the first.
     pub fn is_reverse(&self, d: usize) -> bool {
         self.direction == Direction::Reverse || d == 1
     }
