@@ -56,13 +56,18 @@ fuzz_target!(|data: &[u8]| {
         let Ok(bound) = before.bind(&bindings) else { continue };
         sound("as imported, bound", &bound);
         // Only what is small enough to be evaluated, and does not fail for these numbers, has a value to keep.
-        let Some(comparison) = Comparison::new(&bound) else { return };
+        let comparisons: Vec<_> = [false, true].into_iter().filter_map(|s| Comparison::new(&bound, s)).collect();
+        if comparisons.is_empty() {
+            return;
+        }
         match after.bind(&bindings) {
             Ok(bound) => {
                 sound("rewritten, bound", &bound);
-                comparison.with(&bound, name);
                 let planned = rewritten(&Pipeline::bound(None), &bound, "as a plan has it");
-                comparison.with(&planned, "as a plan has it");
+                for comparison in comparisons {
+                    comparison.with(&bound, name);
+                    comparison.with(&planned, "as a plan has it");
+                }
             }
             Err(e) => panic!("rewritten, it is not bound {name}: {e}\n\nbefore:\n{before}\nafter:\n{after}"),
         }
