@@ -105,13 +105,18 @@ impl Model {
     /// A session in which each output of `states` is the input beside it in the next run.
     ///
     /// # Errors
-    /// The model has no such output or input, or they differ in dtype or rank.
+    /// The model has no such output or input, they differ in dtype or rank, or one is named twice.
     pub fn session(&self, states: &[(&str, &str)]) -> Result<Session<'_>, Error> {
         let structure = self.structure()?;
         let graph = self.graph();
         let names = |all: Vec<&str>| all.join(", ");
         let mut found = Vec::new();
-        for &(from, to) in states {
+        for (i, &(from, to)) in states.iter().enumerate() {
+            if let Some(name) =
+                states[..i].iter().find_map(|s| (s.0 == from).then_some(from).or((s.1 == to).then_some(to)))
+            {
+                return Err(ExecError::StateTwice { name: name.into() }.into());
+            }
             let output = graph.outputs().iter().position(|o| &*o.name == from).ok_or_else(|| {
                 let names = names(graph.outputs().iter().map(|o| &*o.name).collect());
                 ExecError::UnknownOutput { name: from.into(), names }
@@ -198,11 +203,22 @@ impl Session<'_> {
         let graph = self.model.graph();
         let types: Vec<Type> = self.types(&given)?;
         let bindings = bind_inputs(graph, &types)?;
-        self.make_room(&types, &bindings)?;
+        if !self.make_room(&types, &bindings)? {
+            self.hand_over(&types)?;
+        }
         let appended = self.appended();
         let outputs = match self.plan(&types, &appended) {
-            Ok(at) => self.run_plan(at, given)?,
-            Err(Error::Exec(e)) if e.depends_on_values() => self.run_stages(given)?,
+            Ok(at) if self.plans[at].2.appends(&appended) => self.run_plan(at, given)?,
+            // With numbers for its extents the model has come out otherwise.
+            Ok(_) => {
+                self.hand_over(&types)?;
+                let at = self.plan(&types, &[])?;
+                self.run_plan(at, given)?
+            }
+            Err(Error::Exec(e)) if e.depends_on_values() => {
+                self.hand_over(&types)?;
+                self.run_stages(given)?
+            }
             Err(e) => return Err(e),
         };
         let named = graph.outputs().iter().map(|o| o.name.to_string()).zip(outputs);
@@ -271,13 +287,17 @@ impl Session<'_> {
         Ok(types.into_iter().flatten().collect())
     }
 
-    /// Begins the states that are appended to, and lets them grow where the run needs it.
-    fn make_room(&mut self, types: &[Type], bindings: &Bindings) -> Result<(), ExecError> {
+    /// Begins the states that are appended to, and lets them grow where the run needs it; false if values say how much.
+    fn make_room(&mut self, types: &[Type], bindings: &Bindings) -> Result<bool, ExecError> {
         let graph = self.model.graph();
         for state in &mut self.states {
             let Held::Cache { axis, cache } = &mut state.held else { continue };
             let made = graph.ty(graph.outputs()[state.output].value);
-            let need = made.shape[*axis].bind(bindings).as_usize().ok_or(ExecError::TooLarge)?;
+            let need = made.shape[*axis].bind(bindings);
+            if need.as_int().is_none() {
+                return Ok(false);
+            }
+            let need = need.as_usize().ok_or(ExecError::TooLarge)?;
             let grown = match cache {
                 Some(c) if c.room >= need => continue,
                 Some(c) => c.grown(*axis, need.max(c.room.saturating_mul(2)))?,
@@ -288,6 +308,22 @@ impl Session<'_> {
                 }
             };
             *cache = Some(grown);
+        }
+        Ok(true)
+    }
+
+    /// Makes tensors of the states that are appended to, which are handed over from now on.
+    fn hand_over(&mut self, types: &[Type]) -> Result<(), ExecError> {
+        for state in &mut self.states {
+            let Held::Cache { axis, cache } = &state.held else { continue };
+            let tensor = match cache {
+                Some(c) => c.tensor(*axis)?,
+                None => {
+                    let ty = &types[state.input];
+                    output("a state", ty.dtype, &ty.known_shape().ok_or(ExecError::TooLarge)?)?
+                }
+            };
+            state.held = Held::Whole(Some(tensor));
         }
         Ok(())
     }
@@ -346,12 +382,9 @@ impl Session<'_> {
         Ok(outputs)
     }
 
-    /// Runs a model whose extents depend on values: every state is handed over as a tensor from now on.
+    /// Runs a model whose extents depend on values; every state is a tensor.
     fn run_stages(&mut self, mut given: Vec<Option<Tensor>>) -> Result<Vec<Option<Tensor>>, Error> {
         for state in &mut self.states {
-            if let Held::Cache { axis, cache } = &state.held {
-                state.held = Held::Whole(cache.as_ref().map(|c| c.tensor(*axis)).transpose()?);
-            }
             if let Held::Whole(tensor) = &state.held {
                 given[state.input] = tensor.clone();
             }

@@ -130,6 +130,8 @@ fn names_and_types_are_checked() {
     assert!(fails(&[("z", "past_k")]).contains("UnknownOutput"));
     assert!(fails(&[("k", "past")]).contains("UnknownInput"));
     assert!(fails(&[("k", "x")]).contains("InputType"));
+    assert!(fails(&[("k", "past_k"), ("k", "past_v")]).contains("StateTwice"));
+    assert!(fails(&[("k", "past_k"), ("v", "past_k")]).contains("StateTwice"));
     let mut session = model.session(&STATES).unwrap();
     assert!(session.set("past_k", Tensor::zeros(DType::I64, &[1, 2, 3, 2]).unwrap()).is_err());
     assert!(session.set("x", tokens(1, 1, 0)).is_err());
@@ -150,6 +152,64 @@ const COUNTED: &str = "graph @counted {
     out %kept
     out %all
 }";
+
+/// Values say how much is appended.
+const CHOSEN: &str = "graph @chosen {
+    in  %x : f32[n]
+    in  %past : f32[past]
+    %at = non_zero(%x) : i64[1, _0]
+    %rows = transpose(%at) {perm = [1, 0]} : i64[_0, 1]
+    %kept = gather_nd(%x, %rows) {batch_dims = 0} : f32[_0]
+    %all = concat(%past, %kept) {axis = 0} : f32[past + _0]
+    %sum = reduce_sum(%all) {axes = [0], keep_dims = true} : f32[1]
+    out %sum
+    out %all
+}";
+
+#[test]
+fn values_say_how_much_is_appended() {
+    let model = Model::from_graph(parse(CHOSEN).unwrap());
+    let mut session = model.session(&[("all", "past")]).unwrap();
+    let mut want = 0f32;
+    for x in [[1f32, 0.0, 2.0], [0.0, 0.0, 3.0], [4.0, 5.0, 6.0]] {
+        want += x.iter().sum::<f32>();
+        let got = session.run(&[("x", Tensor::new(&[3], &x).unwrap())]).unwrap();
+        assert_eq!(got[0].1.as_slice::<f32>().unwrap(), [want]);
+    }
+    let all = session.state("past").unwrap().unwrap();
+    assert_eq!(all.as_slice::<f32>().unwrap(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+}
+
+/// Of which shape arithmetic is left, so that passes are run again where there are numbers: a concat with nothing is none.
+const ARITHMETIC: &str = "graph @arithmetic {
+    in  %x : f32[n]
+    in  %past : f32[past]
+    %all = concat(%past, %x) {axis = 0} : f32[past + n]
+    %extent = shape(%all) {end = 1, start = 0} : i64[1]
+    %y = neg(%all) : f32[past + n]
+    out %y
+    out %extent
+    out %all
+}";
+
+#[test]
+fn passes_that_run_again_lose_no_state() {
+    let graph = parse(ARITHMETIC).unwrap();
+    let model = Model::from_graph(graph.clone());
+    let mut session = model.session(&[("all", "past")]).unwrap();
+    let mut past = eval::Tensor::f32s([0], &[]).unwrap();
+    let mut extent = 0;
+    for n in [2, 0, 1, 3] {
+        let x = Tensor::new(&[n], &[1.5f32, 0.5, -2.0][..n]).unwrap();
+        extent += n as i64;
+        let want = eval::run(&graph, &[oracle(&x), past]).unwrap();
+        let got = session.run(&[("x", x)]).unwrap();
+        near(&got[0].1, &want[0]);
+        assert_eq!(got[1].1.as_slice::<i64>().unwrap(), [extent]);
+        past = want[2].clone();
+    }
+    near(&session.state("past").unwrap().unwrap(), &past);
+}
 
 #[test]
 fn values_that_say_extents_go_together_with_states() {

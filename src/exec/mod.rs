@@ -68,6 +68,12 @@ pub enum ExecError {
         /// Those there are.
         names: String,
     },
+    /// An output or input of a session that is a state already.
+    #[error("{name:?} is named twice among the states")]
+    StateTwice {
+        /// Its name.
+        name: String,
+    },
     /// An input that the model takes was not given.
     #[error("input {name:?} ({ty}) is missing")]
     MissingInput {

@@ -7,7 +7,7 @@ use super::bind::bind_inputs;
 use super::packed::ConstantBytes;
 use super::ports::{Ports, Tensors};
 use super::states::{State, States};
-use super::step::{ForeignResult, Lowered, Span, Step, StepInfo, Work};
+use super::step::{Appended, ForeignResult, Lowered, Span, Step, StepInfo, Work};
 use super::view::{Slot, View};
 use crate::tensor::Tensor;
 use bgz_passes::ir::{DType, Graph, ValueId};
@@ -81,6 +81,13 @@ impl Plan {
             Work::Foreign(_) => false,
         };
         self.steps.iter().all(fewer) && self.outputs.iter().all(|v| whole(&v.bytes()))
+    }
+
+    /// True if each of these outputs stays in the memory of its input.
+    pub(crate) fn appends(&self, appended: &[Appended]) -> bool {
+        let stays =
+            |(i, a): (usize, &Appended)| self.outputs.get(a.output).is_some_and(|v| v.slot == Slot::Appended(i));
+        appended.iter().enumerate().all(stays)
     }
 
     /// True if there is enough to do for more than one thread.
