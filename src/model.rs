@@ -4,8 +4,8 @@ use crate::Error;
 use crate::exec::{Appended, ExecError, PackedWeights, Plan, Stages, Structure};
 use crate::onnx::{self, ImportError};
 use crate::tensor::Tensor;
-use bgz_passes::halves;
 use bgz_passes::ir::{Graph, Type};
+use bgz_passes::narrow;
 use bgz_passes::pipeline::{Pipeline, Report};
 use bgz_passes::scores::Approximation;
 use bytes::Bytes;
@@ -34,7 +34,7 @@ const MAX_PLANS: usize = 32;
 /// ```
 pub struct Model {
     graph: Graph,
-    /// With halves kept as f32 between ops, as plans have it; `None` if there are no halves.
+    /// With narrow floats kept as f32 between ops, as plans have it; `None` if there are none.
     wide: OnceLock<Option<Graph>>,
     packed: Arc<PackedWeights>,
     structure: OnceLock<Structure>,
@@ -177,7 +177,7 @@ impl Model {
         let wide = match self.wide.get() {
             Some(wide) => wide,
             None => {
-                let wide = halves::widened(&self.graph)?;
+                let wide = narrow::widened(&self.graph)?;
                 self.wide.get_or_init(|| wide)
             }
         };

@@ -7,7 +7,9 @@ use half::{bf16, f16};
 use std::fmt;
 use std::sync::Arc;
 
-/// A dense tensor in row-major order, aligned to a cache line. A clone shares its elements until either is written to.
+/// A dense tensor in row-major order, aligned to a cache line. Every element has bytes of its own: those that share bytes in
+/// a file ([`DType::is_packed`]) take one each here, and floats of a byte or less are their codes. A clone shares its
+/// elements until either is written to.
 #[derive(Clone)]
 pub struct Tensor {
     dtype: DType,
@@ -28,10 +30,13 @@ pub trait Element: Pod {
 }
 
 macro_rules! elements {
-    ($($t:ty = $d:ident),*) => { $( impl Element for $t { const DTYPE: DType = DType::$d; } )* };
+    ($($t:ty = $d:ident),* $(,)?) => { $( impl Element for $t { const DTYPE: DType = DType::$d; } )* };
 }
 
-elements! { f32 = F32, f16 = F16, bf16 = BF16, f64 = F64, i8 = I8, i16 = I16, i32 = I32, i64 = I64, u8 = U8 }
+elements! {
+    f32 = F32, f16 = F16, bf16 = BF16, f64 = F64, i8 = I8, i16 = I16, i32 = I32, i64 = I64,
+    u8 = U8, u16 = U16, u32 = U32, u64 = U64,
+}
 
 impl Tensor {
     /// Zeros (false, for bools); `None` if memory does not suffice.
@@ -69,7 +74,7 @@ impl Tensor {
 
     /// The elements of a constant; `None` if they cannot be had ([`Constant::bytes`]), or held.
     pub fn from_constant(constant: &Constant) -> Option<Self> {
-        Self::from_bytes(constant.dtype(), constant.shape(), &constant.bytes().ok()?)
+        Self::from_bytes(constant.dtype(), constant.shape(), &constant.elements().ok()?)
     }
 
     /// Element type.

@@ -249,6 +249,11 @@ fn wrong_length_of_raw_data() {
     let mut t = tensor("w", F32, &[3], vec![]);
     t.float_data = vec![1.0, 2.0];
     assert_eq!(bad_tensor(t), "tensor w: 2 elements of data where the shape [3] needs 3");
+    // 22 is INT4, two of which share a byte.
+    assert_eq!(bad_tensor(tensor("w", 22, &[5], vec![0; 5])), "tensor w: 5 bytes of data where the shape [5] needs 3");
+    let mut t = tensor("w", 22, &[5], vec![]);
+    t.int32_data = vec![1; 5];
+    assert_eq!(bad_tensor(t), "tensor w: 5 bytes of data where the shape [5] needs 3");
 }
 
 #[test]
@@ -277,9 +282,10 @@ fn dtypes_that_are_not_ours() {
         bad_tensor(tensor("w", 99, &[0], vec![])),
         "tensor w: its element type is not supported: unknown element type 99"
     );
-    // 13 is UINT64: taken where it fits i64.
-    let too_large = tensor("w", 13, &[1], u64::MAX.to_le_bytes().to_vec());
-    assert_eq!(bad_tensor(too_large), "tensor w: a number does not fit i64");
+    // 12 is UINT32, whose numbers stand in a list of longer ones.
+    let mut too_large = tensor("w", 12, &[1], vec![]);
+    too_large.uint64_data = vec![1 << 32];
+    assert_eq!(bad_tensor(too_large), "tensor w: a number does not fit its dtype");
     let message = refused(13, |b| {
         b.input("x", STRING, &["2"]);
         b.output("x");

@@ -118,9 +118,25 @@ fn every_form_of_a_constant() {
         (typed(10, |t| t.int32_data = vec![0x3c00, 0xc000]), "f16[2]", vec![1.0, -2.0]),
         (typed(16, |t| t.int32_data = vec![0x3f80, 0xc000]), "bf16[2]", vec![1.0, -2.0]),
         (typed(11, |t| t.double_data = vec![0.1, 2.0]), "f64[2]", vec![0.1, 2.0]),
-        // 12 and 13 are UINT32 and UINT64: taken as i64.
-        (typed(13, |t| t.uint64_data = vec![1, 2]), "i64[2]", vec![1.0, 2.0]),
-        (tensor_attr("value", tensor("", 12, &[1], vec![255, 255, 255, 255])), "i64[1]", vec![4294967295.0]),
+        // 4, 12 and 13 are UINT16, UINT32 and UINT64.
+        (typed(4, |t| t.int32_data = vec![1, 65535]), "u16[2]", vec![1.0, 65535.0]),
+        (typed(12, |t| t.uint64_data = vec![1, 4294967295]), "u32[2]", vec![1.0, 4294967295.0]),
+        (typed(13, |t| t.uint64_data = vec![1, u64::MAX]), "u64[2]", vec![1.0, 18446744073709551616.0]),
+        (tensor_attr("value", tensor("", 12, &[1], vec![255, 255, 255, 255])), "u32[1]", vec![4294967295.0]),
+        // 17 to 20 and 24 are floats of 8 bits, whose code is an integer or a byte.
+        (typed(17, |t| t.int32_data = vec![0x38, 0xfe]), "f8e4m3fn[2]", vec![1.0, -448.0]),
+        (typed(18, |t| t.int32_data = vec![0x38, 0xff]), "f8e4m3fnuz[2]", vec![0.5, -240.0]),
+        (tensor_attr("value", tensor("", 19, &[2], vec![0x3c, 0xfc])), "f8e5m2[2]", vec![1.0, f64::NEG_INFINITY]),
+        (tensor_attr("value", tensor("", 20, &[2], vec![0x3c, 0xff])), "f8e5m2fnuz[2]", vec![0.5, -57344.0]),
+        (tensor_attr("value", tensor("", 24, &[2], vec![127, 130])), "f8e8m0[2]", vec![1.0, 8.0]),
+        // 21 to 23 and 25 to 28 share bytes, from the lowest bit on.
+        (typed(21, |t| t.int32_data = vec![0xf1]), "u4[2]", vec![1.0, 15.0]),
+        (tensor_attr("value", tensor("", 22, &[3], vec![0xf1, 8])), "i4[3]", vec![1.0, -1.0, -8.0]),
+        (typed(23, |t| t.int32_data = vec![0xf2]), "f4e2m1[2]", vec![1.0, -6.0]),
+        (tensor_attr("value", tensor("", 25, &[4], vec![0b1110_0100])), "u2[4]", vec![0.0, 1.0, 2.0, 3.0]),
+        (tensor_attr("value", tensor("", 26, &[4], vec![0b1110_0100])), "i2[4]", vec![0.0, 1.0, -2.0, -1.0]),
+        (tensor_attr("value", tensor("", 27, &[2], vec![0x48, 0x0a])), "f6e2m3[2]", vec![1.0, -1.125]),
+        (tensor_attr("value", tensor("", 28, &[2], vec![0x0c, 0x0b])), "f6e3m2[2]", vec![1.0, -1.0]),
     ];
     for (attr, expected, values) in attrs {
         let g = graph(17, |b| {

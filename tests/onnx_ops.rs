@@ -43,6 +43,50 @@ fn activations() {
     elementwise("Cast", vec![int("to", BOOL.into())], |v| f64::from(u8::from(v != 0.0)));
 }
 
+/// What numbers become that are cast to an element type and back.
+#[track_caller]
+fn cast_to(code: i32, attrs: Vec<onnx_ir::AttributeProto>, x: &[f32]) -> Vec<f64> {
+    let g = graph(24, |b| {
+        b.input("x", F32, &["n"]);
+        b.node("Cast", "x", "y", [vec![int("to", code.into())], attrs].concat());
+        b.output("y");
+    });
+    run(&g, &[Tensor::f32s([x.len()], x).expect("the length fits")]).remove(0)
+}
+
+/// By the tables of the standard's Cast.
+#[test]
+fn floats_of_a_byte_saturate_unless_asked_not_to() {
+    let (inf, nan) = (f64::INFINITY, f64::NAN);
+    let x = [1.06, 500.0, -1e9, 464.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, -0.0];
+    close(&cast_to(17, vec![], &x), &[1.0, 448.0, -448.0, 448.0, 448.0, -448.0, nan, -0.0]);
+    close(&cast_to(18, vec![], &x), &[1.0, 240.0, -240.0, 240.0, 240.0, -240.0, nan, 0.0]);
+    close(&cast_to(19, vec![], &x), &[1.0, 512.0, -57344.0, 448.0, 57344.0, -57344.0, nan, -0.0]);
+    close(&cast_to(20, vec![], &x), &[1.0, 512.0, -57344.0, 448.0, 57344.0, -57344.0, nan, 0.0]);
+    let no = || vec![int("saturate", 0)];
+    close(&cast_to(17, no(), &x), &[1.0, nan, nan, 448.0, nan, nan, nan, -0.0]);
+    close(&cast_to(18, no(), &x), &[1.0, nan, nan, nan, nan, nan, nan, 0.0]);
+    close(&cast_to(19, no(), &x), &[1.0, 512.0, -inf, 448.0, inf, -inf, nan, -0.0]);
+    close(&cast_to(20, no(), &x), &[1.0, 512.0, nan, 448.0, nan, nan, nan, 0.0]);
+    // Those of fewer bits have nothing but numbers.
+    close(&cast_to(23, vec![], &x[..6]), &[1.0, 6.0, -6.0, 6.0, 6.0, -6.0]);
+}
+
+#[test]
+fn powers_of_two_are_rounded_as_asked() {
+    let mode = |mode: &str| vec![text("round_mode", mode)];
+    let (most, least) = (2f64.powi(127), 2f64.powi(-127));
+    let x = [0.0, 0.124, 1.0, 1.1, 1.5, 3.1, f32::MAX, f32::INFINITY, f32::NAN];
+    let up = [least, 0.125, 1.0, 2.0, 2.0, 4.0, most, most, f64::NAN];
+    close(&cast_to(24, vec![], &x), &up);
+    close(&cast_to(24, mode("up"), &x), &up);
+    close(&cast_to(24, mode("down"), &x), &[least, 0.0625, 1.0, 1.0, 1.0, 2.0, most, most, f64::NAN]);
+    close(&cast_to(24, mode("nearest"), &x), &[least, 0.125, 1.0, 1.0, 2.0, 4.0, most, most, f64::NAN]);
+    let strict = [mode("nearest"), vec![int("saturate", 0)]].concat();
+    let nan = f64::NAN;
+    close(&cast_to(24, strict, &x), &[nan, 0.125, 1.0, 1.0, 2.0, 4.0, nan, nan, nan]);
+}
+
 /// The output of one op on inputs `a`, `b`, `c`.
 #[track_caller]
 fn apply(opset: i64, op: &str, inputs: &[Tensor], attrs: Vec<onnx_ir::AttributeProto>) -> (String, Vec<f64>) {

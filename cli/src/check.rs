@@ -9,9 +9,16 @@ use bgz_fusion::Tensor;
 /// Compares and fails if anything is beyond the tolerance.
 pub fn run(args: &CheckArgs) -> Result<(), Failure> {
     let progress = Progress::new("importing");
-    let expected = inputs::read(&args.expect)?;
-    let mut ready =
-        runner::prepare(&args.model, &args.how, |stage| progress.say(stage), |_| inputs::read(&args.inputs))?;
+    let mut expected = Vec::new();
+    let mut ready = runner::prepare(
+        &args.model,
+        &args.how,
+        |stage| progress.say(stage),
+        |graph| {
+            expected = inputs::read_outputs(&args.expect, graph)?;
+            inputs::read(&args.inputs, graph)
+        },
+    )?;
     progress.say("running");
     ready.runner.run()?;
 

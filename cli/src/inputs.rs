@@ -11,9 +11,19 @@ use std::path::Path;
 /// Inputs by name.
 pub type Named = Vec<(String, Tensor)>;
 
-/// Reads an npz file; whether it has what the model takes is found when it is run.
-pub fn read(path: &Path) -> Result<Named, Failure> {
-    npz::read(path).map_err(|e| because(format!("cannot read {}", path.display()), e))
+/// Reads an npz file of inputs of a model; whether it has what the model takes is found when it is run.
+pub fn read(path: &Path, graph: &Graph) -> Result<Named, Failure> {
+    let dtype = |name: &str| graph.inputs().iter().find(|&&v| graph.name(v) == name).map(|&v| graph.ty(v).dtype);
+    read_as(path, dtype)
+}
+
+/// Reads an npz file of outputs of a model.
+pub fn read_outputs(path: &Path, graph: &Graph) -> Result<Named, Failure> {
+    read_as(path, |name| graph.outputs().iter().find(|o| &*o.name == name).map(|o| graph.ty(o.value).dtype))
+}
+
+fn read_as(path: &Path, dtype: impl Fn(&str) -> Option<DType>) -> Result<Named, Failure> {
+    npz::read(path, dtype).map_err(|e| because(format!("cannot read {}", path.display()), e))
 }
 
 /// The inputs by name in the order in which the library takes them.

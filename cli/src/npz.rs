@@ -50,9 +50,14 @@ impl Archive {
 
     /// An array.
     pub fn read(&mut self, name: &str) -> Result<Tensor, Failure> {
+        self.read_as(name, None)
+    }
+
+    /// An array, which is of this dtype if NumPy has no name for the one it is of.
+    fn read_as(&mut self, name: &str, nameless: Option<DType>) -> Result<Tensor, Failure> {
         let at = self.names.iter().position(|n| n == name).ok_or_else(|| format!("there is no array {name:?}"))?;
         let mut entry = self.zip.by_index(at).map_err(|e| because("not an npz archive", e))?;
-        array(&mut entry).map_err(|e| because(format!("array {name:?}"), e))
+        array(&mut entry, nameless).map_err(|e| because(format!("array {name:?}"), e))
     }
 }
 
@@ -77,14 +82,15 @@ fn listed(file: &mut File, start: u64) -> Result<Vec<Vec<u8>>, Failure> {
     }
 }
 
-/// Every array of the file, in its order.
-pub fn read(path: &Path) -> Result<Vec<(String, Tensor)>, Failure> {
+/// Every array of the file, in its order. `dtype` says what one is of whose dtype NumPy has no name for.
+pub fn read(path: &Path, dtype: impl Fn(&str) -> Option<DType>) -> Result<Vec<(String, Tensor)>, Failure> {
     let mut archive = Archive::open(path)?;
     let names = archive.names().to_vec();
-    names.into_iter().map(|name| archive.read(&name).map(|tensor| (name, tensor))).collect()
+    names.into_iter().map(|name| archive.read_as(&name, dtype(&name)).map(|tensor| (name, tensor))).collect()
 }
 
-/// Writes tensors by name. NumPy has no bf16: it becomes `V2`, as `ml_dtypes` writes it.
+/// Writes tensors by name. NumPy has no bf16: it becomes `V2`, as `ml_dtypes` writes it, and what takes a byte or less
+/// without being one of NumPy's dtypes becomes `V1`.
 pub fn write<'a>(path: &Path, tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>) -> Result<(), Failure> {
     files::replace(path, |file| write_to(file, tensors))
 }
@@ -100,7 +106,12 @@ fn write_to<'a>(file: &mut File, tensors: impl IntoIterator<Item = (&'a str, &'a
             .large_file(large);
         zip.start_file(format!("{name}.npy"), options)?;
         zip.write_all(&header)?;
-        zip.write_all(tensor.bytes())?;
+        if tensor.dtype().is_packed() {
+            let codes = tensor.bytes().iter().map(|b| b & low_bits(tensor.dtype()));
+            zip.write_all(&memory::collected(tensor.bytes().len(), codes).map_err(no_memory)?)?;
+        } else {
+            zip.write_all(tensor.bytes())?;
+        }
     }
     zip.finish()?.flush()?;
     Ok(())
@@ -121,6 +132,11 @@ pub fn header(dtype: DType, shape: &[usize]) -> Vec<u8> {
     out
 }
 
+/// The bits of a byte that an element of less has.
+fn low_bits(dtype: DType) -> u8 {
+    (0xff_u32 >> (8 - dtype.bits().min(8))) as u8
+}
+
 /// The name of a dtype in NumPy.
 fn descr(dtype: DType) -> &'static str {
     match dtype {
@@ -133,13 +149,20 @@ fn descr(dtype: DType) -> &'static str {
         DType::I32 => "<i4",
         DType::I64 => "<i8",
         DType::U8 => "|u1",
+        DType::U16 => "<u2",
+        DType::U32 => "<u4",
+        DType::U64 => "<u8",
         DType::Bool => "|b1",
+        _ => NAMELESS,
     }
 }
 
-/// An npy file.
-fn array(file: &mut impl Read) -> Result<Tensor, Failure> {
-    let Header { dtype, big_endian, fortran, shape } = read_header(file)?;
+/// One byte of what NumPy does not know: a float of a byte or less, or an integer of less, as `ml_dtypes` writes them all.
+const NAMELESS: &str = "|V1";
+
+/// An npy file, of this dtype if NumPy has no name for the one it is of.
+fn array(file: &mut impl Read, nameless: Option<DType>) -> Result<Tensor, Failure> {
+    let Header { dtype, big_endian, fortran, shape } = read_header(file, nameless)?;
     // As if no extent were 0, so that no product of some of them overflows later.
     let whole = shape.iter().try_fold(dtype.size(), |n, &d| n.checked_mul(d.max(1))).ok_or("its size overflows")?;
     let len = if shape.contains(&0) { 0 } else { whole };
@@ -157,6 +180,10 @@ fn array(file: &mut impl Read) -> Result<Tensor, Failure> {
     }
     if dtype == DType::Bool {
         bytes.iter_mut().for_each(|b| *b = u8::from(*b != 0));
+    }
+    if dtype.is_packed() {
+        let in_range = |b: u8| if dtype.is_int() { dtype.wrap(b.into()) as u8 } else { b & low_bits(dtype) };
+        bytes.iter_mut().for_each(|b| *b = in_range(*b));
     }
     Tensor::from_bytes(dtype, &shape, &bytes).ok_or_else(|| no_memory(len))
 }
@@ -190,7 +217,7 @@ struct Header {
 }
 
 /// See NumPy's `numpy.lib.format` for the layout.
-fn read_header(file: &mut impl Read) -> Result<Header, Failure> {
+fn read_header(file: &mut impl Read, nameless: Option<DType>) -> Result<Header, Failure> {
     let mut start = [0; 8];
     file.read_exact(&mut start)?;
     let wide = match start {
@@ -212,7 +239,16 @@ fn read_header(file: &mut impl Read) -> Result<Header, Failure> {
     let text = String::from_utf8(text)?;
     let bad = || format!("its header {:?} is not one of a plain array", text.trim_end());
     let descr = quoted(field(&text, "descr").ok_or_else(bad)?).ok_or_else(bad)?;
-    let (dtype, big_endian) = dtype(descr).ok_or_else(|| format!("dtype {descr:?} is not supported"))?;
+    // Of these, `ml_dtypes` names one after NumPy's scheme.
+    let (dtype, big_endian) = match descr {
+        NAMELESS | "<V1" | "<f1" | "|f1" => {
+            let named = nameless.filter(|&d| self::descr(d) == NAMELESS).ok_or_else(|| {
+                format!("dtype {descr:?} is not one of NumPy's, and no input or output of this name is of such a dtype")
+            })?;
+            (named, false)
+        }
+        _ => dtype(descr).ok_or_else(|| format!("dtype {descr:?} is not supported"))?,
+    };
     let order = field(&text, "fortran_order").ok_or_else(bad)?;
     let fortran = order.starts_with("True");
     if !fortran && !order.starts_with("False") {
@@ -285,15 +321,22 @@ mod tests {
     fn what_is_written_is_read_again() {
         let bytes: Vec<u8> = (0..48).collect();
         for dtype in DType::ALL {
-            let bytes: Vec<u8> = bytes.iter().map(|&b| if dtype == DType::Bool { b % 2 } else { b }).collect();
+            let in_range = |b: u8| match dtype {
+                DType::Bool => b % 2,
+                d if d.is_packed() && d.is_int() => d.wrap(b.into()) as u8,
+                d => b & low_bits(d),
+            };
+            let bytes: Vec<u8> = bytes.iter().map(|&b| in_range(b)).collect();
             for shape in [vec![], vec![3], vec![2, 3], vec![0, 3]] {
                 let len: usize = shape.iter().product::<usize>() * dtype.size();
                 let tensor = Tensor::from_bytes(dtype, &shape, &bytes[..len]).expect("a tensor");
                 let mut file = header(tensor.dtype(), tensor.shape());
                 assert_eq!(file.len() % 64, 0);
                 file.extend(tensor.bytes());
-                let back = array(&mut file.as_slice()).expect("an array");
+                let back = array(&mut file.as_slice(), Some(dtype)).expect("an array");
                 assert_eq!((back.ty(), back.bytes()), (tensor.ty(), tensor.bytes()));
+                let guessed = array(&mut file.as_slice(), None);
+                assert_eq!(guessed.is_err(), descr(dtype) == NAMELESS);
             }
         }
     }
@@ -311,9 +354,9 @@ mod tests {
     #[test]
     fn byte_order_and_axis_order_are_undone() {
         let big = npy("{'descr': '>i2', 'fortran_order': False, 'shape': (2,), }", &[1, 2, 3, 4]);
-        assert_eq!(array(&mut big.as_slice()).expect("an array").as_slice::<i16>(), Some(&[0x102, 0x304][..]));
+        assert_eq!(array(&mut big.as_slice(), None).expect("an array").as_slice::<i16>(), Some(&[0x102, 0x304][..]));
         let fortran = npy("{'descr': '|u1', 'fortran_order': True, 'shape': (2, 3), }", &[1, 4, 2, 5, 3, 6]);
-        assert_eq!(array(&mut fortran.as_slice()).expect("an array").bytes(), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(array(&mut fortran.as_slice(), None).expect("an array").bytes(), [1, 2, 3, 4, 5, 6]);
     }
 
     #[test]
@@ -334,7 +377,7 @@ mod tests {
             (npy("{'descr': '', 'fortran_order': False, 'shape': (1,), }", &[0; 8]), "dtype \"\""),
             (npy("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }", &[0; 4]), "plain array"),
         ] {
-            let e = array(&mut file.as_slice()).expect_err(want).to_string();
+            let e = array(&mut file.as_slice(), None).expect_err(want).to_string();
             assert!(e.contains(want), "{e} / {want}");
         }
     }

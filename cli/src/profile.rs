@@ -65,7 +65,7 @@ pub fn run(args: &ProfileArgs) -> Result<(), Failure> {
         &how,
         |stage| progress.say(stage),
         |graph| match &args.inputs {
-            Some(path) => inputs::read(path),
+            Some(path) => inputs::read(path, graph),
             None => inputs::generate(graph, &args.shape),
         },
     )?;

@@ -23,7 +23,7 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         &args.how,
         |stage| progress.say(stage),
         |graph| match &args.inputs {
-            Some(path) => inputs::read(path),
+            Some(path) => inputs::read(path, graph),
             None => inputs::generate(graph, &args.shape),
         },
     )?;

@@ -3,6 +3,20 @@
 use bgz_passes::eval::testing::Rng;
 use bgz_passes::ir::{DType, Op, Tensor};
 
+/// The dtypes that are a [`Number`](crate::Number) each, and bool.
+pub(crate) const NUMBERS: [DType; 10] = [
+    DType::F32,
+    DType::F16,
+    DType::BF16,
+    DType::F64,
+    DType::I8,
+    DType::I16,
+    DType::I32,
+    DType::I64,
+    DType::U8,
+    DType::Bool,
+];
+
 /// A tensor of small numbers, some of them equal, and a few that are not numbers where floats are.
 pub(crate) fn random(dtype: DType, shape: &[usize], rng: &mut Rng) -> Tensor {
     let n = shape.iter().product();
@@ -36,7 +50,7 @@ pub(crate) fn indices(dtype: DType, shape: &[usize], extent: usize, rng: &mut Rn
 
 /// Its elements as they are in memory.
 pub(crate) fn bytes(t: &Tensor) -> Vec<u8> {
-    t.to_constant().bytes().unwrap().to_vec()
+    t.to_constant().elements().unwrap().to_vec()
 }
 
 /// Its elements as numbers of its type.
@@ -64,7 +78,7 @@ pub(crate) fn with_indices<R>(t: &Tensor, mut f: impl FnMut(crate::index::Indice
     }
 }
 
-/// `$body` with `$t` the type of the elements of a dtype; that of bools is u8.
+/// `$body` with `$t` the type of the elements of a dtype of [`NUMBERS`]; that of bools is u8.
 macro_rules! by_dtype {
     ($dtype:expr, $t:ident => $body:expr) => {
         match $dtype {
@@ -104,6 +118,7 @@ macro_rules! by_dtype {
                 type $t = u8;
                 $body
             }
+            other => panic!("{other} is no number of a kernel"),
         }
     };
 }

@@ -11,9 +11,10 @@ compile_error!(
 );
 
 pub mod eval;
-pub mod halves;
+
 pub mod ir;
 pub mod memory;
+pub mod narrow;
 pub mod passes;
 pub mod pipeline;
 pub mod random;

@@ -1,8 +1,8 @@
 //! Ops that carry graphs: text, types, values, passes.
 
 use bgz_passes::eval::{self, Tensor, testing::assert_same};
-use bgz_passes::halves::widened;
 use bgz_passes::ir::{Bindings, DType, Graph, GraphError, MAX_NESTING, Op, parse, print};
+use bgz_passes::narrow::widened;
 use bgz_passes::pipeline::Pipeline;
 
 /// A branch in a branch; `%c` and `%d` are conditions.

@@ -117,7 +117,7 @@ impl Builder {
 
     /// Adds what a step says, if it fits.
     fn step(&mut self, (what, a, b, c): Step) -> Option<()> {
-        let made = match what % 24 {
+        let made = match what % 25 {
             0 => {
                 let (x, size) = self.float(a, 64.0)?;
                 let table = [
@@ -237,6 +237,7 @@ impl Builder {
                 let shape = self.add(Op::Generate(Generate::Shape { start: 0, end }), &[like])?;
                 (self.add(Op::Movement(Movement::Expand { shape: IntArg::Operand }), &[x, shape])?, size)
             }
+            23 => return self.integers(a, b, c),
             _ => {
                 let (x, size) = self.float(a, 64.0)?;
                 let wide = self.add(Op::Cast(Cast(DType::F64)), &[x])?;
@@ -244,6 +245,25 @@ impl Builder {
             }
         };
         self.floats.push(made);
+        Some(())
+    }
+
+    /// Arithmetic of some integer type, and a comparison in another, perhaps after casts to others in between.
+    fn integers(&mut self, a: u16, b: u16, c: u16) -> Option<()> {
+        let dtypes: Vec<DType> = DType::ALL.into_iter().filter(|d| d.is_int()).collect();
+        let pick = |n: u16| dtypes[usize::from(n) % dtypes.len()];
+        let (first, second) = (pick(b), pick(b / 64));
+        let ids = self.ints[usize::from(a) % self.ints.len()];
+        let k = |d| Constant::scalar(Scalar::from_i64(d, [3, 1, 77][usize::from(c) % 3]));
+        let x = self.add(Op::Cast(Cast(first)), &[ids])?;
+        let number = self.constant("k", k(first));
+        let table = [Binary::Add, Binary::Sub, Binary::Mul, Binary::Max, Binary::Min, Binary::Div, Binary::Mod];
+        let y = self.binary(table[usize::from(c / 4) % table.len()], x, number)?;
+        let z = self.add(Op::Cast(Cast(pick(a / 64))), &[y])?;
+        let z = self.add(Op::Cast(Cast(second)), &[z])?;
+        let number = self.constant("k", k(second));
+        let truth = self.binary([Binary::Lt, Binary::Ge, Binary::Eq][usize::from(c / 32) % 3], z, number)?;
+        self.bools.push(truth);
         Some(())
     }
 

@@ -66,7 +66,7 @@ impl<B: Host> HostTensor<B> {
         Some(if wide { data.convert_dtype(BurnDType::Bool(BoolStore::Native)) } else { data })
     }
 
-    /// The dtype; `None` for one that the graph has not (unsigned wider than a byte, quantised).
+    /// The dtype; `None` for one that no graph of a trace has (unsigned wider than a byte, quantised).
     pub(super) fn dtype(&self) -> Option<DType> {
         graph_dtype(match self {
             Self::Float(t) => t.dtype(),
@@ -86,7 +86,7 @@ impl<B: Host> HostTensor<B> {
     }
 }
 
-/// The dtype of the graph that a Burn dtype is, if it has one.
+/// The dtype of the graph of a trace that a Burn dtype is, if it is one.
 pub(super) fn graph_dtype(dtype: BurnDType) -> Option<DType> {
     Some(match dtype {
         BurnDType::F32 => DType::F32,

@@ -34,8 +34,8 @@ pub(crate) use step::{Appended, Work};
 pub(crate) use structure::Structure;
 pub(crate) use view::Slot;
 
-use bgz_passes::halves::WidenError;
 use bgz_passes::ir::{GraphError, Unavailable};
+use bgz_passes::narrow::WidenError;
 use bgz_passes::rewrite::PassError;
 use thiserror::Error;
 

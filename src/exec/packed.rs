@@ -72,7 +72,8 @@ struct Entry {
 #[derive(Default)]
 pub struct PackedWeights {
     entries: Mutex<HashMap<Key, Entry>>,
-    aligned: Mutex<HashMap<(usize, usize), (Constant, Bytes)>>,
+    /// By dtype too: constants that share bytes may pack different numbers of elements in them.
+    aligned: Mutex<HashMap<((usize, usize), DType), (Constant, Bytes)>>,
 }
 
 /// Bytes of a constant, as a plan reads them.
@@ -134,14 +135,18 @@ impl PackedWeights {
         Ok(packed)
     }
 
-    /// The bytes of a constant, copied once if they do not lie at a multiple of its element size.
+    /// The elements of a constant, copied once if they share bytes or do not lie at a multiple of their size.
     pub(crate) fn aligned(&self, constant: &Constant) -> Result<ConstantBytes, Unavailable> {
-        let key = constant.identity();
+        let key = (constant.identity(), constant.dtype());
         let mut aligned = self.aligned.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, b)) = aligned.get(&key) {
             return Ok(b.clone());
         }
-        let bytes = constant.bytes()?;
+        let bytes = constant.elements()?;
+        if constant.dtype().is_packed() {
+            aligned.insert(key, (constant.clone(), bytes.clone()));
+            return Ok(bytes);
+        }
         if (bytes.as_ptr() as usize).is_multiple_of(constant.dtype().size()) {
             return Ok(bytes);
         }

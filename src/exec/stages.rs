@@ -309,7 +309,7 @@ fn non_zero(t: &Tensor) -> usize {
         // The sign of a float zero is no element of it.
         _ if t.dtype() == DType::F32 => index::count_non_zero::<f32>(bytemuck::cast_slice(t.bytes())),
         _ if t.dtype() == DType::F64 => index::count_non_zero::<f64>(bytemuck::cast_slice(t.bytes())),
-        2 if t.dtype() != DType::I16 => t.scalars().filter(|s| s.to_f64() != 0.0).count(),
+        _ if t.dtype().is_float() => t.scalars().filter(|s| s.to_f64() != 0.0).count(),
         1 => index::count_non_zero::<u8>(t.bytes()),
         2 => index::count_non_zero::<i16>(bytemuck::cast_slice(t.bytes())),
         4 => index::count_non_zero::<i32>(bytemuck::cast_slice(t.bytes())),

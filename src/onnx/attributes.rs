@@ -13,9 +13,11 @@ const HARMLESS: &[(&str, &str)] = &[
     ("Dropout", "ratio"),
     ("Dropout", "seed"),
     ("Dropout", "is_test"),
-    // Saturation concerns float8, which is refused.
+    // Read where they say something: of casts to floats of a byte, and of those to powers of two.
     ("Cast", "saturate"),
     ("CastLike", "saturate"),
+    ("Cast", "round_mode"),
+    ("CastLike", "round_mode"),
     // The precision of intermediate results; they are at least f32.
     ("LayerNormalization", "stash_type"),
     ("GroupNormalization", "stash_type"),

@@ -149,7 +149,7 @@ fn has_all(dtype: DType, c: &Constant) -> bool {
     let mut all = c.scalars().filter(|_| c.len() <= MAX_EXPONENTS).into_iter().flatten().peekable();
     let same = |s: Scalar| {
         let there = s.cast(dtype);
-        there.to_f64() == s.to_f64() && (s.dtype().is_float() || dtype.is_float() || there.to_i64() == s.to_i64())
+        there.to_f64() == s.to_f64() && (s.dtype().is_float() || dtype.is_float() || there.to_i128() == s.to_i128())
     };
     all.peek().is_some() && all.all(same)
 }
@@ -158,6 +158,7 @@ fn has_all(dtype: DType, c: &Constant) -> bool {
 fn for_both(a: DType, b: DType) -> DType {
     match (a.is_float(), b.is_float()) {
         _ if a == b => a,
+        (false, false) if a.is_unsigned() && b.is_unsigned() => DType::U64,
         (false, false) => DType::I64,
         (true, true) if a != DType::F64 && b != DType::F64 => DType::F32,
         _ => DType::F64,
@@ -347,7 +348,46 @@ fn cast(n: &mut Node) -> Res<Outs> {
             Err(name) => fail!("attribute to: the element type is not supported: {name}"),
         }
     };
-    if to == n.dtype(x) { alias(x) } else { n.emit(Op::Cast(Cast(to)), &[x]) }
+    if to == n.dtype(x) {
+        return alias(x);
+    }
+    let x = if to.is_float() && to.bits() == 8 { in_range(n, x, to)? } else { x };
+    n.emit(Op::Cast(Cast(to)), &[x])
+}
+
+/// The operand of a cast to a float of a byte, within its range if the cast saturates, as the graph's own cast makes an
+/// infinity or NaN of what is beyond; for powers of two, which that rounds to the nearest, rounded as asked.
+fn in_range(n: &mut Node, x: ValueId, to: DType) -> Res<ValueId> {
+    let Some(format) = to.small_float() else { return Ok(x) };
+    // The bounds are numbers of these.
+    let wide = match n.dtype(x) {
+        DType::F64 => DType::F64,
+        d if d.is_int() => DType::F64,
+        _ => DType::F32,
+    };
+    let mut x = n.cast("wide", x, wide)?;
+    if n.attrs().flag("saturate", true)? {
+        let largest = f64::from(format.largest());
+        let low = n.number("low", x, format.smallest().map_or(-largest, f64::from));
+        let high = n.number("high", x, largest);
+        x = n.part("raised", Op::Binary(Binary::Max), &[x, low])?;
+        x = n.part("bounded", Op::Binary(Binary::Min), &[x, high])?;
+    }
+    if to != DType::F8E8M0 {
+        return Ok(x);
+    }
+    let (wrong_way, factor) = match n.attrs().string_or("round_mode", "up")? {
+        "nearest" => return Ok(x),
+        "up" => (Binary::Lt, 2.0),
+        "down" => (Binary::Gt, 0.5),
+        other => fail!("attribute round_mode is {other:?}"),
+    };
+    let nearest = n.part("nearest", Op::Cast(Cast(to)), &[x])?;
+    let nearest = n.cast("power", nearest, wide)?;
+    let wrong = n.part("wrong_way", Op::Binary(wrong_way), &[nearest, x])?;
+    let factor = n.number("factor", x, factor);
+    let next = n.part("next", Op::Binary(Binary::Mul), &[nearest, factor])?;
+    n.part("rounded", Op::Where(Where), &[wrong, next, nearest])
 }
 
 fn choose(n: &mut Node) -> Res<Outs> {

@@ -8,7 +8,7 @@ use bgz_passes::memory::collected;
 use bytes::Bytes;
 
 /// The numbers and names of `TensorProto.DataType` (onnx.proto), from 1.
-const NAMES: [&str; 26] = [
+const NAMES: [&str; 28] = [
     "float32",
     "uint8",
     "int8",
@@ -35,11 +35,9 @@ const NAMES: [&str; 26] = [
     "float8e8m0",
     "uint2",
     "int2",
+    "float6e2m3",
+    "float6e3m2",
 ];
-
-const U16: i32 = 4;
-const U32: i32 = 12;
-const U64: i32 = 13;
 
 /// A dense tensor of a sparse one is not made larger than this many bytes:
 /// its size is a claim that no data in the file stands behind.
@@ -51,13 +49,28 @@ pub(super) fn dtype(code: i32) -> Result<DType, String> {
         1 => DType::F32,
         2 => DType::U8,
         3 => DType::I8,
+        4 => DType::U16,
         5 => DType::I16,
         6 => DType::I32,
         7 => DType::I64,
         9 => DType::Bool,
         10 => DType::F16,
         11 => DType::F64,
+        12 => DType::U32,
+        13 => DType::U64,
         16 => DType::BF16,
+        17 => DType::F8E4M3FN,
+        18 => DType::F8E4M3FNUZ,
+        19 => DType::F8E5M2,
+        20 => DType::F8E5M2FNUZ,
+        21 => DType::U4,
+        22 => DType::I4,
+        23 => DType::F4E2M1,
+        24 => DType::F8E8M0,
+        25 => DType::U2,
+        26 => DType::I2,
+        27 => DType::F6E2M3,
+        28 => DType::F6E3M2,
         0 => return Err("no element type".into()),
         _ => {
             let name = usize::try_from(code).ok().and_then(|i| NAMES.get(i.checked_sub(1)?));
@@ -74,22 +87,9 @@ pub(super) fn constant(name: &str, t: &TensorProto, external: &External) -> Resu
     if t.segment.is_some() {
         return Err(fail("a segment of a tensor is not supported".into()));
     }
-    // Unsigned integers beyond ours are taken as i64 where they fit.
-    let wide = match t.data_type {
-        U16 => Some(2),
-        U32 => Some(4),
-        U64 => Some(8),
-        _ => None,
-    };
-    let (dtype, size) = match wide {
-        Some(size) => (DType::I64, size),
-        None => {
-            let d = dtype(t.data_type).map_err(|n| fail(format!("its element type is not supported: {n}")))?;
-            (d, d.size())
-        }
-    };
-    let expected = len
-        .checked_mul(size)
+    let dtype = dtype(t.data_type).map_err(|n| fail(format!("its element type is not supported: {n}")))?;
+    let expected = dtype
+        .constant_bytes(len)
         .filter(|&n| n <= isize::MAX as usize)
         .ok_or_else(|| fail(format!("{shape:?} elements are more than memory can hold")))?;
     let raw = if t.data_location == 1 {
@@ -105,9 +105,6 @@ pub(super) fn constant(name: &str, t: &TensorProto, external: &External) -> Resu
             let found = raw.bytes.len();
             return Err(fail(format!("{found} bytes of data where the shape {shape:?} needs {expected}")));
         }
-        Some(raw) if wide.is_some() => {
-            widen(raw.bytes.chunks_exact(size).map(unsigned)).ok_or_else(|| fail("a number does not fit i64".into()))?
-        }
         Some(Data { bytes, origin: Some(origin) }) => {
             let constant = Constant::stored(dtype, shape, bytes, origin);
             return constant.ok_or_else(|| fail("its data does not fit its shape".into()));
@@ -115,8 +112,9 @@ pub(super) fn constant(name: &str, t: &TensorProto, external: &External) -> Resu
         Some(raw) => raw.bytes,
         None => {
             let (bytes, found) = typed(t, dtype).ok_or_else(|| fail("a number does not fit its dtype".into()))?;
-            if found != len {
-                return Err(fail(format!("{found} elements of data where the shape {shape:?} needs {len}")));
+            if bytes.len() != expected {
+                let (what, needed) = if dtype.is_packed() { ("bytes", expected) } else { ("elements", len) };
+                return Err(fail(format!("{found} {what} of data where the shape {shape:?} needs {needed}")));
             }
             bytes
         }
@@ -137,7 +135,7 @@ pub(super) fn sparse(name: &str, t: &SparseTensorProto, external: &External) -> 
     let size = values.dtype().size();
     let total = len.checked_mul(size).filter(|&n| n <= MAX_SPARSE);
     let total = total.ok_or_else(|| fail(format!("a sparse tensor of {shape:?} is too large")))?;
-    let (Some(at), Ok(bytes)) = (indices.to_i64s(), values.bytes()) else {
+    let (Some(at), Ok(bytes)) = (indices.to_i64s(), values.elements()) else {
         return Err(fail("the indices of a sparse tensor must be integers".into()));
     };
     let width = match indices.shape() {
@@ -157,7 +155,8 @@ pub(super) fn sparse(name: &str, t: &SparseTensorProto, external: &External) -> 
         }
         out[flat * size..][..size].copy_from_slice(value);
     }
-    Constant::new(values.dtype(), shape, out.into()).ok_or_else(|| fail("its data does not fit its shape".into()))
+    Constant::from_elements(values.dtype(), shape, out.into())
+        .ok_or_else(|| fail("its data does not fit its shape".into()))
 }
 
 fn shape(dims: &[i64]) -> Result<Vec<usize>, String> {
@@ -176,16 +175,8 @@ fn len(shape: &[usize]) -> Result<usize, String> {
     Ok(if shape.contains(&0) { 0 } else { full })
 }
 
-/// The little-endian bytes of a typed field, and the number of elements in it.
+/// The bytes of a typed field as in `raw_data`, and the number of entries in it.
 fn typed(t: &TensorProto, dtype: DType) -> Option<(Bytes, usize)> {
-    match t.data_type {
-        U32 | U64 => return Some((widen(t.uint64_data.iter().copied())?, t.uint64_data.len())),
-        U16 => {
-            let all = t.int32_data.iter().map(|&v| u64::try_from(v).unwrap_or(u64::MAX));
-            return Some((widen(all)?, t.int32_data.len()));
-        }
-        _ => {}
-    }
     let mut out = Vec::new();
     let found = match dtype {
         DType::F32 => {
@@ -200,6 +191,16 @@ fn typed(t: &TensorProto, dtype: DType) -> Option<(Bytes, usize)> {
             out.extend(t.int64_data.iter().flat_map(|v| v.to_le_bytes()));
             t.int64_data.len()
         }
+        DType::U64 => {
+            out.extend(t.uint64_data.iter().flat_map(|v| v.to_le_bytes()));
+            t.uint64_data.len()
+        }
+        DType::U32 => {
+            for &v in &t.uint64_data {
+                out.extend(u32::try_from(v).ok()?.to_le_bytes());
+            }
+            t.uint64_data.len()
+        }
         // The bits of the half are the low bits of the integer.
         DType::F16 | DType::BF16 => {
             for &v in &t.int32_data {
@@ -207,7 +208,14 @@ fn typed(t: &TensorProto, dtype: DType) -> Option<(Bytes, usize)> {
             }
             t.int32_data.len()
         }
-        DType::I32 | DType::I16 | DType::I8 | DType::U8 | DType::Bool => {
+        // An entry is a byte with the code of a float, or with several elements.
+        d if d.is_float() || d.is_packed() => {
+            for &v in &t.int32_data {
+                out.push(u8::try_from(v).ok()?);
+            }
+            t.int32_data.len()
+        }
+        _ => {
             for &v in &t.int32_data {
                 let s = Scalar::from_i64(dtype, v.into());
                 if dtype != DType::Bool && s.to_i64() != i64::from(v) {
@@ -219,16 +227,4 @@ fn typed(t: &TensorProto, dtype: DType) -> Option<(Bytes, usize)> {
         }
     };
     Some((out.into(), found))
-}
-
-fn unsigned(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |n, &b| n << 8 | u64::from(b))
-}
-
-fn widen(values: impl Iterator<Item = u64>) -> Option<Bytes> {
-    let mut out = Vec::new();
-    for v in values {
-        out.extend(i64::try_from(v).ok()?.to_le_bytes());
-    }
-    Some(out.into())
 }

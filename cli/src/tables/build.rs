@@ -25,7 +25,7 @@ pub fn collect(args: &CalibrationArgs, progress: &Progress) -> Result<Vec<SiteSa
     let mut model = source::load(&args.model)?;
     let mut given = Vec::new();
     for path in &args.inputs {
-        let named = inputs::read(path)?;
+        let named = inputs::read(path, model.graph())?;
         let ordered = inputs::ordered(&named, |named| model.order_inputs(named));
         given.push(ordered.map_err(|e| because(path.display().to_string(), e))?);
     }

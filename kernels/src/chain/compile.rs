@@ -91,16 +91,6 @@ struct Builder {
     ids: HashMap<(Kind, DType), usize>,
 }
 
-fn lane(dtype: DType) -> Lane {
-    match dtype {
-        DType::F32 | DType::F16 | DType::BF16 => Lane::F32,
-        DType::F64 => Lane::F64,
-        DType::I32 | DType::I16 | DType::I8 | DType::U8 => Lane::I32,
-        DType::I64 => Lane::I64,
-        DType::Bool => Lane::Truth,
-    }
-}
-
 impl Builder {
     fn add(&mut self, kind: Kind, dtype: DType) -> usize {
         let next = self.nodes.len();
@@ -143,12 +133,17 @@ impl Builder {
                 (Kind::Where(c, x, y), self.nodes[x].1, None)
             }
             Expr::Cast(to, x) => {
-                let x = self.build(x, inputs)?;
+                let mut x = self.build(x, inputs)?;
                 let from = self.nodes[x].1;
                 if from == *to {
                     return Ok(x);
                 }
-                (Kind::Cast(x), *to, self.literal(x).map(|x| x.cast(*to)))
+                let folded = self.literal(x).map(|x| x.cast(*to));
+                // Floats of a byte or less are made of floats only.
+                if to.small_float().is_some() && !from.is_float() && folded.is_none() {
+                    x = self.add(Kind::Cast(x), DType::F64);
+                }
+                (Kind::Cast(x), *to, folded)
             }
         };
         Ok(match folded {
@@ -271,22 +266,16 @@ impl<'a> Emitter<'a> {
     fn finish(mut self, inputs: &[DType]) -> Result<Program, Unsupported> {
         let output = self.nodes[self.root].1;
         // What leaves as it is held can be written by the last function itself.
-        let direct = matches!(output, DType::F32 | DType::F64 | DType::I32 | DType::I64);
+        let store = convert::store(self.isa, output);
         for id in 0..self.nodes.len() {
             if self.last_use[id].is_some() {
-                self.node(id, direct && id == self.root)?;
+                self.node(id, store.is_none() && id == self.root)?;
             }
         }
         let place = self.place[self.root].unwrap_or(Place::Out);
         if place != Place::Out {
-            let (isa, args) = (self.isa, [place; 3]);
-            let f = match output {
-                DType::F16 => convert::store_f16(isa),
-                DType::BF16 => convert::store_bf16(isa),
-                DType::Bool => convert::store_bool(isa),
-                _ => convert::store_narrow(isa, output).unwrap_or_else(|| convert::copy(isa, lane(output))),
-            };
-            self.emit(f, args, Place::Out, 2);
+            let f = store.unwrap_or_else(|| convert::copied(self.isa, Lane::of(output)));
+            self.emit(f, [place; 3], Place::Out, 2);
         }
         let (steps, runs) = join_light(self.isa, &self.steps);
         // A number that went into a list needs no tile.
@@ -325,7 +314,7 @@ impl<'a> Emitter<'a> {
     fn node(&mut self, id: usize, to_out: bool) -> Result<(), Unsupported> {
         let (kind, dtype) = self.nodes[id];
         let isa = self.isa;
-        let lane_out = lane(dtype);
+        let lane_out = Lane::of(dtype);
         self.slot = self.slot.max(lane_out.size());
         let (f, cost) = match kind {
             Kind::Literal(s) => {
@@ -334,51 +323,49 @@ impl<'a> Emitter<'a> {
                 return Ok(());
             }
             Kind::Input(i) => {
-                let load = match dtype {
-                    DType::F16 => convert::load_f16(isa),
-                    DType::BF16 => convert::load_bf16(isa),
-                    DType::Bool => convert::load_bool(isa),
-                    _ => match convert::load_narrow(isa, dtype) {
-                        Some(load) => load,
-                        None => {
-                            self.place[id] = Some(Place::Input(i));
-                            return Ok(());
-                        }
-                    },
+                let Some(load) = convert::load(isa, dtype) else {
+                    self.place[id] = Some(Place::Input(i));
+                    return Ok(());
                 };
                 let out = Place::Temporary(self.temporary());
                 self.emit(load, [Place::Input(i); 3], out, 2);
+                // What a byte has above the bits of its element does not count.
+                if let Some(wrap) = convert::wrap(isa, dtype).filter(|_| dtype.is_packed()) {
+                    self.emit(wrap, [out; 3], out, 1);
+                }
                 self.place[id] = Some(out);
                 return Ok(());
             }
             Kind::Unary(f, x) => {
-                let step = match lane(self.nodes[x].1) {
+                let step = match Lane::of(self.nodes[x].1) {
                     Lane::F32 => float::unary(isa, f),
                     Lane::F64 => double::unary(isa, f),
                     Lane::I32 => integer::unary_i32(isa, f),
                     Lane::I64 => integer::unary_i64(isa, f),
+                    Lane::U64 => integer::unary_u64(isa, f),
                     Lane::Truth => (f == Unary::Not).then(|| integer::not(isa)),
                 };
                 (step.ok_or_else(|| Unsupported(format!("{} of {}", f.name(), self.nodes[x].1)))?, unary_cost(f))
             }
             Kind::Binary(f, x, _) => {
-                let step = match lane(self.nodes[x].1) {
+                let step = match Lane::of(self.nodes[x].1) {
                     Lane::F32 => float::binary(isa, f),
                     Lane::F64 => double::binary(isa, f),
                     // 0 and 1 are ordered and combined as the truth values they stand for.
                     Lane::I32 | Lane::Truth => Some(integer::binary_i32(isa, f)),
                     Lane::I64 => Some(integer::binary_i64(isa, f)),
+                    Lane::U64 => Some(integer::binary_u64(isa, f)),
                 };
                 (step.ok_or_else(|| Unsupported(format!("{} of {}", f.name(), self.nodes[x].1)))?, binary_cost(f))
             }
             Kind::Where(..) => (integer::choose(isa, lane_out.size() == 8), 2),
-            Kind::Cast(x) => (convert::cast(isa, lane(self.nodes[x].1), dtype), 2),
+            Kind::Cast(x) => (convert::cast(isa, Lane::of(self.nodes[x].1), dtype), 2),
         };
         let mut args = [Place::Out; 3];
         let mut same_size = true;
         for (arg, x) in args.iter_mut().zip(kind.operands()) {
             *arg = self.place[x].ok_or_else(|| Unsupported("an operand without a value".into()))?;
-            same_size &= lane(self.nodes[x].1).size() == lane_out.size();
+            same_size &= Lane::of(self.nodes[x].1).size() == lane_out.size();
         }
         // A result may take the place of an operand only if it has its size.
         let early = (!to_out && !same_size).then(|| self.temporary());
@@ -406,7 +393,7 @@ impl<'a> Emitter<'a> {
     }
 }
 
-/// True if what is computed of integers of fewer than 32 bits may be beyond them.
+/// True if what is computed of integers that are held as wider ones may be beyond them.
 fn may_leave_range(kind: Kind) -> bool {
     match kind {
         Kind::Unary(f, _) => matches!(f, Unary::Neg | Unary::Abs),
@@ -422,7 +409,7 @@ fn light(nodes: &[(Kind, DType)], kind: Kind, args: [Place; 3]) -> Option<(Place
         Kind::Literal(s) => Some(s.to_f64() as f32),
         _ => None,
     };
-    let f32_lanes = |id: usize| matches!(nodes[id].1, DType::F32 | DType::F16 | DType::BF16);
+    let f32_lanes = |id: usize| Lane::of(nodes[id].1) == Lane::F32;
     match kind {
         Kind::Unary(f, x) if f32_lanes(x) => Some((args[0], Light::unary(f)?)),
         Kind::Binary(f, x, y) if f32_lanes(x) => match (number(x), number(y)) {

@@ -1,28 +1,44 @@
 //! Steps that change the element type: casts, and the ends of a chain whose
 //! elements are not lanes.
 
-use super::integer::{Each1, Loop1};
+use super::integer::{Each1, Loop1, copy};
 use crate::Isa;
 use crate::simd::{Simd, Tile, TileFn, TileOp, tile_fn};
-use bgz_passes::ir::{DType, Scalar};
+use bgz_passes::ir::{DType, Scalar, SmallFloat};
 use half::{bf16, f16};
 use std::marker::PhantomData;
+use std::sync::LazyLock;
 
 /// How elements are held while a chain runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Lane {
+    /// Narrower floats are held as it.
     F32,
     F64,
     /// Narrower integers are held as it, in their range.
     I32,
+    /// Holds u32, in their range.
     I64,
+    U64,
     /// An i32 of 0 or 1.
     Truth,
 }
 
 impl Lane {
+    /// Those of a dtype.
+    pub(super) fn of(dtype: DType) -> Self {
+        match dtype {
+            DType::F64 => Lane::F64,
+            DType::I64 | DType::U32 => Lane::I64,
+            DType::U64 => Lane::U64,
+            DType::Bool => Lane::Truth,
+            d if d.is_float() => Lane::F32,
+            _ => Lane::I32,
+        }
+    }
+
     pub(super) fn size(self) -> usize {
-        if matches!(self, Lane::I64 | Lane::F64) { 8 } else { 4 }
+        if matches!(self, Lane::I64 | Lane::U64 | Lane::F64) { 8 } else { 4 }
     }
 }
 
@@ -151,86 +167,125 @@ impl<K: Short> TileOp for RoundTo<K> {
     }
 }
 
-/// Reads f16 as f32 lanes.
-pub(super) fn load_f16(isa: Isa) -> TileFn {
-    tile_fn::<Load<F16>>(isa)
+/// The floats of a byte or less, by which steps are told apart.
+const SMALL: [SmallFloat; 8] = [
+    SmallFloat::E4M3FN,
+    SmallFloat::E4M3FNUZ,
+    SmallFloat::E5M2,
+    SmallFloat::E5M2FNUZ,
+    SmallFloat::E8M0,
+    SmallFloat::E2M3,
+    SmallFloat::E3M2,
+    SmallFloat::E2M1,
+];
+
+/// What each code stands for, in the order of [`SMALL`].
+static DECODED: LazyLock<[[f32; 256]; 8]> =
+    LazyLock::new(|| SMALL.map(|format| std::array::from_fn(|code| format.decode(code as u8))));
+
+/// A step on every element by itself for one of the formats, compiled once for all instruction sets, as what it calls has
+/// no vectors.
+macro_rules! small_steps {
+    ($format:expr, $a:ty => $y:ty, |$f:ident, $x:ident| $body:expr) => {{
+        /// # Safety
+        /// That of [`TileFn`].
+        unsafe fn step<const F: usize>(t: &Tile) {
+            let $f = F;
+            let (a, out) = (t.a.cast::<$a>(), t.out.cast::<$y>());
+            for i in 0..t.n {
+                // SAFETY: i < n, which the caller promises for both.
+                unsafe {
+                    let $x = a.add(i).read_unaligned();
+                    out.add(i).write_unaligned($body);
+                }
+            }
+        }
+        const STEPS: [TileFn; 8] =
+            [step::<0>, step::<1>, step::<2>, step::<3>, step::<4>, step::<5>, step::<6>, step::<7>];
+        STEPS[SMALL.iter().position(|f| *f == $format).unwrap_or(0)]
+    }};
 }
 
-/// Reads bf16 as f32 lanes.
-pub(super) fn load_bf16(isa: Isa) -> TileFn {
-    tile_fn::<Load<Bf16>>(isa)
+/// Reads elements that are not lanes as such; `None` where they are.
+pub(super) fn load(isa: Isa, dtype: DType) -> Option<TileFn> {
+    if let Some(format) = dtype.small_float() {
+        return Some(small_steps!(format, u8 => f32, |f, x| DECODED[f][usize::from(x)]));
+    }
+    Some(match dtype {
+        DType::F16 => tile_fn::<Load<F16>>(isa),
+        DType::BF16 => tile_fn::<Load<Bf16>>(isa),
+        DType::Bool => convert!(isa, u8 => i32, |x| (x != 0).into()),
+        DType::U32 => convert!(isa, u32 => i64, |x| x.into()),
+        DType::U16 => convert!(isa, u16 => i32, |x| x.into()),
+        DType::I16 => convert!(isa, i16 => i32, |x| x.into()),
+        DType::I8 | DType::I4 | DType::I2 => convert!(isa, i8 => i32, |x| x.into()),
+        DType::U8 | DType::U4 | DType::U2 => convert!(isa, u8 => i32, |x| x.into()),
+        _ => return None,
+    })
 }
 
-/// Reads bools, a byte each, as truth values.
-pub(super) fn load_bool(isa: Isa) -> TileFn {
-    convert!(isa, u8 => i32, |x| (x != 0).into())
+/// Writes lanes, which are in range, as the elements of a dtype; `None` where they are its elements.
+pub(super) fn store(isa: Isa, dtype: DType) -> Option<TileFn> {
+    if let Some(format) = dtype.small_float() {
+        return Some(small_steps!(format, f32 => u8, |f, x| SMALL[f].encode(x.into())));
+    }
+    Some(match dtype {
+        DType::F16 => tile_fn::<Store<F16>>(isa),
+        DType::BF16 => tile_fn::<Store<Bf16>>(isa),
+        DType::U32 => low_half(isa),
+        DType::I16 | DType::U16 => convert!(isa, i32 => i16, |x| x as i16),
+        _ if dtype.size() == 1 => convert!(isa, i32 => u8, |x| x as u8),
+        _ => return None,
+    })
 }
 
-/// Writes f32 lanes as f16.
-pub(super) fn store_f16(isa: Isa) -> TileFn {
-    tile_fn::<Store<F16>>(isa)
-}
-
-/// Writes f32 lanes as bf16.
-pub(super) fn store_bf16(isa: Isa) -> TileFn {
-    tile_fn::<Store<Bf16>>(isa)
-}
-
-/// Writes truth values as bytes.
-pub(super) fn store_bool(isa: Isa) -> TileFn {
-    convert!(isa, i32 => u8, |x| x as u8)
+/// Brings lanes into the range of integers that are held as wider ones, of which the low bits are kept; `None` for others.
+pub(super) fn wrap(isa: Isa, dtype: DType) -> Option<TileFn> {
+    Some(match dtype {
+        DType::U32 => convert!(isa, i64 => i64, |x| i64::from(x as u32)),
+        DType::I16 => convert!(isa, i32 => i32, |x| i32::from(x as i16)),
+        DType::U16 => convert!(isa, i32 => i32, |x| i32::from(x as u16)),
+        DType::I8 => convert!(isa, i32 => i32, |x| i32::from(x as i8)),
+        DType::U8 => convert!(isa, i32 => i32, |x| i32::from(x as u8)),
+        DType::I4 => convert!(isa, i32 => i32, |x| x << 28 >> 28),
+        DType::U4 => convert!(isa, i32 => i32, |x| x & 15),
+        DType::I2 => convert!(isa, i32 => i32, |x| x << 30 >> 30),
+        DType::U2 => convert!(isa, i32 => i32, |x| x & 3),
+        _ => return None,
+    })
 }
 
 /// Rounds f32 lanes to what an f16 can hold.
-pub(super) fn round_f16(isa: Isa) -> TileFn {
+fn round_f16(isa: Isa) -> TileFn {
     tile_fn::<RoundTo<F16>>(isa)
 }
 
 /// Rounds f32 lanes to what a bf16 can hold.
-pub(super) fn round_bf16(isa: Isa) -> TileFn {
+fn round_bf16(isa: Isa) -> TileFn {
     tile_fn::<RoundTo<Bf16>>(isa)
 }
 
-/// Reads integers of one or two bytes as i32 lanes; `None` for other dtypes.
-pub(super) fn load_narrow(isa: Isa, dtype: DType) -> Option<TileFn> {
-    Some(match dtype {
-        DType::I16 => convert!(isa, i16 => i32, |x| x.into()),
-        DType::I8 => convert!(isa, i8 => i32, |x| x.into()),
-        DType::U8 => convert!(isa, u8 => i32, |x| x.into()),
-        _ => return None,
-    })
-}
-
-/// Writes i32 lanes as integers of one or two bytes; `None` for other dtypes.
-pub(super) fn store_narrow(isa: Isa, dtype: DType) -> Option<TileFn> {
-    Some(match dtype {
-        DType::I16 => convert!(isa, i32 => i16, |x| x as i16),
-        DType::I8 => convert!(isa, i32 => i8, |x| x as i8),
-        DType::U8 => convert!(isa, i32 => u8, |x| x as u8),
-        _ => return None,
-    })
-}
-
-/// Brings i32 lanes into the range of integers of one or two bytes, which keep the low bits; `None` for other dtypes.
-pub(super) fn wrap(isa: Isa, dtype: DType) -> Option<TileFn> {
-    Some(match dtype {
-        DType::I16 => convert!(isa, i32 => i32, |x| i32::from(x as i16)),
-        DType::I8 => convert!(isa, i32 => i32, |x| i32::from(x as i8)),
-        DType::U8 => convert!(isa, i32 => i32, |x| i32::from(x as u8)),
-        _ => return None,
-    })
+/// The low halves of i64 lanes.
+fn low_half(isa: Isa) -> TileFn {
+    convert!(isa, i64 => i32, |x| x as i32)
 }
 
 /// Copies lanes.
-pub(super) fn copy(isa: Isa, lane: Lane) -> TileFn {
-    if lane.size() == 8 { convert!(isa, u64 => u64, |x| x) } else { convert!(isa, u32 => u32, |x| x) }
+pub(super) fn copied(isa: Isa, lane: Lane) -> TileFn {
+    copy(isa, lane.size() == 8)
 }
 
 /// Converts lanes to those of a dtype: floats truncate and saturate, integers wrap, all but zero is true. What comes out for
-/// an integer of fewer than 32 bits is to be [wrapped](wrap).
+/// an integer that is held as a wider one is to be [wrapped](wrap). Floats of a byte or less are made of floats only.
 pub(super) fn cast(isa: Isa, from: Lane, to: DType) -> TileFn {
-    use Lane::{F32, F64, I32, I64, Truth};
-    let narrow = matches!(to, DType::I16 | DType::I8 | DType::U8);
+    use Lane::{F32, F64, I32, I64, Truth, U64};
+    if let Some(format) = to.small_float() {
+        return match from {
+            F64 => small_steps!(format, f64 => f32, |f, x| SMALL[f].round(x)),
+            _ => small_steps!(format, f32 => f32, |f, x| SMALL[f].round(x.into())),
+        };
+    }
+    let (lane, narrow) = (Lane::of(to), to.is_int() && to.bits() < 32);
     match (from, to) {
         // Rounded once: by way of f32 it would be twice.
         (F64, DType::F16) => convert!(isa, f64 => f32, |x| f16::from_f64(x).to_f32()),
@@ -239,30 +294,37 @@ pub(super) fn cast(isa: Isa, from: Lane, to: DType) -> TileFn {
         (I32, DType::BF16) => convert!(isa, i32 => f32, |x| bf16::from_f64(x.into()).to_f32()),
         (I64, DType::F16) => convert!(isa, i64 => f32, |x| f16::from_f64(x as f64).to_f32()),
         (I64, DType::BF16) => convert!(isa, i64 => f32, |x| bf16::from_f64(x as f64).to_f32()),
+        (U64, DType::F16) => convert!(isa, u64 => f32, |x| f16::from_f64(x as f64).to_f32()),
+        (U64, DType::BF16) => convert!(isa, u64 => f32, |x| bf16::from_f64(x as f64).to_f32()),
         (F32, DType::F16) => round_f16(isa),
         (F32, DType::BF16) => round_bf16(isa),
         (F32, _) if narrow => convert!(isa, f32 => i32, |x| Scalar::narrow(x.into())),
         (F64, _) if narrow => convert!(isa, f64 => i32, |x| Scalar::narrow(x)),
         (F32, DType::F64) => convert!(isa, f32 => f64, |x| x.into()),
         (F32, DType::I32) => convert!(isa, f32 => i32, |x| x as i32),
+        (F32, DType::U32) => convert!(isa, f32 => i64, |x| i64::from(x as u32)),
         (F32, DType::I64) => convert!(isa, f32 => i64, |x| x as i64),
+        (F32, DType::U64) => convert!(isa, f32 => u64, |x| x as u64),
         (F32, DType::Bool) => convert!(isa, f32 => i32, |x| (x != 0.0).into()),
         (F64, DType::F32) => convert!(isa, f64 => f32, |x| x as f32),
         (F64, DType::I32) => convert!(isa, f64 => i32, |x| x as i32),
+        (F64, DType::U32) => convert!(isa, f64 => i64, |x| i64::from(x as u32)),
         (F64, DType::I64) => convert!(isa, f64 => i64, |x| x as i64),
+        (F64, DType::U64) => convert!(isa, f64 => u64, |x| x as u64),
         (F64, DType::Bool) => convert!(isa, f64 => i32, |x| (x != 0.0).into()),
         // Of truth values, 0 and 1 are exact in every dtype.
         (I32 | Truth, DType::F32) | (Truth, DType::F16 | DType::BF16) => convert!(isa, i32 => f32, |x| x as f32),
         (I32 | Truth, DType::F64) => convert!(isa, i32 => f64, |x| x.into()),
-        (I32 | Truth, DType::I64) => convert!(isa, i32 => i64, |x| x.into()),
         (I32, DType::Bool) => convert!(isa, i32 => i32, |x| (x != 0).into()),
         (I64, DType::F32) => convert!(isa, i64 => f32, |x| x as f32),
         (I64, DType::F64) => convert!(isa, i64 => f64, |x| x as f64),
-        (I64, DType::Bool) => convert!(isa, i64 => i32, |x| (x != 0).into()),
-        (I64, DType::I32 | DType::I16 | DType::I8 | DType::U8) => convert!(isa, i64 => i32, |x| x as i32),
-        (I32 | Truth, DType::I32 | DType::I16 | DType::I8 | DType::U8) => copy(isa, I32),
-        (F32, _) | (Truth, DType::Bool) => copy(isa, F32),
-        (F64, _) | (I64, DType::I64) => copy(isa, I64),
+        (U64, DType::F32) => convert!(isa, u64 => f32, |x| x as f32),
+        (U64, DType::F64) => convert!(isa, u64 => f64, |x| x as f64),
+        (I64 | U64, DType::Bool) => convert!(isa, i64 => i32, |x| (x != 0).into()),
+        (I32 | Truth, _) if lane.size() == 8 => convert!(isa, i32 => i64, |x| x.into()),
+        (I64 | U64, _) if lane.size() == 4 => low_half(isa),
+        // Integers of the same width, and what is the same already.
+        _ => copied(isa, lane),
     }
 }
 
@@ -316,11 +378,11 @@ mod tests {
     fn every_f16_and_bf16_reads_as_the_half_crate_reads_it() {
         let all: Vec<u16> = (0..=u16::MAX).collect();
         for isa in isas() {
-            for (h, got) in through::<u16, f32>(load_f16(isa), &all).into_iter().enumerate() {
+            for (h, got) in through::<u16, f32>(load(isa, DType::F16).unwrap(), &all).into_iter().enumerate() {
                 let want = f16::from_bits(h as u16).to_f32();
                 assert!(same(got, want), "{h:#06x} on {isa}: {want} {got}");
             }
-            for (h, got) in through::<u16, f32>(load_bf16(isa), &all).into_iter().enumerate() {
+            for (h, got) in through::<u16, f32>(load(isa, DType::BF16).unwrap(), &all).into_iter().enumerate() {
                 let want = bf16::from_bits(h as u16).to_f32();
                 assert!(same(got, want), "{h:#06x} on {isa}: {want} {got}");
             }
@@ -332,12 +394,16 @@ mod tests {
         let x = floats();
         for isa in isas() {
             let rounded = through::<f32, f32>(round_f16(isa), &x);
-            for ((x, got), rounded) in x.iter().zip(through::<f32, u16>(store_f16(isa), &x)).zip(rounded) {
+            for ((x, got), rounded) in
+                x.iter().zip(through::<f32, u16>(store(isa, DType::F16).unwrap(), &x)).zip(rounded)
+            {
                 let (want, got) = (f16::from_f32(*x).to_f32(), f16::from_bits(got).to_f32());
                 assert!(same(got, want) && same(rounded, want), "{x:e} on {isa}: {want} {got} {rounded}");
             }
             let rounded = through::<f32, f32>(round_bf16(isa), &x);
-            for ((x, got), rounded) in x.iter().zip(through::<f32, u16>(store_bf16(isa), &x)).zip(rounded) {
+            for ((x, got), rounded) in
+                x.iter().zip(through::<f32, u16>(store(isa, DType::BF16).unwrap(), &x)).zip(rounded)
+            {
                 let (want, got) = (bf16::from_f32(*x).to_f32(), bf16::from_bits(got).to_f32());
                 assert!(same(got, want) && same(rounded, want), "{x:e} on {isa}: {want} {got} {rounded}");
             }

@@ -1,4 +1,4 @@
-//! Steps on i32, i64 and truth-value lanes: plain loops, vectorized by the
+//! Steps on i32, i64, u64 and truth-value lanes: plain loops, vectorized by the
 //! compiler for each instruction set.
 
 use crate::Isa;
@@ -97,7 +97,7 @@ macro_rules! unary_steps {
 }
 
 macro_rules! binary_steps {
-    ($isa:ident, $f:ident, $t:ty, $($name:ident -> $y:ty: |$a:ident, $b:ident| $body:expr;)*) => {{
+    ($isa:ident, $f:ident, $t:ty, $($name:ident -> $y:ty: |$a:ident, $b:ident| $body:expr;)* $(_ => $other:expr)?) => {{
         $(
             struct $name;
             impl Each2<$t, $y> for $name {
@@ -109,6 +109,7 @@ macro_rules! binary_steps {
         )*
         match $f {
             $(Binary::$name => tile_fn::<Loop2<$name, $t, $y>>($isa),)*
+            $(_ => $other,)?
         }
     }};
 }
@@ -155,6 +156,48 @@ macro_rules! integer_steps {
 
 integer_steps!(unary_i32, binary_i32, i32);
 integer_steps!(unary_i64, binary_i64, i64);
+
+/// The step of `f`, if integers have it.
+pub(super) fn unary_u64(isa: Isa, f: Unary) -> Option<TileFn> {
+    match f {
+        Unary::Neg => unary_i64(isa, f),
+        Unary::Abs | Unary::Relu => Some(copy(isa, true)),
+        _ => unary_steps! {
+            isa, f, u64,
+            Sign: |x| x.min(1);
+        },
+    }
+}
+
+/// The step of `f`: that of i64 where the sign does not matter. Division by zero as there.
+pub(super) fn binary_u64(isa: Isa, f: Binary) -> TileFn {
+    binary_steps! {
+        isa, f, u64,
+        Div -> u64: |a, b| if b == 0 { by_zero() as u64 } else { a / b };
+        Rem -> u64: |a, b| if b == 0 { by_zero() as u64 } else { a % b };
+        Mod -> u64: |a, b| if b == 0 { by_zero() as u64 } else { a % b };
+        Pow -> u64: |a, b| Binary::Pow.eval_ints(a.into(), b.into()).unwrap_or(0) as u64;
+        Min -> u64: |a, b| a.min(b);
+        Max -> u64: |a, b| a.max(b);
+        Lt -> i32: |a, b| (a < b).into();
+        Le -> i32: |a, b| (a <= b).into();
+        Gt -> i32: |a, b| (a > b).into();
+        Ge -> i32: |a, b| (a >= b).into();
+        _ => binary_i64(isa, f)
+    }
+}
+
+/// A copy of elements of 4 or 8 bytes.
+pub(super) fn copy(isa: Isa, wide: bool) -> TileFn {
+    struct Same;
+    impl<T> Each1<T, T> for Same {
+        #[inline(always)]
+        fn each(x: T) -> T {
+            x
+        }
+    }
+    if wide { tile_fn::<Loop1<Same, u64, u64>>(isa) } else { tile_fn::<Loop1<Same, u32, u32>>(isa) }
+}
 
 /// `not` of truth values.
 pub(super) fn not(isa: Isa) -> TileFn {

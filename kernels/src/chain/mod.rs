@@ -6,8 +6,8 @@
 //! results stay in the L1 cache. [`Elementwise::new`] binds a program to
 //! shapes and strides; [`Elementwise::run`] runs it.
 //!
-//! Every dtype has one of five kinds of lanes while a chain runs: f32, f64, i32 (for narrower integers, too), i64 and truth
-//! values. f16 and bf16 are converted to f32 where they enter and rounded where they
+//! Every dtype has one of six kinds of lanes while a chain runs: f32, f64, i32 (for narrower integers, too), i64 (for u32,
+//! too), u64 and truth values. Narrower floats are converted to f32 where they enter and rounded where they
 //! leave; in between (unlike the reference evaluator) results are not rounded,
 //! except by an explicit cast.
 

@@ -1,12 +1,13 @@
 //! A program bound to shapes and strides.
 
 use super::compile::Program;
+use super::convert::Lane;
 use super::{TILE, integer};
 use crate::axes::merge_axes;
 use crate::parallel;
 use crate::scratch;
 use crate::simd::Tile;
-use bgz_passes::ir::{DType, Expr};
+use bgz_passes::ir::Expr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Shapes or strides that do not fit together.
@@ -374,13 +375,14 @@ impl Cursor<'_> {
     /// The literal tiles have room for `n` elements.
     unsafe fn fill_literals(&mut self, n: usize) {
         for (i, l) in self.plan.program.literals.iter().enumerate() {
-            let (bytes, size) = match l.dtype() {
-                DType::I64 => (l.to_i64().to_ne_bytes(), 8),
-                DType::F64 => (l.to_f64().to_ne_bytes(), 8),
-                d if !d.is_float() => (l.to_i64().to_ne_bytes(), 4),
-                // Exact: an f32, f16 or bf16 is held at its own precision.
-                _ => (i64::from((l.to_f64() as f32).to_bits()).to_ne_bytes(), 4),
+            let lane = Lane::of(l.dtype());
+            let bytes = match lane {
+                Lane::I64 | Lane::U64 | Lane::I32 | Lane::Truth => l.to_i64().to_ne_bytes(),
+                Lane::F64 => l.to_f64().to_ne_bytes(),
+                // Exact: a narrower float is held at its own precision.
+                Lane::F32 => i64::from((l.to_f64() as f32).to_bits()).to_ne_bytes(),
             };
+            let size = lane.size();
             let low = if cfg!(target_endian = "big") { 8 - size } else { 0 };
             // SAFETY: the slot is ours and holds TILE elements.
             unsafe { fill(self.own(self.plan.program.inputs.len() + 1 + i), bytes[low..].as_ptr(), size, n) };

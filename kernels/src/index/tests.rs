@@ -1,7 +1,7 @@
 //! Against the definitions of the ops.
 
 use super::*;
-use crate::reference::{by_dtype, bytes, indices, numbers, on_threads, random, result, results, with_indices};
+use crate::reference::{NUMBERS, by_dtype, bytes, indices, numbers, on_threads, random, result, results, with_indices};
 use bgz_passes::eval::testing::Rng;
 use bgz_passes::ir::{DType, Generate, Index as Ir, Op, Tensor};
 use proptest::prelude::*;
@@ -25,7 +25,7 @@ fn gathered(x: &Tensor, i: &Tensor, axis: usize) -> Result<Vec<u8>, DenseError> 
 #[test]
 fn slices_along_an_axis() {
     let mut rng = Rng::new(1);
-    for dtype in DType::ALL {
+    for dtype in NUMBERS {
         for width in WIDTHS {
             for (shape, axis) in
                 [(&[5][..], 0), (&[4, 3], 0), (&[4, 3], 1), (&[2, 3, 4], 1), (&[1, 1, 7], 2), (&[3, 0], 0)]
@@ -60,7 +60,7 @@ const ELEMENTS: [(&[usize], &[usize], usize); 12] = [
 #[test]
 fn an_element_an_index() {
     let mut rng = Rng::new(2);
-    for dtype in DType::ALL {
+    for dtype in NUMBERS {
         for width in WIDTHS {
             for (shape, own, axis) in ELEMENTS {
                 let x = random(dtype, shape, &mut rng);
@@ -106,7 +106,7 @@ fn slices_behind_several_axes() {
         (&[3, 0], &[2], 0, 1),
         (&[3, 4], &[2], 0, 0),
     ];
-    for dtype in DType::ALL {
+    for dtype in NUMBERS {
         for width in WIDTHS {
             for (shape, leading, batch_dims, n) in cases {
                 let x = random(dtype, shape, &mut rng);
@@ -132,7 +132,7 @@ fn slices_behind_several_axes() {
 #[test]
 fn one_hot_along_a_new_axis() {
     let mut rng = Rng::new(4);
-    for dtype in DType::ALL {
+    for dtype in NUMBERS {
         for width in WIDTHS {
             for (own, depth) in [(&[5][..], 4), (&[2, 3], 3), (&[], 3), (&[0], 2), (&[2], 0), (&[2], 1)] {
                 for axis in 0..=own.len() {
@@ -154,7 +154,7 @@ fn one_hot_along_a_new_axis() {
 #[test]
 fn places_of_what_is_not_zero() {
     let mut rng = Rng::new(5);
-    for dtype in DType::ALL {
+    for dtype in NUMBERS {
         for shape in [&[][..], &[9], &[3, 4], &[2, 3, 4], &[2, 3, 1, 4], &[0, 3], &[3, 0]] {
             let x = random(dtype, shape, &mut rng);
             let want = result(Op::Index(Ir::NonZero), &[&x]);

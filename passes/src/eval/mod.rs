@@ -105,6 +105,6 @@ fn checked(op: &Op, operands: &[Tensor]) -> Res<Vec<Tensor>> {
 /// The elements of a short integer vector, which inference follows.
 fn small_ints(t: &Tensor) -> Option<Vec<Dim>> {
     (t.shape().len() <= 1 && t.len() <= crate::ir::MAX_INTS)
-        .then(|| t.ints().map(|v| v.iter().map(|&i| Dim::int(i)).collect()))
+        .then(|| t.ints()?.iter().map(|&i| i64::try_from(t.dtype().number(i)).ok().map(Dim::int)).collect())
         .flatten()
 }

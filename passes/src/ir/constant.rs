@@ -2,14 +2,16 @@
 
 use super::stored::{self, Stored};
 use super::{DType, Origin, Scalar, Type, Unavailable};
+use crate::memory::room;
 use bytes::Bytes;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// A constant tensor: dtype, shape and little-endian row-major bytes, which
-/// need not be aligned. Those of a large one may be given up once they are packed, and are read again from where they came
-/// from should anybody ask.
+/// need not be aligned. Elements of less than a byte lie in them as in an ONNX file, from the lowest bit of each byte on
+/// without gaps, so that they share the bytes of the file like any other. The bytes of a large constant may be given up
+/// once they are packed, and are read again from where they came from should anybody ask.
 #[derive(Clone)]
 pub struct Constant {
     dtype: DType,
@@ -43,7 +45,7 @@ impl Constant {
 
     fn of(dtype: DType, shape: Vec<usize>, bytes: usize, data: impl FnOnce() -> Data) -> Option<Self> {
         let len = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))?;
-        (len.checked_mul(dtype.size())? == bytes).then(|| Self { dtype, shape, data: data(), hash: OnceLock::new() })
+        (dtype.constant_bytes(len)? == bytes).then(|| Self { dtype, shape, data: data(), hash: OnceLock::new() })
     }
 
     /// A constant of which only type and hash are known, as read from text.
@@ -55,7 +57,8 @@ impl Constant {
     pub fn scalar(value: Scalar) -> Self {
         let mut bytes = Vec::new();
         value.write_le_bytes(&mut bytes);
-        Self { dtype: value.dtype(), shape: Vec::new(), data: Data::Bytes(bytes.into()), hash: OnceLock::new() }
+        let bytes = pack(value.dtype(), bytes.into());
+        Self { dtype: value.dtype(), shape: Vec::new(), data: Data::Bytes(bytes), hash: OnceLock::new() }
     }
 
     /// A tensor from its elements in row-major order; `None` if their number does not fit.
@@ -64,7 +67,14 @@ impl Constant {
         for v in values {
             v.cast(dtype).write_le_bytes(&mut bytes);
         }
-        Self::new(dtype, shape, bytes.into())
+        Self::from_elements(dtype, shape, bytes.into())
+    }
+
+    /// A constant of the elements of a tensor, none of which shares a byte with another; `None` if their number does not
+    /// fit.
+    pub fn from_elements(dtype: DType, shape: Vec<usize>, elements: Bytes) -> Option<Self> {
+        let len = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))?;
+        (len.checked_mul(dtype.size())? == elements.len()).then(|| Self::new(dtype, shape, pack(dtype, elements)))?
     }
 
     /// A vector of `i64`.
@@ -104,7 +114,7 @@ impl Constant {
         self.len() == 0
     }
 
-    /// The bytes; a clone of them shares their memory.
+    /// The bytes, as in a file; a clone of them shares their memory.
     ///
     /// # Errors
     /// If the constant was read from graph text, or its bytes were given up and cannot be read again.
@@ -114,6 +124,21 @@ impl Constant {
             Data::Stored(s) => s.bytes(),
             Data::Absent(_) => Err(Unavailable::OnlyHash),
         }
+    }
+
+    /// The elements as a tensor has them: the bytes, or a copy where elements share some.
+    ///
+    /// # Errors
+    /// As of [`Constant::bytes`], and if there is no memory for the copy.
+    pub fn elements(&self) -> Result<Bytes, Unavailable> {
+        let bytes = self.bytes()?;
+        if !self.dtype.is_packed() {
+            return Ok(bytes);
+        }
+        let no_memory = |n| Unavailable::Unreadable(format!("{n} bytes are needed, which memory does not suffice for"));
+        let mut out: Vec<u8> = room(self.len()).map_err(no_memory)?;
+        out.extend((0..self.len()).map(|i| unpack(self.dtype, &bytes, i)));
+        Ok(out.into())
     }
 
     /// Says that the bytes are not read soon, say because they were packed: their memory is given back where they can be
@@ -150,17 +175,27 @@ impl Constant {
 
     /// Element `i` in row-major order.
     pub fn get(&self, i: usize) -> Option<Scalar> {
-        let at = i.checked_mul(self.dtype.size())?;
         match &self.data {
             // The usual case, without touching a counter of owners.
-            Data::Bytes(b) => Scalar::from_le_bytes(self.dtype, b.get(at..)?),
-            _ => Scalar::from_le_bytes(self.dtype, self.bytes().ok()?.get(at..)?),
+            Data::Bytes(b) => self.element(b, i),
+            _ => self.element(&self.bytes().ok()?, i),
         }
+    }
+
+    /// Element `i` of those in `bytes`.
+    fn element(&self, bytes: &[u8], i: usize) -> Option<Scalar> {
+        if self.dtype.is_packed() {
+            return Scalar::from_le_bytes(
+                self.dtype,
+                (i < self.len()).then(|| [unpack(self.dtype, bytes, i)])?.as_slice(),
+            );
+        }
+        Scalar::from_le_bytes(self.dtype, bytes.get(i.checked_mul(self.dtype.size())?..)?)
     }
 
     /// Every element in row-major order, or `None` if they cannot be had.
     pub fn scalars(&self) -> Option<impl Iterator<Item = Scalar>> {
-        let (bytes, dtype) = (self.bytes().ok()?, self.dtype);
+        let (bytes, dtype) = (self.elements().ok()?, self.dtype);
         let size = dtype.size();
         Some((0..bytes.len() / size).filter_map(move |i| Scalar::from_le_bytes(dtype, &bytes[i * size..])))
     }
@@ -174,13 +209,13 @@ impl Constant {
     pub fn as_splat(&self) -> Option<Scalar> {
         let first = self.get(0)?;
         let size = self.dtype.size();
-        let bytes = self.bytes().ok()?;
+        let bytes = self.elements().ok()?;
         bytes.chunks_exact(size).all(|c| c == &bytes[..size]).then_some(first)
     }
 
-    /// The elements of an integer tensor.
+    /// The elements of an integer tensor, unless one of them is beyond `i64`.
     pub fn to_i64s(&self) -> Option<Vec<i64>> {
-        self.dtype.is_int().then(|| self.scalars().map(|s| s.map(Scalar::to_i64).collect())).flatten()
+        self.dtype.is_int().then(|| self.scalars()?.map(|s| i64::try_from(s.to_i128()).ok()).collect()).flatten()
     }
 
     /// The elements of any tensor as `f32`.
@@ -232,8 +267,75 @@ impl Constant {
     }
 }
 
+/// The elements of a tensor as the bytes of a constant.
+fn pack(dtype: DType, elements: Bytes) -> Bytes {
+    if !dtype.is_packed() {
+        return elements;
+    }
+    let bits = dtype.bits();
+    let mut out = vec![0; (elements.len() * bits).div_ceil(8)];
+    for (i, &element) in elements.iter().enumerate() {
+        let (byte, shift) = (i * bits / 8, i * bits % 8);
+        let [low, high] = ((u16::from(element) & ((1 << bits) - 1)) << shift).to_le_bytes();
+        out[byte] |= low;
+        if high != 0 {
+            out[byte + 1] |= high;
+        }
+    }
+    out.into()
+}
+
+/// The element of a tensor that is element `i` of a constant's bytes, which has less than eight bits.
+fn unpack(dtype: DType, bytes: &[u8], i: usize) -> u8 {
+    let bits = dtype.bits();
+    let (byte, shift) = (i * bits / 8, i * bits % 8);
+    let at = |i: usize| bytes.get(i).copied().unwrap_or(0);
+    let element = u16::from_le_bytes([at(byte), at(byte + 1)]) >> shift & ((1 << bits) - 1);
+    if dtype.is_int() { dtype.wrap(element.into()) as u8 } else { element as u8 }
+}
+
 impl fmt::Debug for Constant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Constant({} {:08x})", self.ty(), self.hash())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_of_less_than_a_byte_are_packed_from_the_lowest_bit_on() {
+        let numbers = |dtype, values: &[i64]| {
+            let all = values.iter().map(|&v| Scalar::from_i64(dtype, v));
+            Constant::from_scalars(dtype, vec![values.len()], all).expect("a constant")
+        };
+        let bytes = |c: &Constant| c.bytes().expect("it has some").to_vec();
+        let i4 = numbers(DType::I4, &[1, -2, 7, -8, 3]);
+        assert_eq!(bytes(&i4), [0xe1, 0x87, 0x03]);
+        assert_eq!(bytes(&numbers(DType::U4, &[1, 14, 7])), [0xe1, 0x07]);
+        assert_eq!(bytes(&numbers(DType::I2, &[1, -1, 0, -2, 1])), [0b1000_1101, 1]);
+        assert_eq!(bytes(&numbers(DType::U2, &[3, 2, 1])), [0b01_1011]);
+        let f6 = numbers(DType::F6E3M2, &[1, 2, 4, 8, -1]);
+        assert_eq!(bytes(&f6), [0x0c, 0x44, 0x61, 0x2c]);
+        // One byte each where they are computed with, integers with their sign.
+        assert_eq!(i4.elements().expect("they are there")[..], [1, 0xfe, 7, 0xf8, 3]);
+        assert_eq!(i4.to_i64s(), Some(vec![1, -2, 7, -8, 3]));
+        assert_eq!(i4.get(3), Some(Scalar::from_i64(DType::I4, -8)));
+        assert_eq!(i4.get(5), None, "the rest of a byte is no element");
+        assert_eq!(f6.to_f32s(), Some(vec![1.0, 2.0, 4.0, 8.0, -1.0]));
+        assert_eq!(numbers(DType::U4, &[9, 9, 9]).as_splat(), Some(Scalar::from_i64(DType::U4, 9)));
+        assert!(Constant::new(DType::I4, vec![5], vec![0; 5].into()).is_none());
+        assert!(Constant::from_elements(DType::I4, vec![5], vec![0; 3].into()).is_none());
+        assert!(Constant::new(DType::U2, vec![usize::MAX, 2], vec![0; 1].into()).is_none());
+    }
+
+    #[test]
+    fn numbers_of_u64_are_those_above_the_middle_too() {
+        let c = Constant::from_scalars(DType::U64, vec![2], [7, -1].map(|v| Scalar::from_i64(DType::U64, v)));
+        let c = c.expect("a constant");
+        assert_eq!(c.to_i64s(), None, "one is beyond i64");
+        assert_eq!(c.get(1).map(Scalar::to_i128), Some(u64::MAX.into()));
+        assert_eq!(c.to_f32s(), Some(vec![7.0, 2f32.powi(64)]));
     }
 }

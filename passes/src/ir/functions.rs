@@ -166,14 +166,14 @@ impl Unary {
             return Some(Scalar::bool(x.to_i64() == 0));
         }
         if x.dtype().is_int() {
-            let v = x.to_i64();
+            let v = x.to_i128();
             let r = match self {
-                Unary::Neg => v.wrapping_neg(),
-                Unary::Abs => v.wrapping_abs(),
+                Unary::Neg => -v,
+                Unary::Abs => v.abs(),
                 Unary::Sign => v.signum(),
                 _ => v.max(0),
             };
-            return Some(Scalar::from_i64(dtype, r));
+            return Some(Scalar::from_i64(dtype, r as i64));
         }
         Some(Scalar::from_f64(dtype, self.of_f64(x.to_f64())))
     }
@@ -237,7 +237,7 @@ fn sigmoid(v: f64) -> f64 {
 }
 
 /// `i64::wrapping_pow` with an exponent that need not fit 32 bits.
-fn wrapping_pow(mut x: i64, mut y: i64) -> i64 {
+fn wrapping_pow(mut x: i64, mut y: u64) -> i64 {
     let mut power = 1i64;
     while y > 0 {
         if y & 1 == 1 {
@@ -284,7 +284,7 @@ impl Binary {
         }
     }
 
-    /// The value, computed in `f64` (integers in `i64`, wrapping) and rounded
+    /// The value, computed in `f64` (of integers exactly, and wrapped) and rounded
     /// once. `None` for operands of different dtypes, a dtype it is not
     /// defined for, or an integer division by zero.
     pub fn eval(self, a: Scalar, b: Scalar) -> Option<Scalar> {
@@ -301,7 +301,7 @@ impl Binary {
                 _ => Some(Scalar::from_f64(dtype, self.of_f64s(x, y))),
             };
         }
-        let (x, y) = (a.to_i64(), b.to_i64());
+        let (x, y) = (a.to_i128(), b.to_i128());
         Some(match self {
             Eq => Scalar::bool(x == y),
             Ne => Scalar::bool(x != y),
@@ -343,11 +343,11 @@ impl Binary {
         }
     }
 
-    /// The value of a function of integers that makes an integer, in `i64` and wrapping: what a narrower dtype keeps
-    /// are its low bits. `None` for a division by zero, and for a comparison.
-    pub fn eval_ints(self, x: i64, y: i64) -> Option<i64> {
+    /// The low 64 bits of the value of a function of two integers of a dtype that makes an integer, of which a narrower
+    /// dtype keeps its own. `None` for a division by zero, and for a comparison.
+    pub fn eval_ints(self, x: i128, y: i128) -> Option<i64> {
         use Binary::*;
-        Some(match self {
+        let value: i128 = match self {
             Eq | Ne | Lt | Le | Gt | Ge => return None,
             Add => x.wrapping_add(y),
             Sub => x.wrapping_sub(y),
@@ -364,13 +364,14 @@ impl Binary {
             // A negative power of an integer truncates to 0 but for a base of 1 or -1.
             Pow if y < 0 => match x {
                 1 => 1,
-                -1 => 1 - 2 * (y & 1).abs(),
+                -1 => 1 - 2 * (y & 1),
                 _ => 0,
             },
-            Pow => wrapping_pow(x, y),
+            Pow => wrapping_pow(x as i64, y as u64).into(),
             And => x & y,
             Or => x | y,
             Xor => x ^ y,
-        })
+        };
+        Some(value as i64)
     }
 }

@@ -705,7 +705,8 @@ fn small_ints(constant: &Constant) -> Option<Vec<Dim>> {
     let small = constant.len() <= infer::MAX_INTS
         && constant.shape().len() <= 1
         && (constant.dtype().is_int() || constant.dtype() == super::DType::Bool);
-    small.then(|| constant.scalars().map(|s| s.map(|v| Dim::int(v.to_i64())).collect())).flatten()
+    let dim = |v: super::Scalar| i64::try_from(v.to_i128()).ok().map(Dim::int);
+    small.then(|| constant.scalars().and_then(|s| s.map(dim).collect())).flatten()
 }
 
 /// True if two types can be of one value, that is, the dtypes are equal, and so are the

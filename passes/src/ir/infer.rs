@@ -82,15 +82,14 @@ fn ints(op: &Op, operands: &[Operand], ty: &Type) -> Option<Vec<Dim>> {
     if !(ty.dtype.is_int() || ty.dtype == DType::Bool) || ty.rank() > 1 {
         return None;
     }
-    let mut v = op.ints(operands, ty)?;
-    if ty.dtype != DType::I64 {
-        for d in &mut v {
-            if let Some(i) = d.as_int() {
-                *d = Dim::int(Scalar::from_i64(ty.dtype, i).to_i64());
-            }
-        }
-    }
-    Some(v)
+    let v = op.ints(operands, ty)?;
+    // What is not known yet is followed where it will not wrap: extents are far from the ends of these.
+    let in_range = |d: Dim| match (d.as_int(), ty.dtype) {
+        (_, DType::I64) | (None, DType::I32) => Some(d),
+        (Some(i), _) => i64::try_from(Scalar::from_i64(ty.dtype, i).to_i128()).ok().map(Dim::int),
+        (None, _) => None,
+    };
+    v.into_iter().map(in_range).collect()
 }
 
 /// That an op may be told of an axis.

@@ -11,6 +11,7 @@ mod graph;
 mod infer;
 mod ops;
 mod scalar;
+mod small_float;
 mod stored;
 mod subgraph;
 mod tensor;
@@ -33,6 +34,7 @@ pub use ops::{
     ResizeTarget, RowOperand, RowPart, Scores, Slice, TopK, Where, Window, slice_bounds,
 };
 pub use scalar::{Float, Scalar};
+pub use small_float::SmallFloat;
 pub use stored::{Origin, Unavailable};
 pub(crate) use subgraph::{Call, Splice, splice};
 pub use subgraph::{MAX_NESTING, Subgraph};

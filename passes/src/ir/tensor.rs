@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub const MAX_LEN: usize = 1 << 28;
 
 /// A dense row-major tensor. Floats are held as `f64` at the precision of
-/// their dtype, integers and bools as `i64` in its range. Cheap to clone.
+/// their dtype, integers and bools as `i64` in its range, a `u64` as the one of its bits. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Tensor {
     dtype: DType,
@@ -71,7 +71,7 @@ impl Tensor {
     pub fn to_constant(&self) -> Constant {
         let mut bytes = Vec::new();
         self.scalars().for_each(|s| s.write_le_bytes(&mut bytes));
-        Constant::new(self.dtype, self.shape.clone(), bytes.into())
+        Constant::from_elements(self.dtype, self.shape.clone(), bytes.into())
             .unwrap_or_else(|| Constant::absent(self.dtype, self.shape.clone(), 0))
     }
 
@@ -117,7 +117,7 @@ impl Tensor {
     pub fn to_f64s(&self) -> Vec<f64> {
         match &self.data {
             Data::Float(v) => v.to_vec(),
-            Data::Int(v) => v.iter().map(|&i| i as f64).collect(),
+            Data::Int(v) => v.iter().map(|&i| self.dtype.number(i) as f64).collect(),
         }
     }
 
@@ -126,7 +126,7 @@ impl Tensor {
         self.to_f64s().into_iter().map(|v| v as f32).collect()
     }
 
-    /// The elements of an integer or bool tensor.
+    /// The elements of an integer or bool tensor, of `u64` their bits: [`DType::number`] makes numbers of them.
     pub fn ints(&self) -> Option<&[i64]> {
         match &self.data {
             Data::Int(v) => Some(v),
@@ -154,7 +154,7 @@ impl Tensor {
         Self::fitting(dtype, shape, data)
     }
 
-    /// From values in `i64`, wrapped to `dtype`.
+    /// From values in `i64`, wrapped to `dtype`: of `u64`, from their bits.
     pub(super) fn wrapped(dtype: DType, shape: Vec<usize>, values: Vec<i64>) -> Result<Self, String> {
         let data = match dtype {
             DType::I64 => Data::int(values),

@@ -105,8 +105,9 @@ fn worthwhile(g: &Graph, node: &Node, constants: &[&Constant], types: &[&Type]) 
     if lens.iter().copied().chain(constants.iter().map(|c| c.len())).any(|n| n > MAX_ELEMENTS) {
         return false;
     }
-    let before: usize = constants.iter().map(|c| c.len() * c.dtype().size()).sum();
-    let after: usize = types.iter().zip(&lens).map(|(t, n)| n * t.dtype.size()).sum();
+    let bytes = |dtype: DType, len| dtype.constant_bytes(len).unwrap_or(usize::MAX);
+    let before: usize = constants.iter().map(|c| bytes(c.dtype(), c.len())).sum();
+    let after: usize = types.iter().zip(&lens).map(|(t, &n)| bytes(t.dtype, n)).sum();
     match &node.op {
         // A weight stays the bytes of the file; `linear` takes it transposed.
         Op::Movement(Movement::Transpose { perm }) if perm[..] == [1, 0] => {

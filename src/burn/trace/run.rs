@@ -235,6 +235,7 @@ fn data(t: &TensorIr) -> Result<TensorData, ExecError> {
         DType::I16 => Bytes::from_elems(vec![0i16; len]),
         DType::I8 => Bytes::from_elems(vec![0i8; len]),
         DType::U8 | DType::Bool => Bytes::from_elems(vec![0u8; len]),
+        other => return Err(ExecError::Internal(format!("{other} in a trace"))),
     };
     Ok(TensorData::from_bytes(bytes, Shape::from(t.shape.to_vec()), t.dtype))
 }

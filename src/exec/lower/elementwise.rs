@@ -6,7 +6,7 @@ use super::super::step::{Kernel, StepOf};
 use super::super::view::View;
 use super::Lowering;
 use crate::kernels::chain::{Elementwise, Program};
-use bgz_passes::ir::{Cast, DType, Expr, Node, Op, Where};
+use bgz_passes::ir::{Binary, Cast, DType, Expr, Node, Op, Scalar, Where};
 
 /// A chain over operands with strides.
 struct Chain {
@@ -92,8 +92,26 @@ impl Lowering<'_> {
 
     /// A row-major view with its elements converted, for a node.
     pub(super) fn converted(&mut self, node: &Node, x: &View, to: DType) -> Result<View, ExecError> {
-        let program = Program::compile(&Expr::Cast(to, Box::new(Expr::Input(0))), &[x.dtype]);
-        let program = program.map_err(|e| self.fail(node, e.to_string()))?;
+        self.computed(node, x, &Expr::Cast(to, Box::new(Expr::Input(0))))
+    }
+
+    /// The integers of a row-major view as i64, for a node that means nothing by any beyond that.
+    pub(super) fn as_i64(&mut self, node: &Node, x: &View) -> Result<View, ExecError> {
+        let most = Box::new(Expr::Literal(Scalar::from_i64(DType::U64, i64::MAX)));
+        match x.dtype {
+            DType::I64 => Ok(x.clone()),
+            DType::U64 => {
+                let bounded = Expr::Binary(Binary::Min, Box::new(Expr::Input(0)), most);
+                self.computed(node, x, &Expr::Cast(DType::I64, Box::new(bounded)))
+            }
+            _ => self.converted(node, x, DType::I64),
+        }
+    }
+
+    /// An expression of the elements of a row-major view, for a node.
+    pub(super) fn computed(&mut self, node: &Node, x: &View, expr: &Expr) -> Result<View, ExecError> {
+        let program = Program::compile(expr, &[x.dtype]).map_err(|e| self.fail(node, e.to_string()))?;
+        let to = program.output();
         let elementwise =
             Elementwise::new(program, &[x.len()], &[vec![1]]).map_err(|e| self.fail(node, e.to_string()))?;
         let out = self.buffer(to, &x.shape)?;

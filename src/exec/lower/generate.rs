@@ -29,7 +29,7 @@ impl Lowering<'_> {
             }
             Generate::Range => {
                 let reads = node.inputs.iter().map(|&v| self.view(v)).collect::<Result<Vec<View>, _>>()?;
-                with_number!(self.dtype(out), T => self.run(node, "range", &reads, |r, w| {
+                with_number!(self, node, self.dtype(out), T => self.run(node, "range", &reads, |r, w| {
                     {
                     range::<T>(r.slice(0)[0], r.slice(2)[0], w.slice(0));
                     Ok::<(), String>(())
@@ -42,6 +42,7 @@ impl Lowering<'_> {
                 // Of other numbers than i32 and i64, the integers that they are.
                 let indices = match indices.dtype {
                     DType::I64 | DType::I32 => indices,
+                    d if d.is_int() => self.as_i64(node, &indices)?,
                     _ => self.converted(node, &indices, DType::I64)?,
                 };
                 let (of, size) = (indices.dtype, values.dtype.size());

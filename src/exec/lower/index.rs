@@ -79,7 +79,7 @@ impl Lowering<'_> {
             // Its extent is known where a plan of other extents has counted.
             Index::NonZero => {
                 let shape = x.shape.clone();
-                with_number!(x.dtype, T => self.run(node, "non zero", &reads, move |r, w| {
+                with_number!(self, node, x.dtype, T => self.run(node, "non zero", &reads, move |r, w| {
                     index::non_zero::<T>(&shape, r.slice(0), w.slice(0))
                 }))
             }

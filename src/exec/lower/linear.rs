@@ -244,9 +244,10 @@ impl Lowering<'_> {
         }
         match views[0].dtype {
             DType::F64 => of!(f64),
-            DType::I64 => of!(i64),
-            DType::I32 => of!(i32),
-            DType::I16 => of!(i16),
+            // Of sums of products that wrap, the sign changes no bit.
+            DType::I64 | DType::U64 => of!(i64),
+            DType::I32 | DType::U32 => of!(i32),
+            DType::I16 | DType::U16 => of!(i16),
             DType::I8 => of!(i8),
             DType::U8 => of!(u8),
             other => Err(self.fail(node, format!("not defined for {other}"))),

@@ -69,9 +69,11 @@ impl<E: Display, F: Fn(&Reads, &mut Writes) -> Result<(), E> + Send + Sync> Kern
     }
 }
 
-/// `$body` with `$t` the type of elements of a dtype; that of bools is u8.
+/// `$body` with `$t` the type of elements of a dtype: that of bools is u8, and that of unsigned integers that no kernel
+/// knows is one of the same width, which has the same bits for sums and products ([`Lowering::known`] has the same
+/// order). Floats of a byte or less are f32 by then (`bgz_passes::narrow`).
 macro_rules! with_number {
-    ($dtype:expr, $t:ident => $body:expr) => {
+    ($lowering:expr, $node:expr, $dtype:expr, $t:ident => $body:expr) => {
         match $dtype {
             bgz_passes::ir::DType::F32 => {
                 type $t = f32;
@@ -89,15 +91,15 @@ macro_rules! with_number {
                 type $t = half::bf16;
                 $body
             }
-            bgz_passes::ir::DType::I64 => {
+            bgz_passes::ir::DType::I64 | bgz_passes::ir::DType::U64 => {
                 type $t = i64;
                 $body
             }
-            bgz_passes::ir::DType::I32 => {
+            bgz_passes::ir::DType::I32 | bgz_passes::ir::DType::U32 => {
                 type $t = i32;
                 $body
             }
-            bgz_passes::ir::DType::I16 => {
+            bgz_passes::ir::DType::I16 | bgz_passes::ir::DType::U16 => {
                 type $t = i16;
                 $body
             }
@@ -109,6 +111,7 @@ macro_rules! with_number {
                 type $t = u8;
                 $body
             }
+            other => Err($lowering.fail($node, format!("not defined for {other}"))),
         }
     };
 }
@@ -270,6 +273,7 @@ impl<'a> Lowering<'a> {
         let slot = match self.constant_slots.get(&(v, aligned)) {
             Some(&i) => i,
             None => {
+                let aligned = aligned || constant.dtype().is_packed();
                 let bytes = if aligned { self.packed.aligned(constant) } else { constant.bytes() }.map_err(absent)?;
                 self.constants.push(bytes);
                 self.constant_slots.insert((v, aligned), self.constants.len() - 1);

@@ -7,7 +7,7 @@ use super::super::view::{View, row_major};
 use super::{Lowering, Run};
 use crate::kernels::copy::Strided;
 use crate::kernels::movement::{self, Bounds, Cut, Pad, Tile};
-use bgz_passes::ir::{DType, IntArg, Movement, Node, Slice, slice_bounds};
+use bgz_passes::ir::{IntArg, Movement, Node, Slice, slice_bounds};
 
 /// Copies a view into a row-major buffer.
 pub(super) struct Copy(Strided);
@@ -104,7 +104,7 @@ impl Lowering<'_> {
                 let mut reads = vec![self.contiguous(x)?];
                 if let Some(&k) = node.inputs.get(1) {
                     let k = self.contiguous(k)?;
-                    reads.push(if k.dtype == DType::I64 { k } else { self.converted(node, &k, DType::I64)? });
+                    reads.push(self.as_i64(node, &k)?);
                 }
                 self.run(node, "triangle", &reads, move |r, w| {
                     let diagonal = if r.len() > 1 { r.slice::<i64>(1)[0] } else { 0 };

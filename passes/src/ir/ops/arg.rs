@@ -45,10 +45,16 @@ impl IntArg {
             IntArg::Known(v) => {
                 v.iter().map(|d| d.as_int().ok_or_else(|| format!("extent {d} is not known"))).collect()
             }
-            IntArg::Operand => match rest.next().and_then(Tensor::ints) {
-                Some(v) => Ok(v.to_vec()),
-                None => Err("an integer operand is missing".into()),
-            },
+            IntArg::Operand => {
+                let Some((t, v)) = rest.next().and_then(|t| Some((t, t.ints()?))) else {
+                    return Err("an integer operand is missing".into());
+                };
+                let number = |&i: &i64| {
+                    let number = t.dtype().number(i);
+                    i64::try_from(number).map_err(|_| format!("{number} is beyond any extent"))
+                };
+                v.iter().map(number).collect()
+            }
         }
     }
 

@@ -239,8 +239,8 @@ fn range(start: &Tensor, limit: &Tensor, delta: &Tensor) -> Evaluated<Tensor> {
         let n = n as usize;
         return Tensor::rounded(dtype, vec![n], (0..n).map(|i| s + i as f64 * d).collect());
     }
-    // Wide enough for any difference of two i64.
-    let (s, l, d) = (i128::from(start.to_i64()), i128::from(limit.to_i64()), i128::from(delta.to_i64()));
+    // Wide enough for any difference of two integers.
+    let (s, l, d) = (start.to_i128(), limit.to_i128(), delta.to_i128());
     if d == 0 {
         return Err("a step of 0".into());
     }
@@ -252,7 +252,7 @@ fn range(start: &Tensor, limit: &Tensor, delta: &Tensor) -> Evaluated<Tensor> {
 
 /// A negative index counts from the end; one out of range has no place.
 fn one_hot(indices: &Tensor, depth: &Tensor, values: &Tensor, axis: usize) -> Evaluated<Tensor> {
-    let depth = single(depth)?.to_i64();
+    let depth = single(depth)?.to_i128();
     let extent = usize::try_from(depth).map_err(|_| format!("a depth of {depth}"))?;
     if values.len() != 2 {
         return Err(format!("values must be [off, on], not {}", values.ty()));
@@ -263,7 +263,7 @@ fn one_hot(indices: &Tensor, depth: &Tensor, values: &Tensor, axis: usize) -> Ev
     let lanes = Lanes::new(&shape, axis);
     let mut from = vec![0; shape.iter().product()];
     for (start, index) in lanes.starts().zip(indices.scalars()) {
-        let i = index.to_i64();
+        let i = index.to_i128();
         let i = if i < 0 { i.saturating_add(depth) } else { i };
         if let Some(at) = usize::try_from(i).ok().and_then(|i| lanes.lane(start).nth(i)) {
             from[at] = 1;

@@ -283,21 +283,23 @@ fn fold(r: &Fold, x: &Tensor) -> Evaluated<Tensor> {
     let start = match r.kind {
         FoldKind::Sum | FoldKind::Mean => 0,
         FoldKind::Prod => 1,
-        FoldKind::Max => i64::MIN,
-        FoldKind::Min => i64::MAX,
+        FoldKind::Max => x.dtype().range().0 as i64,
+        FoldKind::Min => x.dtype().range().1 as i64,
     };
+    let number = |held: i64| x.dtype().number(held);
     let mut out = vec![start; len];
     for (at, &v) in places.zip(data) {
         let o = &mut out[at];
         *o = match r.kind {
             FoldKind::Sum | FoldKind::Mean => o.wrapping_add(v),
             FoldKind::Prod => o.wrapping_mul(v),
-            FoldKind::Max => v.max(*o),
-            FoldKind::Min => v.min(*o),
+            FoldKind::Max if number(v) > number(*o) => v,
+            FoldKind::Min if number(v) < number(*o) => v,
+            FoldKind::Max | FoldKind::Min => *o,
         };
     }
     if r.kind == FoldKind::Mean && count > 0 {
-        out.iter_mut().for_each(|v| *v /= count as i64);
+        out.iter_mut().for_each(|v| *v = (number(*v) / count as i128) as i64);
     }
     Tensor::wrapped(x.dtype(), shape, out)
 }
@@ -311,7 +313,7 @@ fn order(a: f64, b: f64) -> Ordering {
 fn compare(x: &Tensor) -> impl Fn(usize, usize) -> Ordering + '_ {
     move |i, j| match (x.floats(), x.ints()) {
         (Some(v), _) => order(v[i], v[j]),
-        (_, Some(v)) => v[i].cmp(&v[j]),
+        (_, Some(v)) => x.dtype().number(v[i]).cmp(&x.dtype().number(v[j])),
         _ => Ordering::Equal,
     }
 }

@@ -242,9 +242,9 @@ pub(super) fn parse_scalar(text: &str, dtype: DType) -> Option<Scalar> {
     match dtype {
         DType::Bool => text.parse().ok().map(Scalar::bool),
         d if d.is_int() => {
-            let v: i64 = text.parse().ok()?;
-            let s = Scalar::from_i64(d, v);
-            (s.to_i64() == v).then_some(s)
+            let v: i128 = text.parse().ok()?;
+            let s = Scalar::from_i64(d, v as i64);
+            (s.to_i128() == v).then_some(s)
         }
         d => {
             let (negative, magnitude) = text.strip_prefix('-').map_or((false, text), |m| (true, m));

@@ -172,5 +172,5 @@ fn condition(graph: &Graph, mut cond: ValueId) -> (ValueId, bool) {
 }
 
 fn widens(from: DType, to: DType) -> bool {
-    from.is_float() && to.is_float() && from.size() <= to.size()
+    from.is_float() && to.holds(from)
 }

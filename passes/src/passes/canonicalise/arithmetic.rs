@@ -150,11 +150,11 @@ fn selected(g: &Graph, root: ValueId, x: ValueId) -> Result<Patch, Skip> {
     Ok(patch)
 }
 
-/// `cast_c(cast_b(x)) => cast_c(x)` where `b` holds every number of `x` and is of its kind
+/// `cast_c(cast_b(x)) => cast_c(x)` where `b` holds every number of `x`: nothing is lost, then or in the cast after it
 fn cast_of_cast(g: &Graph, m: &Match) -> Result<Patch, Skip> {
     let (x, through) = (m["x"], operands(g, m.root)[0]);
     let (from, via, to) = (g.ty(x).dtype, g.ty(through).dtype, g.ty(m.root).dtype);
-    if !holds(via, from) {
+    if !via.holds(from) {
         return Err(Skip::NoEffect);
     }
     if from == to {
@@ -164,19 +164,6 @@ fn cast_of_cast(g: &Graph, m: &Match) -> Result<Patch, Skip> {
     let new = patch.add("", Op::Cast(Cast(to)), [x]);
     patch.replace(m.root, new);
     Ok(patch)
-}
-
-/// True if a cast to `via` loses nothing of `from`, now or in a cast after it
-/// (an integer wraps where a float saturates, so kinds must not mix).
-fn holds(via: DType, from: DType) -> bool {
-    use DType::*;
-    match from {
-        Bool => true,
-        U8 => matches!(via, U8 | I16 | I32 | I64),
-        I8 | I16 | I32 | I64 => via.is_int() && via != U8 && via.size() >= from.size(),
-        F16 | BF16 => via == from || matches!(via, F32 | F64),
-        F32 | F64 => via.is_float() && via.size() >= from.size(),
-    }
 }
 
 /// `f(expand(x), c) => expand(f(x, c))` where `f` is elementwise and every operand is an expansion or one number

@@ -427,7 +427,7 @@ fn tile(x: &Tensor, repeats: &IntArg, rest: &[Tensor]) -> Evaluated<Tensor> {
 }
 
 fn trilu(x: &Tensor, k: Option<&Tensor>, upper: bool) -> Evaluated<Tensor> {
-    let k = i128::from(k.map(single).transpose()?.map_or(0, Scalar::to_i64));
+    let k = k.map(single).transpose()?.map_or(0, Scalar::to_i128);
     let [.., rows, columns] = *x.shape() else { return Err(format!("a triangle of {}", x.ty())) };
     let keep = |at: usize| {
         let (i, j) = ((at / columns % rows) as i128, (at % columns) as i128);

@@ -1,6 +1,6 @@
-//! Halves between ops. What one op makes and another takes is kept as f32, and rounded where the graph casts or where it
-//! leaves the graph: the square of a few hundred is beyond f16, what becomes of it mostly is not. ONNX Runtime on a CPU
-//! does the same, and so kernels are needed for f32 only.
+//! Narrow floats between ops: halves, and floats of a byte or less. What one op makes and another takes is kept as f32, and
+//! rounded where the graph casts or where it leaves the graph: the square of a few hundred is beyond f16, what becomes of
+//! it mostly is not. ONNX Runtime on a CPU does the same with halves, and so kernels are needed for f32 only.
 
 use crate::ir::{
     Cast, Constant, DType, Expr, Generate, Graph, GraphError, Index, Movement, Op, Origin, Scalar, Type, Unavailable,
@@ -13,10 +13,10 @@ use std::collections::HashMap;
 use std::io;
 use thiserror::Error;
 
-/// Bytes from which on the f32 of a constant can be given up, to be made again from its halves.
+/// Bytes from which on the f32 of a constant can be given up, to be made again from its narrow floats.
 const LARGE: usize = 64 << 10;
 
-/// Why halves cannot be kept as f32.
+/// Why narrow floats cannot be kept as f32.
 #[derive(Debug, Error)]
 pub enum WidenError {
     /// The graph is not sound.
@@ -40,10 +40,6 @@ pub enum WidenError {
     },
 }
 
-fn is_half(dtype: DType) -> bool {
-    matches!(dtype, DType::F16 | DType::BF16)
-}
-
 /// True if the op puts elements elsewhere at most, and computes nothing of them.
 fn only_moves(op: &Op) -> bool {
     matches!(
@@ -61,16 +57,17 @@ fn only_moves(op: &Op) -> bool {
     )
 }
 
-/// The graph with halves kept as f32 between ops; `None` if no op has any. Its inputs and outputs are those of `graph`.
+/// The graph with narrow floats kept as f32 between ops; `None` if no op has any. Its inputs and outputs are those of
+/// `graph`.
 ///
 /// # Errors
 /// A constant whose values are not here, or not enough memory for its f32.
 pub fn widened(graph: &Graph) -> Result<Option<Graph>, WidenError> {
-    let half = |v: &ValueId| is_half(graph.ty(*v).dtype);
+    let narrow = |v: &ValueId| graph.ty(*v).dtype.is_narrow_float();
     let mut any = false;
     graph.each_graph(&mut |g| {
-        let half = |v: &ValueId| is_half(g.ty(*v).dtype);
-        any |= g.nodes().any(|(_, n)| n.inputs.iter().chain(&n.outputs).any(half));
+        let narrow = |v: &ValueId| g.ty(*v).dtype.is_narrow_float();
+        any |= g.nodes().any(|(_, n)| n.inputs.iter().chain(&n.outputs).any(narrow));
     });
     if !any {
         return Ok(None);
@@ -82,14 +79,14 @@ pub fn widened(graph: &Graph) -> Result<Option<Graph>, WidenError> {
     }
     for (_, node) in graph.nodes() {
         let names: Vec<&str> = node.outputs.iter().map(|&v| graph.name(v)).collect();
-        // What is only moved stays as it is, a table of an embedding say, unless there are no halves of it any more. What is
+        // What is only moved stays as it is, a table of an embedding say, unless it is not narrow any more. What is
         // constant is f32, as whoever computes with it wants a constant.
         let varies = |v: &ValueId| graph.constant(*v).is_none();
         let moves = only_moves(&node.op)
             && node.inputs.iter().any(varies)
-            && node.inputs.iter().filter(|v| half(v)).all(|&v| out.has_halves(v));
+            && node.inputs.iter().filter(|v| narrow(v)).all(|&v| out.has_narrow(v));
         if let (Op::Cast(Cast(DType::F32)), &[v]) = (&node.op, &node.inputs[..])
-            && half(&v)
+            && narrow(&v)
         {
             let wide = out.wide(graph, v)?;
             out.values.insert(node.outputs[0], Held::as_it_is(wide));
@@ -100,17 +97,17 @@ pub fn widened(graph: &Graph) -> Result<Option<Graph>, WidenError> {
         let moves = moves || opaque;
         let mut inputs = Vec::with_capacity(node.inputs.len());
         for &v in &node.inputs {
-            inputs.push(match half(&v) {
-                true if opaque => out.halves(graph, v)?,
+            inputs.push(match narrow(&v) {
+                true if opaque => out.narrow(graph, v)?,
                 true if !moves => out.wide(graph, v)?,
                 _ => out.kept(graph, v)?,
             });
         }
-        let held = |dtype| if is_half(dtype) && !moves { DType::F32 } else { dtype };
+        let held = |dtype: DType| if dtype.is_narrow_float() && !moves { DType::F32 } else { dtype };
         let ty = |&v: &ValueId| Type { dtype: held(graph.ty(v).dtype), shape: graph.ty(v).shape.clone() };
         let types: Vec<Type> = node.outputs.iter().map(ty).collect();
         let made = match &node.op {
-            Op::Cast(Cast(to)) if is_half(*to) => {
+            Op::Cast(Cast(to)) if to.is_narrow_float() => {
                 let made = out.graph.add(names[0], node.op.clone(), &inputs)?;
                 out.values.insert(node.outputs[0], Held::as_it_is(made));
                 continue;
@@ -122,12 +119,12 @@ pub fn widened(graph: &Graph) -> Result<Option<Graph>, WidenError> {
             }
         };
         for (&v, made) in node.outputs.iter().zip(made) {
-            let held = if half(&v) && !moves { Held { kept: None, wide: Some(made) } } else { Held::as_it_is(made) };
+            let held = if narrow(&v) && !moves { Held { kept: None, wide: Some(made) } } else { Held::as_it_is(made) };
             out.values.insert(v, held);
         }
     }
     for o in graph.outputs() {
-        let value = out.halves(graph, o.value)?;
+        let value = out.narrow(graph, o.value)?;
         out.graph.add_output(&o.name, value)?;
     }
     Ok(Some(out.graph))
@@ -144,7 +141,7 @@ struct Widening {
 struct Held {
     /// In its own dtype.
     kept: Option<ValueId>,
-    /// Halves as f32.
+    /// A narrow float as f32.
     wide: Option<ValueId>,
 }
 
@@ -155,8 +152,8 @@ impl Held {
 }
 
 impl Widening {
-    /// True if the halves of a value are to be had without rounding.
-    fn has_halves(&self, v: ValueId) -> bool {
+    /// True if the narrow floats of a value are to be had without rounding.
+    fn has_narrow(&self, v: ValueId) -> bool {
         // A constant is added when it is asked for.
         self.values.get(&v).is_none_or(|held| held.kept.is_some())
     }
@@ -174,9 +171,9 @@ impl Widening {
     }
 
     /// A value in its own dtype, rounded to it if need be.
-    fn halves(&mut self, old: &Graph, v: ValueId) -> Result<ValueId, WidenError> {
+    fn narrow(&mut self, old: &Graph, v: ValueId) -> Result<ValueId, WidenError> {
         let ty = old.ty(v);
-        if !is_half(ty.dtype) || self.has_halves(v) {
+        if !ty.dtype.is_narrow_float() || self.has_narrow(v) {
             return self.kept(old, v);
         }
         let wide = self.wide(old, v)?;
@@ -185,7 +182,7 @@ impl Widening {
         Ok(rounded)
     }
 
-    /// Halves as f32.
+    /// Narrow floats as f32.
     fn wide(&mut self, old: &Graph, v: ValueId) -> Result<ValueId, WidenError> {
         let held = self.values.entry(v).or_default();
         if let Some(wide) = held.wide {
@@ -206,40 +203,45 @@ fn lost(graph: &Graph, v: ValueId) -> WidenError {
     WidenError::Graph(GraphError::Invalid(format!("%{} is used before it is made", graph.name(v))))
 }
 
-/// The f32 of a constant's halves.
-fn constant(name: &str, halves: &Constant) -> Result<Constant, WidenError> {
-    let bytes = halves.bytes().map_err(|reason| WidenError::Unavailable { name: name.into(), reason })?;
-    let wide = wide_bytes(halves.dtype(), &bytes).map_err(|bytes| WidenError::Memory { name: name.into(), bytes })?;
-    let (dtype, shape, large) = (DType::F32, halves.shape().to_vec(), wide.len() >= LARGE);
+/// A constant of narrow floats as f32.
+fn constant(name: &str, narrow: &Constant) -> Result<Constant, WidenError> {
+    let bytes = narrow.elements().map_err(|reason| WidenError::Unavailable { name: name.into(), reason })?;
+    let wide = wide_bytes(narrow.dtype(), &bytes).map_err(|bytes| WidenError::Memory { name: name.into(), bytes })?;
+    let (dtype, shape, large) = (DType::F32, narrow.shape().to_vec(), wide.len() >= LARGE);
     drop(bytes);
     let made = if large {
-        halves.release();
-        Constant::stored(dtype, shape, wide, Box::new(Halves(halves.clone())))
+        narrow.release();
+        Constant::stored(dtype, shape, wide, Box::new(Narrow(narrow.clone())))
     } else {
         Constant::new(dtype, shape, wide)
     };
-    made.ok_or_else(|| WidenError::Graph(GraphError::Invalid(format!("@{name} is not of {}", halves.ty()))))
+    made.ok_or_else(|| WidenError::Graph(GraphError::Invalid(format!("@{name} is not of {}", narrow.ty()))))
 }
 
-/// The f32 of halves, or how many bytes these are if there is no memory for them.
-fn wide_bytes(dtype: DType, halves: &[u8]) -> Result<Bytes, usize> {
+/// The f32 of narrow floats, or how many bytes these are if there is no memory for them.
+fn wide_bytes(dtype: DType, narrow: &[u8]) -> Result<Bytes, usize> {
+    let mut out: Vec<u8> = room((narrow.len() / dtype.size()).saturating_mul(4))?;
+    if let Some(format) = dtype.small_float() {
+        let all: [[u8; 4]; 256] = std::array::from_fn(|code| format.decode(code as u8).to_le_bytes());
+        out.extend(narrow.iter().flat_map(|&code| all[usize::from(code)]));
+        return Ok(out.into());
+    }
     let wide: fn([u8; 2]) -> f32 = match dtype {
         DType::F16 => |b| f16::from_le_bytes(b).to_f32(),
         _ => |b| bf16::from_le_bytes(b).to_f32(),
     };
-    let mut out: Vec<u8> = room(2 * halves.len())?;
-    out.extend(halves.as_chunks().0.iter().flat_map(|&b| wide(b).to_le_bytes()));
+    out.extend(narrow.as_chunks().0.iter().flat_map(|&b| wide(b).to_le_bytes()));
     Ok(out.into())
 }
 
 /// Where the f32 of a constant come from.
-struct Halves(Constant);
+struct Narrow(Constant);
 
-impl Origin for Halves {
+impl Origin for Narrow {
     fn read(&self) -> io::Result<Bytes> {
-        let halves = self.0.bytes().map_err(io::Error::other)?;
-        let wide = wide_bytes(self.0.dtype(), &halves).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory));
-        drop(halves);
+        let narrow = self.0.elements().map_err(io::Error::other)?;
+        let wide = wide_bytes(self.0.dtype(), &narrow).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory));
+        drop(narrow);
         self.0.release();
         wide
     }
@@ -254,11 +256,13 @@ fn expression(e: &Expr) -> Expr {
     let inner = |x: &Expr| Box::new(expression(x));
     match e {
         Expr::Input(i) => Expr::Input(*i),
-        Expr::Literal(s) => Expr::Literal(if is_half(s.dtype()) { Scalar::f32(s.to_f64() as f32) } else { *s }),
+        Expr::Literal(s) => {
+            Expr::Literal(if s.dtype().is_narrow_float() { Scalar::f32(s.to_f64() as f32) } else { *s })
+        }
         Expr::Unary(f, x) => Expr::Unary(*f, inner(x)),
         Expr::Binary(f, x, y) => Expr::Binary(*f, inner(x), inner(y)),
         Expr::Where(c, x, y) => Expr::Where(inner(c), inner(x), inner(y)),
-        Expr::Cast(to, x) if is_half(*to) => Expr::Cast(DType::F32, Box::new(Expr::Cast(*to, inner(x)))),
+        Expr::Cast(to, x) if to.is_narrow_float() => Expr::Cast(DType::F32, Box::new(Expr::Cast(*to, inner(x)))),
         Expr::Cast(to, x) => Expr::Cast(*to, inner(x)),
     }
 }
