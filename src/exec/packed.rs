@@ -68,12 +68,14 @@ struct Entry {
     packed: Arc<PackedMatrix>,
 }
 
+/// The identity of a constant's bytes and the dtype they are read as: another dtype has other elements in the same bytes.
+type Elements = ((usize, usize), DType);
+
 /// Prepared weights by the bytes they came from.
 #[derive(Default)]
 pub struct PackedWeights {
     entries: Mutex<HashMap<Key, Entry>>,
-    /// By dtype too: constants that share bytes may pack different numbers of elements in them.
-    aligned: Mutex<HashMap<((usize, usize), DType), (Constant, Bytes)>>,
+    aligned: Mutex<HashMap<Elements, (Constant, Bytes)>>,
 }
 
 /// Bytes of a constant, as a plan reads them.

@@ -179,7 +179,7 @@ const SMALL: [SmallFloat; 8] = [
     SmallFloat::E2M1,
 ];
 
-/// What each code stands for, in the order of [`SMALL`].
+/// The number that each code stands for, in the order of [`SMALL`].
 static DECODED: LazyLock<[[f32; 256]; 8]> =
     LazyLock::new(|| SMALL.map(|format| std::array::from_fn(|code| format.decode(code as u8))));
 

@@ -114,6 +114,14 @@ macro_rules! binary_steps {
     }};
 }
 
+/// A remainder with the sign of the divisor. Only one of another sign is added to, which cannot leave the range.
+macro_rules! floored {
+    ($remainder:expr, $b:expr) => {{
+        let (r, b) = ($remainder, $b);
+        if r != 0 && (r < 0) != (b < 0) { r + b } else { r }
+    }};
+}
+
 macro_rules! integer_steps {
     ($unary:ident, $binary:ident, $t:ty) => {
         /// The step of `f`, if integers have it.
@@ -136,7 +144,7 @@ macro_rules! integer_steps {
                 Mul -> $t: |a, b| a.wrapping_mul(b);
                 Div -> $t: |a, b| if b == 0 { by_zero() as $t } else { a.wrapping_div(b) };
                 Rem -> $t: |a, b| if b == 0 { by_zero() as $t } else { a.wrapping_rem(b) };
-                Mod -> $t: |a, b| if b == 0 { by_zero() as $t } else { a.wrapping_rem(b).wrapping_add(b).wrapping_rem(b) };
+                Mod -> $t: |a, b| if b == 0 { by_zero() as $t } else { floored!(a.wrapping_rem(b), b) };
                 Pow -> $t: |a, b| Binary::Pow.eval_ints(a.into(), b.into()).unwrap_or(0) as $t;
                 Min -> $t: |a, b| a.min(b);
                 Max -> $t: |a, b| a.max(b);
@@ -173,9 +181,9 @@ pub(super) fn unary_u64(isa: Isa, f: Unary) -> Option<TileFn> {
 pub(super) fn binary_u64(isa: Isa, f: Binary) -> TileFn {
     binary_steps! {
         isa, f, u64,
-        Div -> u64: |a, b| if b == 0 { by_zero() as u64 } else { a / b };
-        Rem -> u64: |a, b| if b == 0 { by_zero() as u64 } else { a % b };
-        Mod -> u64: |a, b| if b == 0 { by_zero() as u64 } else { a % b };
+        Div -> u64: |a, b| a.checked_div(b).unwrap_or_else(|| by_zero() as u64);
+        Rem -> u64: |a, b| a.checked_rem(b).unwrap_or_else(|| by_zero() as u64);
+        Mod -> u64: |a, b| a.checked_rem(b).unwrap_or_else(|| by_zero() as u64);
         Pow -> u64: |a, b| Binary::Pow.eval_ints(a.into(), b.into()).unwrap_or(0) as u64;
         Min -> u64: |a, b| a.min(b);
         Max -> u64: |a, b| a.max(b);

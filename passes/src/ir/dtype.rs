@@ -39,7 +39,7 @@ pub enum DType {
     Bool,
 }
 
-/// What kind of numbers elements are.
+/// The kind of numbers that elements are.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Float,
