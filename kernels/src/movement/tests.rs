@@ -109,7 +109,8 @@ fn tensors_joined() {
 #[test]
 fn triangles() {
     let mut rng = Rng::new(4);
-    for dtype in DType::ALL {
+    // Powers of two have no zero, and no plan moves them other than as they are.
+    for dtype in DType::ALL.into_iter().filter(|&d| d != DType::F8E8M0) {
         for shape in [&[3, 5][..], &[5, 3], &[2, 3, 3], &[1, 1], &[0, 3], &[3, 0], &[2, 0, 3]] {
             for k in [0, 1, -1, 2, -4, 100, i64::MAX, i64::MIN] {
                 for upper in [false, true] {
