@@ -1,6 +1,8 @@
 //! Dense row-major operands: the axis that a kernel works along, and operands that do not fit together.
 
+use bgz_passes::ir::DType;
 use bgz_passes::memory::room;
+use bytemuck::Pod;
 
 /// Operands that a kernel over dense tensors cannot work on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,6 +63,12 @@ pub enum DenseError {
     /// Numbers from which no range follows.
     #[error("range({0})")]
     Range(String),
+    /// Elements that a kernel does not compute with.
+    #[error("not defined for {0}")]
+    DType(DType),
+    /// Bytes that are no whole elements, or do not lie at a multiple of their size.
+    #[error("{0}: bytes that are not aligned elements")]
+    Unaligned(&'static str),
     /// More memory than there is.
     #[error("{bytes} bytes of working memory are needed, which memory does not suffice for")]
     Memory {
@@ -119,6 +127,16 @@ pub(crate) fn elements(shape: &[usize]) -> Result<usize, DenseError> {
 /// That a slice has the length it needs to have.
 pub(crate) fn length(name: &'static str, got: usize, want: usize) -> Result<(), DenseError> {
     if got == want { Ok(()) } else { Err(DenseError::Length { name, got, want }) }
+}
+
+/// Bytes as the elements that they are.
+pub(crate) fn cast<'a, T: Pod>(name: &'static str, bytes: &'a [u8]) -> Result<&'a [T], DenseError> {
+    bytemuck::try_cast_slice(bytes).map_err(|_| DenseError::Unaligned(name))
+}
+
+/// As [`cast`], to be written.
+pub(crate) fn cast_mut<'a, T: Pod>(name: &'static str, bytes: &'a mut [u8]) -> Result<&'a mut [T], DenseError> {
+    bytemuck::try_cast_slice_mut(bytes).map_err(|_| DenseError::Unaligned(name))
 }
 
 /// That bytes are so many elements.

@@ -3,8 +3,8 @@
 use bgz_passes::eval::testing::Rng;
 use bgz_passes::ir::{DType, Op, Tensor};
 
-/// The dtypes that are a [`Number`](crate::Number) each, and bool.
-pub(crate) const NUMBERS: [DType; 10] = [
+/// Dtypes of every size of an element, and bool.
+pub(crate) const DTYPES: [DType; 10] = [
     DType::F32,
     DType::F16,
     DType::BF16,
@@ -78,7 +78,7 @@ pub(crate) fn with_indices<R>(t: &Tensor, mut f: impl FnMut(crate::index::Indice
     }
 }
 
-/// `$body` with `$t` the type of the elements of a dtype of [`NUMBERS`]; that of bools is u8.
+/// `$body` with `$t` the type of the elements of a dtype of kernels that compute with them.
 macro_rules! by_dtype {
     ($dtype:expr, $t:ident => $body:expr) => {
         match $dtype {
@@ -86,24 +86,8 @@ macro_rules! by_dtype {
                 type $t = f32;
                 $body
             }
-            DType::F16 => {
-                type $t = half::f16;
-                $body
-            }
-            DType::BF16 => {
-                type $t = half::bf16;
-                $body
-            }
             DType::F64 => {
                 type $t = f64;
-                $body
-            }
-            DType::I8 => {
-                type $t = i8;
-                $body
-            }
-            DType::I16 => {
-                type $t = i16;
                 $body
             }
             DType::I32 => {
@@ -112,10 +96,6 @@ macro_rules! by_dtype {
             }
             DType::I64 => {
                 type $t = i64;
-                $body
-            }
-            DType::U8 | DType::Bool => {
-                type $t = u8;
                 $body
             }
             other => panic!("{other} is no number of a kernel"),

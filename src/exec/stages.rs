@@ -7,7 +7,7 @@
 
 use super::control::Looped;
 use super::{ExecError, PackedWeights, Plan, bind_inputs};
-use crate::kernels::{index, range_len};
+use crate::kernels::range_len;
 use crate::tensor::Tensor;
 use bgz_passes::ir::{
     Bindings, Constant, DType, Def, Generate, Graph, GraphError, Index, Node, Op, Stages as Cut, Type, ValueId,
@@ -294,7 +294,7 @@ impl Count {
                     Number::Input(at) => inputs[*at].scalars().next().map_or(f64::NAN, |s| s.to_f64()),
                     Number::Constant(t) => t.scalars().next().map_or(f64::NAN, |s| s.to_f64()),
                 });
-                range_len::<f64>(start, limit, step).map_err(|e| ExecError::Node {
+                range_len(start, limit, step).map_err(|e| ExecError::Node {
                     node: name.to_string(),
                     op: "range".into(),
                     reason: e.to_string(),
@@ -305,14 +305,11 @@ impl Count {
 }
 
 fn non_zero(t: &Tensor) -> usize {
-    match t.dtype().size() {
-        // The sign of a float zero is no element of it.
-        _ if t.dtype() == DType::F32 => index::count_non_zero::<f32>(bytemuck::cast_slice(t.bytes())),
-        _ if t.dtype() == DType::F64 => index::count_non_zero::<f64>(bytemuck::cast_slice(t.bytes())),
-        _ if t.dtype().is_float() => t.scalars().filter(|s| s.to_f64() != 0.0).count(),
-        1 => index::count_non_zero::<u8>(t.bytes()),
-        2 => index::count_non_zero::<i16>(bytemuck::cast_slice(t.bytes())),
-        4 => index::count_non_zero::<i32>(bytemuck::cast_slice(t.bytes())),
-        _ => index::count_non_zero::<i64>(bytemuck::cast_slice(t.bytes())),
+    match t.dtype() {
+        DType::Bool | DType::I8 | DType::U8 => t.bytes().iter().filter(|&&b| b != 0).count(),
+        // The sign of a zero is no number.
+        DType::F32 => bytemuck::cast_slice::<u8, f32>(t.bytes()).iter().filter(|&&v| v != 0.0).count(),
+        d if d.is_float() => t.scalars().filter(|s| s.to_f64() != 0.0).count(),
+        d => t.bytes().chunks_exact(d.size()).filter(|e| e.iter().any(|&b| b != 0)).count(),
     }
 }

@@ -2,7 +2,6 @@
 
 use super::super::dense::{self, DenseError, Lanes};
 use super::super::movement::fill;
-use super::super::number::{Number, Wide};
 use super::super::parallel;
 use super::run::{Run, by_run};
 use super::{Index, Indices, by_width};
@@ -45,32 +44,15 @@ fn mark(run: impl Run, lanes: Lanes, indices: &[impl Index], on: &[u8], out: &mu
     });
 }
 
-/// True if a number counts, as NaN does.
-#[inline(always)]
-fn is_set<T: Number>(v: T) -> bool {
-    v.wide() != T::Wide::ZERO
+fn count_set(x: &[u8]) -> usize {
+    x.iter().filter(|&&v| v != 0).count()
 }
 
-/// Elements of `x` that are not zero; NaN is not.
-pub fn count_non_zero<T: Number>(x: &[T]) -> usize {
-    const LEAST: usize = 1 << 18;
-    fn count<T: Number>(x: &[T]) -> usize {
-        if x.len() < 2 * LEAST {
-            return x.iter().filter(|&&v| is_set(v)).count();
-        }
-        let (a, b) = x.split_at(x.len() / 2);
-        let (a, b) = rayon::join(|| count(a), || count(b));
-        a + b
-    }
-    count(x)
-}
-
-/// The indices of the elements of `x`, of a shape, that are not zero: `out` is `[rank, count]`, with the count that
-/// [`count_non_zero`] gives.
+/// The indices of the elements of `x`, bools of a shape, that are set: `out` is `[rank, count]`, with the count of them.
 ///
 /// # Errors
 /// A slice has another length: that of `out` if the count is not that of `x`.
-pub fn non_zero<T: Number>(shape: &[usize], x: &[T], out: &mut [i64]) -> Result<(), DenseError> {
+pub fn non_zero(shape: &[usize], x: &[u8], out: &mut [i64]) -> Result<(), DenseError> {
     dense::length("x", x.len(), dense::elements(shape)?)?;
     let Some((&cols, outer)) = shape.split_last() else {
         return dense::length("out", out.len(), 0);
@@ -79,7 +61,7 @@ pub fn non_zero<T: Number>(shape: &[usize], x: &[T], out: &mut [i64]) -> Result<
     let count = len / rank;
     let wrong = |set: usize| DenseError::Length { name: "out", got: len, want: set.saturating_mul(rank) };
     if count * rank != len {
-        return Err(wrong(count_non_zero(x)));
+        return Err(wrong(count_set(x)));
     }
     // Places along the last axis first, and the number of the row instead of the others: few of them are divided then.
     let mut at = 0;
@@ -94,9 +76,9 @@ pub fn non_zero<T: Number>(shape: &[usize], x: &[T], out: &mut [i64]) -> Result<
     for (row, x) in x.chunks_exact(cols.max(1)).enumerate() {
         let first = at;
         for (j, &v) in x.iter().enumerate() {
-            if is_set(v) {
+            if v != 0 {
                 let Some(to) = last.get_mut(at) else {
-                    return Err(wrong(count_non_zero(x)));
+                    return Err(wrong(count_set(x)));
                 };
                 *to = j as i64;
                 at += 1;

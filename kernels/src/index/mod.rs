@@ -12,7 +12,7 @@ mod slices;
 mod tests;
 
 pub use elements::Elements;
-pub use mark::{count_non_zero, non_zero, one_hot};
+pub use mark::{non_zero, one_hot};
 pub use slices::Slices;
 
 use super::dense::{self, DenseError, Lanes};

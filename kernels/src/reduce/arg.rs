@@ -2,23 +2,31 @@
 
 use super::super::Isa;
 use super::super::dense::{self, DenseError, Lanes};
-use super::super::number::Number;
+use super::super::number::{Number, with_number};
 use super::super::parallel;
 use super::super::simd::{Kernel, Simd, run};
 use super::{STRIP, best_rank, rank};
+use bgz_passes::ir::DType;
 
 /// The index of the greatest entry of each lane, or of the smallest; of equal ones the first, or the `last`. NaN is above
 /// every number. `out` is `[outer, inner]`. Many are cut for the threads of the current rayon pool.
 ///
 /// # Errors
-/// Lanes have no entries, or a slice has another length.
-pub fn arg_extreme<T: Number>(
+/// The dtype is not f32, f64, i32 or i64, lanes have no entries, or a slice has another length.
+pub fn arg_extreme(
+    dtype: DType,
     greatest: bool,
     last: bool,
     lanes: Lanes,
-    x: &[T],
+    x: &[u8],
     out: &mut [i64],
 ) -> Result<(), DenseError> {
+    with_number!(dtype, [F32 = f32, F64 = f64, I32 = i32, I64 = i64], T => {
+        extremes::<T>(greatest, last, lanes, dense::cast("x", x)?, out)
+    })
+}
+
+fn extremes<T: Number>(greatest: bool, last: bool, lanes: Lanes, x: &[T], out: &mut [i64]) -> Result<(), DenseError> {
     dense::length("x", x.len(), lanes.elements())?;
     dense::length("out", out.len(), lanes.lanes())?;
     if out.is_empty() {

@@ -2,23 +2,31 @@
 
 use super::super::Isa;
 use super::super::dense::{self, DenseError, Lanes};
-use super::super::number::{Number, Wide};
+use super::super::number::{Number, Wide, with_number};
 use super::super::parallel::{self, Cells};
 use super::super::simd::{Kernel, Simd, run};
 use super::STRIP;
+use bgz_passes::ir::DType;
 
 /// The sums of the entries of each lane up to each of them: without itself if `exclusive`, from the end if `reverse`. Floats
 /// are added in f64 and integers wrap. Many lanes are cut for the threads of the current rayon pool.
 ///
 /// # Errors
-/// A slice has another length.
-pub fn cumulative_sum<T: Number>(
+/// The dtype is not f32, f64 or i64, or a slice has another length.
+pub fn cumulative_sum(
+    dtype: DType,
     exclusive: bool,
     reverse: bool,
     lanes: Lanes,
-    x: &[T],
-    out: &mut [T],
+    x: &[u8],
+    out: &mut [u8],
 ) -> Result<(), DenseError> {
+    with_number!(dtype, [F32 = f32, F64 = f64, I64 = i64], T => {
+        sums_of::<T>(exclusive, reverse, lanes, dense::cast("x", x)?, dense::cast_mut("out", out)?)
+    })
+}
+
+fn sums_of<T: Number>(exclusive: bool, reverse: bool, lanes: Lanes, x: &[T], out: &mut [T]) -> Result<(), DenseError> {
     dense::length("x", x.len(), lanes.elements())?;
     dense::length("out", out.len(), lanes.elements())?;
     if out.is_empty() {

@@ -3,12 +3,12 @@
 use super::super::Isa;
 use super::super::axes::Walk;
 use super::super::dense::{self, DenseError, filled};
-use super::super::number::{Number, Wide};
+use super::super::number::{Number, Wide, with_number};
 use super::super::parallel;
-use super::super::rows::{self, Reduction};
+use super::super::rows::Reduction;
 use super::super::simd::{Kernel, Simd, run};
 use super::STRIP;
-use std::any::TypeId;
+use bgz_passes::ir::DType;
 use std::marker::PhantomData;
 
 /// Numbers that are taken together by a thread where there is but one result: as many whatever the number of threads.
@@ -65,12 +65,19 @@ impl Fold {
         self.results
     }
 
-    /// Writes the results, row-major in the axes that stay. Large ones are cut for the threads of the current rayon pool.
+    /// Writes the results, row-major in the axes that stay, of f64 or i64; f32 is for [`rows`](crate::rows). Large ones are
+    /// cut for the threads of the current rayon pool.
     ///
     /// # Errors
-    /// A slice has another length; there is no mean or extreme of no integers; or memory for the sums of parts of one result
-    /// does not suffice.
-    pub fn run<T: Number>(&self, x: &[T], out: &mut [T]) -> Result<(), DenseError> {
+    /// The dtype is another; a slice has another length; there is no mean or extreme of no integers; or memory for the sums
+    /// of parts of one result does not suffice.
+    pub fn run(&self, dtype: DType, x: &[u8], out: &mut [u8]) -> Result<(), DenseError> {
+        with_number!(dtype, [F64 = f64, I64 = i64], T => {
+            self.of::<T>(dense::cast("x", x)?, dense::cast_mut("out", out)?)
+        })
+    }
+
+    fn of<T: Number>(&self, x: &[T], out: &mut [T]) -> Result<(), DenseError> {
         dense::length("x", x.len(), self.len)?;
         dense::length("out", out.len(), self.results)?;
         if out.is_empty() {
@@ -87,28 +94,12 @@ impl Fold {
             out.fill(T::narrow(value));
             return Ok(());
         }
-        if TypeId::of::<T>() == TypeId::of::<f32>()
-            && self.as_rows(bytemuck::cast_slice(x), bytemuck::cast_slice_mut(out))
-        {
-            return Ok(());
-        }
         match self.kind {
             Reduction::Sum | Reduction::Mean => self.folded::<T, Sum>(x, out),
             Reduction::Max => self.folded::<T, Max>(x, out),
             Reduction::Min => self.folded::<T, Min>(x, out),
             Reduction::Prod => self.folded::<T, Prod>(x, out),
         }
-    }
-
-    /// By the kernels of f32, where they have it and there is enough for their vectors; whether they did.
-    fn as_rows(&self, x: &[f32], out: &mut [f32]) -> bool {
-        let done = match (self.kept.0.len(), self.gone.0.as_slice(), self.last) {
-            // A single row would be one thread's.
-            (1, [], (cols, true)) => rows::reduce(self.kind, x, out, cols),
-            (0 | 1, &[rows], (cols, false)) => rows::reduce_columns(self.kind, x, out, [rows, cols]),
-            _ => return false,
-        };
-        done.is_ok()
     }
 
     fn folded<T: Number, F: Combine>(&self, x: &[T], out: &mut [T]) -> Result<(), DenseError> {

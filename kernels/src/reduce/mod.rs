@@ -1,8 +1,9 @@
-//! Reductions over any axes, extremes, running sums and the first of an order along one, of every element type.
+//! Reductions over any axes, extremes, running sums and the first of an order along one.
 //!
-//! Floats are added up and multiplied in f64, integers in i64 that wraps, and rounded once. f32 goes to the kernels of
-//! [`rows`](crate::rows) where they apply. Numbers are compared by integers in their order, in which NaN is above all.
-//! Results do not depend on the number of threads.
+//! Operands are bytes in memory at multiples of the size of an element, of a dtype that a kernel says it takes: others have
+//! the same results by way of one of these. Floats are added up and multiplied in f64, integers in i64 that wraps, and
+//! rounded once. Numbers are compared by integers in their order, in which NaN is above all. Results do not depend on the
+//! number of threads.
 
 mod arg;
 mod cumulative;

@@ -2,10 +2,11 @@
 
 use super::super::Isa;
 use super::super::dense::{self, DenseError, Lanes};
-use super::super::number::Number;
+use super::super::number::{Number, with_number};
 use super::super::parallel::{self, Cells};
 use super::super::simd::{Kernel, Simd, run};
 use super::{best_rank, rank};
+use bgz_passes::ir::DType;
 use bgz_passes::memory::room;
 use std::cmp::Reverse;
 use std::sync::OnceLock;
@@ -16,8 +17,23 @@ use std::sync::OnceLock;
 /// Only entries that are better than the k best so far are kept until there are twice as many, and sorted at the end.
 ///
 /// # Errors
-/// There are not so many entries, a slice has another length, or memory does not suffice for some `2 * k` entries a thread.
-pub fn top_k<T: Number>(
+/// The dtype is not f32, f64, i32 or i64, there are not so many entries, a slice has another length, or memory does not
+/// suffice for some `2 * k` entries a thread.
+pub fn top_k(
+    dtype: DType,
+    greatest: bool,
+    k: usize,
+    lanes: Lanes,
+    x: &[u8],
+    values: &mut [u8],
+    indices: &mut [i64],
+) -> Result<(), DenseError> {
+    with_number!(dtype, [F32 = f32, F64 = f64, I32 = i32, I64 = i64], T => {
+        first_entries::<T>(greatest, k, lanes, dense::cast("x", x)?, dense::cast_mut("values", values)?, indices)
+    })
+}
+
+fn first_entries<T: Number>(
     greatest: bool,
     k: usize,
     lanes: Lanes,

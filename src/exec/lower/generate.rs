@@ -1,10 +1,9 @@
 //! Tensors made from shapes and numbers.
 
 use super::super::ExecError;
-use super::super::view::View;
 use super::Lowering;
 use super::index::operand as index_operand;
-use super::with_number;
+use super::number::Same;
 use crate::kernels::index;
 use crate::kernels::{movement, range};
 use bgz_passes::ir::{Constant, DType, Dim, Generate, Node};
@@ -28,13 +27,14 @@ impl Lowering<'_> {
                 self.run(node, "fill", &[value], move |r, w| movement::fill(&r.bytes(0)[..size], w.bytes(0)))
             }
             Generate::Range => {
-                let reads = node.inputs.iter().map(|&v| self.view(v)).collect::<Result<Vec<View>, _>>()?;
-                with_number!(self, node, self.dtype(out), T => self.run(node, "range", &reads, |r, w| {
-                    {
-                    range::<T>(r.slice(0)[0], r.slice(2)[0], w.slice(0));
-                    Ok::<(), String>(())
-                }
-                }))
+                let [start, step] = [0, 2].map(|i| self.contiguous(node.inputs[i]));
+                let (start, step) = (start?, step?);
+                let ((start, back), (step, _)) =
+                    (self.number(node, &start, Same::Wide)?, self.number(node, &step, Same::Wide)?);
+                let dtype = start.dtype;
+                self.run_number(node, "range", &[start, step], (dtype, back), move |r, w| {
+                    range(dtype, r.bytes(0), r.bytes(1), w.bytes(0))
+                })
             }
             Generate::OneHot { axis } => {
                 let (indices, values) = (self.contiguous(node.inputs[0])?, self.contiguous(node.inputs[2])?);

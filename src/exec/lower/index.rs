@@ -4,7 +4,7 @@ use super::super::ExecError;
 use super::super::arena::{Reads, Writes};
 use super::super::step::Kernel;
 use super::super::view::View;
-use super::{Lowering, with_number};
+use super::Lowering;
 use crate::kernels::Lanes;
 use crate::kernels::index::{self, Elements, Indices, Slices};
 use bgz_passes::ir::{DType, Index, Node};
@@ -78,10 +78,10 @@ impl Lowering<'_> {
             }
             // Its extent is known where a plan of other extents has counted.
             Index::NonZero => {
-                let shape = x.shape.clone();
-                with_number!(self, node, x.dtype, T => self.run(node, "non zero", &reads, move |r, w| {
-                    index::non_zero::<T>(&shape, r.slice(0), w.slice(0))
-                }))
+                let x = self.contiguous(node.inputs[0])?;
+                let set = if x.dtype == DType::Bool { x } else { self.converted(node, &x, DType::Bool)? };
+                let shape = set.shape.clone();
+                self.run(node, "non zero", &[set], move |r, w| index::non_zero(&shape, r.bytes(0), w.slice(0)))
             }
         }
     }

@@ -8,6 +8,7 @@ use super::super::step::Kernel;
 use super::super::view::{View, row_major};
 use super::super::work;
 use super::Lowering;
+use super::number::Same;
 use crate::kernels::MatMul;
 use arrayvec::ArrayVec;
 use bgz_kernels::linear::{self, Branch, Float};
@@ -234,24 +235,19 @@ impl Lowering<'_> {
             views.push(self.contiguous(bias)?);
         }
         let kernel = MatMul::new(&views[0].shape, &views[1].shape).map_err(|e| self.fail(node, e.to_string()))?;
-        macro_rules! of {
-            ($t:ty) => {
-                self.run(node, "product", &views, move |r, w| {
-                    let bias = (r.len() > 2).then(|| r.slice::<$t>(2));
-                    kernel.run::<$t>(r.slice(0), r.slice(1), bias, w.slice(0))
-                })
-            };
+        let (dtype, mut back) = (self.dtype(node.outputs[0]), None);
+        for view in &mut views {
+            let (number, its) = self.number(node, view, Same::Products)?;
+            (*view, back) = (number, its.or(back));
         }
-        match views[0].dtype {
-            DType::F64 => of!(f64),
-            // Of sums of products that wrap, the sign changes no bit.
-            DType::I64 | DType::U64 => of!(i64),
-            DType::I32 | DType::U32 => of!(i32),
-            DType::I16 | DType::U16 => of!(i16),
-            DType::I8 => of!(i8),
-            DType::U8 => of!(u8),
-            other => Err(self.fail(node, format!("not defined for {other}"))),
+        let held = views[0].dtype;
+        if held == DType::F32 || dtype.is_float() && held != dtype {
+            return Err(self.fail(node, format!("not defined for {dtype}")));
         }
+        self.run_number(node, "product", &views, (held, back), move |r, w| {
+            let bias = (r.len() > 2).then(|| r.bytes(2));
+            kernel.run(held, r.bytes(0), r.bytes(1), bias, w.bytes(0))
+        })
     }
 
     /// The products of the same rows.

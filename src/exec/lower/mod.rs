@@ -10,6 +10,7 @@ mod index;
 mod linear;
 mod movement;
 mod norm;
+mod number;
 mod pool;
 mod recurrent;
 mod reduce;
@@ -68,54 +69,6 @@ impl<E: Display, F: Fn(&Reads, &mut Writes) -> Result<(), E> + Send + Sync> Kern
         (self.0)(reads, writes).map_err(|e| e.to_string())
     }
 }
-
-/// `$body` with `$t` the type of elements of a dtype: that of bools is u8, and that of unsigned integers that no kernel
-/// knows is one of the same width, which has the same bits for sums and products ([`Lowering::known`] has the same
-/// order). Floats of a byte or less are f32 by then (`bgz_passes::narrow`).
-macro_rules! with_number {
-    ($lowering:expr, $node:expr, $dtype:expr, $t:ident => $body:expr) => {
-        match $dtype {
-            bgz_passes::ir::DType::F32 => {
-                type $t = f32;
-                $body
-            }
-            bgz_passes::ir::DType::F64 => {
-                type $t = f64;
-                $body
-            }
-            bgz_passes::ir::DType::F16 => {
-                type $t = half::f16;
-                $body
-            }
-            bgz_passes::ir::DType::BF16 => {
-                type $t = half::bf16;
-                $body
-            }
-            bgz_passes::ir::DType::I64 | bgz_passes::ir::DType::U64 => {
-                type $t = i64;
-                $body
-            }
-            bgz_passes::ir::DType::I32 | bgz_passes::ir::DType::U32 => {
-                type $t = i32;
-                $body
-            }
-            bgz_passes::ir::DType::I16 | bgz_passes::ir::DType::U16 => {
-                type $t = i16;
-                $body
-            }
-            bgz_passes::ir::DType::I8 => {
-                type $t = i8;
-                $body
-            }
-            bgz_passes::ir::DType::U8 | bgz_passes::ir::DType::Bool => {
-                type $t = u8;
-                $body
-            }
-            other => Err($lowering.fail($node, format!("not defined for {other}"))),
-        }
-    };
-}
-use with_number;
 
 impl<'a> Lowering<'a> {
     /// For a graph some of whose nodes are run by blocks of rows.
