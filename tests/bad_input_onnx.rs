@@ -399,8 +399,8 @@ fn types_that_do_not_fit() {
 #[test]
 fn opsets_that_are_not_known() {
     let with = |v| refused(v, |b| b.add(node("Neg", "x", "y", vec![])));
-    assert_eq!(with(6), "not an ONNX model: opset 6 is not supported, 7 to 25 are");
-    assert_eq!(with(99), "not an ONNX model: opset 99 is not supported, 7 to 25 are");
+    assert_eq!(with(6), "not an ONNX model: opset 6 is not supported, 7 to 28 are");
+    assert_eq!(with(99), "not an ONNX model: opset 99 is not supported, 7 to 28 are");
     let mut m = small();
     m.opset_import.clear();
     let message = import(&m).expect_err("no opset").to_string();

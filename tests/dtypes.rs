@@ -169,6 +169,7 @@ fn reductions_of_integers() {
             check(dtype, &format!("%y = {arg}(%a) {{axis = 1, keep_dims = false}} : i64[4]"));
         }
         check(dtype, "%y = cum_sum(%a) {axis = 1} : T[4, 6]");
+        check(dtype, "%y = cum_prod(%a) {axis = 1} : T[4, 6]");
         for largest in [true, false] {
             let attrs = format!("{{axis = 1, largest = {largest}, k = [3]}}");
             check(dtype, &format!("%y, %n = top_k(%a) {attrs} : T[4, 3], i64[4, 3]"));

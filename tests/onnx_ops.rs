@@ -128,6 +128,139 @@ fn arithmetic() {
     close(&apply(17, "Clip", &bounds, vec![]).1, &[3.0, 3.0]);
 }
 
+/// The output of an op of two operands of the standard's type `code`.
+#[track_caller]
+fn apply_to(
+    opset: i64,
+    op: &str,
+    code: i32,
+    [a, b]: [&[f64]; 2],
+    attrs: Vec<onnx_ir::AttributeProto>,
+) -> Result<Vec<f64>, String> {
+    let write = |b: &mut Build| {
+        b.input("a", code, &["n"]);
+        b.input("b", code, &["n"]);
+        b.node(op, "a b", "y", attrs);
+        b.output("y");
+    };
+    let g = import(&model(opset, write)).map_err(|e| e.to_string())?;
+    Ok(run(&g, &[of(code, &[a.len()], a), of(code, &[b.len()], b)]).remove(0))
+}
+
+#[test]
+fn a_remainder_of_floats_has_the_sign_of_the_divisor() {
+    let (inf, nan) = (f64::INFINITY, f64::NAN);
+    let a = [-4.3, 7.2, 5.0, 4.3, -7.2, 8.0, -0.0, 0.0, 6.0, -6.0, 2.0, -2.0, -2.0, inf, 1.0, nan];
+    let b = [2.1, -3.4, 8.0, -2.1, 3.4, 5.0, 2.0, -2.0, -3.0, 3.0, inf, inf, -inf, 2.0, 0.0, 1.0];
+    let want = [2.0, -3.0, 5.0, -2.0, 3.0, 3.0, 0.0, -0.0, -0.0, 0.0, 2.0, inf, -2.0, nan, nan, nan];
+    let found = apply_to(28, "Mod", F64, [&a, &b], vec![]).expect("it is a good model");
+    close(&found, &want);
+    for (i, (found, want)) in found.iter().zip(want).enumerate() {
+        assert!(found.is_nan() || found.is_sign_negative() == want.is_sign_negative(), "element {i}: {found}");
+    }
+    let early = apply_to(27, "Mod", F64, [&a, &b], vec![]);
+    assert_eq!(early, Err("node y (Mod): floats need fmod = 1".into()));
+}
+
+#[test]
+fn bits_are_shifted_to_both_sides_and_beyond() {
+    let shift = |code, a: &[f64], b: &[f64], direction| {
+        apply_to(28, "BitShift", code, [a, b], vec![text("direction", direction)]).expect("it is a good model")
+    };
+    let (a, by) = ([16.0, 255.0, 1.0, 255.0, 129.0, 7.0], [1.0, 7.0, 7.0, 8.0, 0.0, 255.0]);
+    close(&shift(U8, &a, &by, "RIGHT"), &[8.0, 1.0, 0.0, 0.0, 129.0, 0.0]);
+    close(&shift(U8, &a, &by, "LEFT"), &[32.0, 128.0, 128.0, 0.0, 129.0, 0.0]);
+    let (a, by) = ([-7.0, 7.0, -128.0, -1.0, 127.0, -5.0, 5.0], [1.0, 1.0, 7.0, 6.0, 7.0, -1.0, 9.0]);
+    close(&shift(I8, &a, &by, "RIGHT"), &[-4.0, 3.0, -1.0, -1.0, 0.0, -1.0, 0.0]);
+    close(&shift(I8, &a, &by, "LEFT"), &[-14.0, 14.0, 0.0, -64.0, -128.0, 0.0, 0.0]);
+    let least = -(2f64.powi(63));
+    close(&shift(I64, &[1.0, least, least, -3.0], &[63.0, 63.0, 62.0, 64.0], "RIGHT"), &[0.0, -1.0, -2.0, -1.0]);
+    close(
+        &shift(I64, &[1.0, 1.0, 3.0, -1.0], &[63.0, 64.0, 62.0, 62.0], "LEFT"),
+        &[least, 0.0, -(2f64.powi(62)), -(2f64.powi(62))],
+    );
+    let refused = |code, attrs| apply_to(28, "BitShift", code, [&[1.0], &[1.0]], attrs).expect_err("it is not good");
+    assert_eq!(refused(F32, vec![text("direction", "LEFT")]), "node y (BitShift): operands of f32 and f32");
+    assert_eq!(refused(I8, vec![]), "node y (BitShift): attribute direction is missing");
+    assert_eq!(refused(I8, vec![text("direction", "up")]), "node y (BitShift): attribute direction is \"up\"");
+}
+
+#[test]
+fn a_gate_of_its_own() {
+    let (a, b) = ([0.0, 1.0, -2.0], [3.0, 2.0, 0.5]);
+    let want = |alpha: f64| -> Vec<f64> { a.iter().zip(b).map(|(a, b)| a / (1.0 + (-alpha * a).exp()) * b).collect() };
+    close(&apply_to(28, "SwiGLU", F32, [&a, &b], vec![]).expect("it is good"), &want(1.0));
+    close(&apply_to(28, "SwiGLU", F32, [&a, &b], vec![float("alpha", 1.5)]).expect("it is good"), &want(1.5));
+}
+
+#[test]
+fn running_products() {
+    let x = Tensor::f32s([3], &[1.0, 2.0, 3.0]).expect("the length fits");
+    let of = |attrs| {
+        let g = graph(26, |b| {
+            b.input("x", F32, &["n"]);
+            b.i64s("axis", &[0]);
+            b.node("CumProd", "x axis", "y", attrs);
+            b.output("y");
+        });
+        run(&g, std::slice::from_ref(&x)).remove(0)
+    };
+    close(&of(vec![]), &[1.0, 2.0, 6.0]);
+    close(&of(vec![int("exclusive", 1)]), &[1.0, 1.0, 2.0]);
+    close(&of(vec![int("exclusive", 1), int("reverse", 1)]), &[6.0, 3.0, 1.0]);
+}
+
+#[test]
+fn bits_are_those_of_another_type() {
+    let to = |from: i32, code: i64, x: &[f64]| {
+        let g = graph(26, |b| {
+            b.input("x", from, &["n"]);
+            b.node("BitCast", "x", "y", vec![int("to", code)]);
+            b.output("y");
+        });
+        let x = of(from, &[x.len()], x);
+        let planned = bgz_fusion::Model::from_graph(g.clone());
+        let values: Vec<u8> = x.to_constant().elements().expect("its bytes").to_vec();
+        let input = bgz_fusion::Tensor::from_bytes(x.dtype(), x.shape(), &values).expect("the length fits");
+        let made = planned.run(&[("x", input)]).expect("it runs").remove(0).1;
+        let found = run(&g, &[x]).remove(0);
+        close(&made.scalars().map(|s| s.to_f64()).collect::<Vec<_>>(), &found);
+        found
+    };
+    close(&to(F32, I32.into(), &[1.0, -0.0]), &[f64::from(0x3f80_0000), f64::from(i32::MIN)]);
+    close(&to(I32, F32.into(), &[f64::from(0x4020_0000)]), &[2.5]);
+    // Halves are f32 between ops, but their bits are their own.
+    close(&to(F16, 5, &[1.0, -2.0]), &[f64::from(0x3c00), f64::from(-0x4000)]);
+    close(&to(I8, U8.into(), &[-1.0, 5.0]), &[255.0, 5.0]);
+    close(&to(U8, BOOL.into(), &[0.0, 1.0]), &[0.0, 1.0]);
+    let e = refused(26, |b| {
+        b.input("x", F32, &["n"]);
+        b.node("BitCast", "x", "y", vec![int("to", I64.into())]);
+        b.output("y");
+    });
+    assert_eq!(e, "node y (BitCast): the bits of f32 as i64");
+}
+
+/// The inverse of the same mode of DepthToSpace.
+#[test]
+fn blocks_of_space_in_both_orders() {
+    for (mode, expected) in
+        [("DCR", [0.0, 2.0, 8.0, 10.0, 1.0, 3.0, 9.0, 11.0]), ("CRD", [0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0])]
+    {
+        let g = graph(28, |b| {
+            b.input("x", F32, &["1", "2", "2", "4"]);
+            b.node("SpaceToDepth", "x", "y", vec![int("blocksize", 2), text("mode", mode)]);
+            b.node("DepthToSpace", "y", "z", vec![int("blocksize", 2), text("mode", mode)]);
+            b.output("y");
+            b.output("z");
+        });
+        let all: Vec<f32> = (0..16u8).map(f32::from).collect();
+        let found = run(&g, &[Tensor::f32s([1, 2, 2, 4], &all).expect("the length fits")]);
+        close(&found[0][..8], &expected);
+        close(&found[1], &all.iter().map(|&v| v.into()).collect::<Vec<f64>>());
+    }
+}
+
 /// A tensor of the standard's type `code`.
 fn of(code: i32, shape: &[usize], values: &[f64]) -> Tensor {
     let dtype = match code {

@@ -92,8 +92,9 @@ pub fn widened(graph: &Graph) -> Result<Option<Graph>, WidenError> {
             out.values.insert(node.outputs[0], Held::as_it_is(wide));
             continue;
         }
-        // Whoever recorded an opaque op runs it on its own dtype, and graphs that an op carries keep their inputs and outputs.
-        let opaque = matches!(node.op, Op::Opaque(_) | Op::Control(_));
+        // Whoever recorded an opaque op runs it on its own dtype, graphs that an op carries keep their inputs and outputs, and
+        // bits are those of the narrow float.
+        let opaque = matches!(node.op, Op::Opaque(_) | Op::Control(_) | Op::Movement(Movement::Bits(_)));
         let moves = moves || opaque;
         let mut inputs = Vec::with_capacity(node.inputs.len());
         for &v in &node.inputs {

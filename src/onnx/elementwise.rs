@@ -3,7 +3,7 @@
 use super::error::{Res, fail};
 use super::node::{Convert, Node, Outs, alias};
 use super::tensor;
-use bgz_passes::ir::{Binary, Cast, Constant, DType, Generate, IntArg, Op, Scalar, Unary, ValueId, Where};
+use bgz_passes::ir::{Binary, Cast, Constant, DType, Generate, Index, IntArg, Op, Scalar, Unary, ValueId, Where};
 
 pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
     let found: Convert = match (domain, op) {
@@ -13,12 +13,14 @@ pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
         ("", "Mod") => modulo,
         ("", "Pow") => pow,
         ("", "BitwiseNot") => bitwise_not,
+        ("", "BitShift") => bit_shift,
         ("", "IsInf") => is_inf,
         ("", "LeakyRelu" | "PRelu" | "ThresholdedRelu" | "Shrink") => pieces,
         ("", "Elu" | "Selu" | "Celu") => exponential,
         ("", "HardSigmoid" | "HardSwish" | "Mish" | "Softsign") => activation,
         ("", "Gelu") => gelu,
         ("", "Swish") | ("com.microsoft", "QuickGelu") => swish,
+        ("", "SwiGLU") => swiglu,
         ("com.microsoft", "Gelu" | "FastGelu" | "BiasGelu") => bias_gelu,
         ("", "Clip") => clip,
         ("", "Cast" | "CastLike") => cast,
@@ -120,10 +122,19 @@ fn variadic(n: &mut Node) -> Res<Outs> {
 fn modulo(n: &mut Node) -> Res<Outs> {
     let (a, b) = (n.input(0)?, n.input(1)?);
     let c_like = n.attrs().flag("fmod", false)?;
-    if !c_like && n.dtype(a).is_float() {
+    if c_like || !n.dtype(a).is_float() {
+        return n.emit(Op::Binary(if c_like { Binary::Rem } else { Binary::Mod }), &[a, b]);
+    }
+    if n.opset() < 28 {
         fail!("floats need fmod = 1");
     }
-    n.emit(Op::Binary(if c_like { Binary::Rem } else { Binary::Mod }), &[a, b])
+    // A zero has the sign of the divisor, where the graph's op keeps that of the dividend.
+    let (plus, minus) = (n.number("zero", b, 0.0), n.number("minus_zero", b, -0.0));
+    let negative = n.part("negative", Op::Binary(Binary::Lt), &[b, plus])?;
+    let zero = n.part("signed_zero", Op::Where(Where), &[negative, minus, plus])?;
+    let rest = n.part("rest", Op::Binary(Binary::Mod), &[a, b])?;
+    let divides = n.part("divides", Op::Binary(Binary::Eq), &[rest, plus])?;
+    n.emit(Op::Where(Where), &[divides, zero, rest])
 }
 
 /// The exponent may be of another dtype; the result has that of the base. It is computed in one that has the numbers of
@@ -173,6 +184,56 @@ fn bitwise_not(n: &mut Node) -> Res<Outs> {
     }
     let ones = n.const_part("ones", Constant::scalar(Scalar::from_i64(dtype, -1)));
     n.emit(Op::Binary(Binary::Xor), &[x, ones])
+}
+
+/// A product with a power of two, or a quotient: bits that leave are lost, and those that come are zero, or the sign where a
+/// signed integer is shifted to the right. A distance that is negative, or no less than the number of bits, leaves nothing else.
+fn bit_shift(n: &mut Node) -> Res<Outs> {
+    let (x, by) = (n.input(0)?, n.input(1)?);
+    let (dtype, other) = (n.dtype(x), n.dtype(by));
+    if !dtype.is_int() || dtype == DType::Bool || other != dtype {
+        fail!("operands of {dtype} and {other}");
+    }
+    let left = match n.attrs().string("direction")? {
+        Some("LEFT") => true,
+        Some("RIGHT") => false,
+        Some(other) => fail!("attribute direction is {other:?}"),
+        None => fail!("attribute direction is missing"),
+    };
+    let bits = dtype.bits();
+    // The powers that are numbers of the dtype, of which the last bit of a signed integer is its sign; 0 is for what is beyond.
+    let powers = if left || dtype.is_unsigned() { bits } else { bits - 1 };
+    let count = i64::try_from(powers).map_err(|_| "it has too many bits")?;
+    let table = (0..powers).map(|i| Scalar::from_i64(dtype, 1i64 << i)).chain([Scalar::from_i64(dtype, 0)]);
+    let Some(table) = Constant::from_scalars(dtype, vec![powers + 1], table) else { fail!("powers of {dtype}") };
+    let table = n.const_part("powers", table);
+    let mut number = |part: &str, v: i64| n.const_part(part, Constant::scalar(Scalar::from_i64(dtype, v)));
+    let (zero, beyond) = (number("zero", 0), number("beyond", count));
+    let mut place = n.part("capped", Op::Binary(Binary::Min), &[by, beyond])?;
+    if !dtype.is_unsigned() {
+        let negative = n.part("backwards", Op::Binary(Binary::Lt), &[by, zero])?;
+        place = n.part("distance", Op::Where(Where), &[negative, beyond, place])?;
+    }
+    let place = n.cast("place", place, DType::I64)?;
+    let power = n.part("power", Op::Index(Index::Gather { axis: 0 }), &[table, place])?;
+    if left {
+        return n.emit(Op::Binary(Binary::Mul), &[x, power]);
+    }
+    let gone = n.part("gone", Op::Binary(Binary::Eq), &[power, zero])?;
+    let one = n.const_part("one", Constant::scalar(Scalar::from_i64(dtype, 1)));
+    let divisor = n.part("divisor", Op::Where(Where), &[gone, one, power])?;
+    if dtype.is_unsigned() {
+        let quotient = n.part("quotient", Op::Binary(Binary::Div), &[x, divisor])?;
+        return n.emit(Op::Where(Where), &[gone, zero, quotient]);
+    }
+    // Of a negative number all bits are turned before and after, as a quotient truncates.
+    let ones = n.const_part("ones", Constant::scalar(Scalar::from_i64(dtype, -1)));
+    let below = n.part("below", Op::Binary(Binary::Lt), &[x, zero])?;
+    let sign = n.part("sign", Op::Where(Where), &[below, ones, zero])?;
+    let magnitude = n.part("magnitude", Op::Binary(Binary::Xor), &[x, sign])?;
+    let quotient = n.part("quotient", Op::Binary(Binary::Div), &[magnitude, divisor])?;
+    let kept = n.part("kept", Op::Where(Where), &[gone, zero, quotient])?;
+    n.emit(Op::Binary(Binary::Xor), &[kept, sign])
 }
 
 fn is_inf(n: &mut Node) -> Res<Outs> {
@@ -310,6 +371,24 @@ fn swish(n: &mut Node) -> Res<Outs> {
     let scaled = n.part("scaled", Op::Binary(Binary::Mul), &[alpha, x])?;
     let gate = n.part("gate", Op::Unary(Unary::Sigmoid), &[scaled])?;
     n.emit(Op::Binary(Binary::Mul), &[x, gate])
+}
+
+/// `a * sigmoid(alpha * a) * b`.
+fn swiglu(n: &mut Node) -> Res<Outs> {
+    let (a, b) = (n.input(0)?, n.input(1)?);
+    if n.rank(a) != n.rank(b) {
+        fail!("operands of {} and {}", n.ty(a), n.ty(b));
+    }
+    let alpha = n.attrs().float_or("alpha", 1.0)?;
+    let gate = if alpha == 1.0 {
+        n.part("gate", Op::Unary(Unary::Silu), &[a])?
+    } else {
+        let alpha = n.number("alpha", a, alpha.into());
+        let scaled = n.part("scaled", Op::Binary(Binary::Mul), &[alpha, a])?;
+        let sigmoid = n.part("sigmoid", Op::Unary(Unary::Sigmoid), &[scaled])?;
+        n.part("gate", Op::Binary(Binary::Mul), &[a, sigmoid])?
+    };
+    n.emit(Op::Binary(Binary::Mul), &[gate, b])
 }
 
 /// `min(max(x, low), high)`, so that the upper bound holds where they cross.

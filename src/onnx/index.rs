@@ -102,6 +102,11 @@ fn range(n: &mut Node) -> Res<Outs> {
     for (v, part) in all.iter_mut().zip(["start", "limit", "delta"]) {
         *v = scalar(n, part, *v)?;
     }
+    // That is how it is made: halves are f32 between ops.
+    let stash = n.attrs().int_or("stash_type", 1)?;
+    if stash != 1 {
+        fail!("attribute stash_type = {stash} is not supported");
+    }
     // How many floats there are follows from their values, so of constants the result is one.
     let constants: Option<Vec<Tensor>> =
         (0..3).map(|i| n.constant(i).and_then(|c| Tensor::from_constant(&c.reshaped(vec![])?))).collect();

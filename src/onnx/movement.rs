@@ -2,7 +2,10 @@
 
 use super::error::{Res, fail};
 use super::node::{Convert, Node, Outs, alias, axes, axis, product};
-use bgz_passes::ir::{Binary, Constant, Dim, Generate, Index, IntArg, Movement, Op, Pad, PadMode, Slice, ValueId};
+use super::tensor;
+use bgz_passes::ir::{
+    Binary, Cast, Constant, DType, Dim, Generate, Index, IntArg, Movement, Op, Pad, PadMode, Slice, ValueId,
+};
 
 pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
     if !domain.is_empty() {
@@ -22,6 +25,7 @@ pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
         "Tile" => tile,
         "DepthToSpace" => depth_to_space,
         "SpaceToDepth" => space_to_depth,
+        "BitCast" => bit_cast,
         _ => return None,
     };
     Some(found)
@@ -218,16 +222,28 @@ fn split(n: &mut Node) -> Res<Outs> {
         if !n.wants(i) {
             outs.push(None);
         } else {
-            let known = |d: &Dim| IntArg::Known(vec![d.clone()]);
-            let cut = Slice { axes: vec![at], starts: known(&start), ends: known(&end), steps: known(&Dim::int(1)) };
-            let mut ty = n.ty(x).clone();
-            ty.shape[at] = size;
             let name = n.result_name(i);
-            outs.push(Some(n.add(Op::Movement(Movement::Slice(cut)), &[x], &[&name], Some(&[ty]))?[0]));
+            outs.push(Some(cut(n, &name, x, at, (&start, &end), size)?));
         }
         start = end;
     }
     Ok(outs)
+}
+
+/// The entries from `start` to `end` along an axis, of which there are `size`.
+pub(super) fn cut(
+    n: &mut Node,
+    name: &str,
+    x: ValueId,
+    at: usize,
+    (start, end): (&Dim, &Dim),
+    size: Dim,
+) -> Res<ValueId> {
+    let known = |d: &Dim| IntArg::Known(vec![d.clone()]);
+    let cut = Slice { axes: vec![at], starts: known(start), ends: known(end), steps: known(&Dim::int(1)) };
+    let mut ty = n.ty(x).clone();
+    ty.shape[at] = size;
+    Ok(n.add(Op::Movement(Movement::Slice(cut)), &[x], &[name], Some(&[ty]))?[0])
 }
 
 /// `extent` in `count` parts, the last one smaller if they are not equal.
@@ -357,7 +373,28 @@ fn space_to_depth(n: &mut Node) -> Res<Outs> {
     let (Some(rows), Some(columns)) = (h.div_exact(&b), w.div_exact(&b)) else {
         fail!("blocks of {b} in {}", n.ty(x));
     };
+    let perm = match n.attrs().string_or("mode", "DCR")? {
+        "DCR" => vec![0, 3, 5, 1, 2, 4],
+        "CRD" if n.opset() >= 28 => vec![0, 1, 3, 5, 2, 4],
+        other => fail!("attribute mode is {other:?}"),
+    };
     let split = n.part("split", Op::reshape([&batch, &c, &rows, &b, &columns, &b]), &[x])?;
-    let moved = n.part("moved", Op::Movement(Movement::Transpose { perm: vec![0, 3, 5, 1, 2, 4] }), &[split])?;
+    let moved = n.part("moved", Op::Movement(Movement::Transpose { perm }), &[split])?;
     n.emit(Op::reshape([&batch, &(&c * &(&b * &b)), &rows, &columns]), &[moved])
+}
+
+fn bit_cast(n: &mut Node) -> Res<Outs> {
+    let x = n.input(0)?;
+    let Some(code) = n.attrs().int("to")? else { fail!("attribute to is missing") };
+    let to = match tensor::dtype(i32::try_from(code).unwrap_or(0)) {
+        Ok(d) => d,
+        Err(name) => fail!("attribute to: the element type is not supported: {name}"),
+    };
+    match n.dtype(x) {
+        from if from == to => alias(x),
+        // A truth value is the byte 0 or 1.
+        DType::Bool if to == DType::U8 || to == DType::I8 => n.emit(Op::Cast(Cast(to)), &[x]),
+        DType::U8 | DType::I8 if to == DType::Bool => n.emit(Op::Cast(Cast(to)), &[x]),
+        _ => n.emit(Op::Movement(Movement::Bits(to)), &[x]),
+    }
 }

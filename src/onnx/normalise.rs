@@ -13,7 +13,7 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Opsets of the standard domain whose meaning is known here.
-const OPSETS: std::ops::RangeInclusive<i64> = 7..=25;
+const OPSETS: std::ops::RangeInclusive<i64> = 7..=28;
 
 /// Local functions are inlined up to this many nodes: a few functions that call
 /// each other twice would make more nodes than memory can hold.

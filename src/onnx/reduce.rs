@@ -15,7 +15,7 @@ pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
         "ReduceL1" | "ReduceL2" | "ReduceSumSquare" | "ReduceLogSum" | "ReduceLogSumExp" => composed,
         "GlobalAveragePool" | "GlobalMaxPool" => global_pool,
         "ArgMax" | "ArgMin" => arg,
-        "CumSum" => cumulative,
+        "CumSum" | "CumProd" => cumulative,
         "TopK" => top_k,
         _ => return None,
     };
@@ -143,7 +143,8 @@ fn cumulative(n: &mut Node) -> Res<Outs> {
         _ => fail!("axis must be one number"),
     };
     let (exclusive, reverse) = (n.attrs().flag("exclusive", false)?, n.attrs().flag("reverse", false)?);
-    n.emit(Op::Reduce(Reduce::Cumulative(Cumulative { axis: at, exclusive, reverse })), &[x])
+    let product = n.op() == "CumProd";
+    n.emit(Op::Reduce(Reduce::Cumulative(Cumulative { product, axis: at, exclusive, reverse })), &[x])
 }
 
 fn top_k(n: &mut Node) -> Res<Outs> {

@@ -14,7 +14,7 @@ mod top_k;
 
 pub use super::rows::Reduction;
 pub use arg::arg_extreme;
-pub use cumulative::cumulative_sum;
+pub use cumulative::{cumulative_product, cumulative_sum};
 pub use fold::Fold;
 pub use top_k::top_k;
 

@@ -173,7 +173,7 @@ fn the_least_of_integers_has_a_place() {
 }
 
 #[test]
-fn running_sums() {
+fn running_sums_and_products() {
     on_each(|| {
         let mut rng = Rng::new(4);
         for dtype in SUMMED {
@@ -181,12 +181,16 @@ fn running_sums() {
                 let x = finite(dtype, shape, &mut rng);
                 let lanes = Lanes::new(shape, axis).unwrap();
                 for (exclusive, reverse) in [(false, false), (false, true), (true, false), (true, true)] {
-                    let want = result(Op::Reduce(Reduce::Cumulative(Cumulative { axis, exclusive, reverse })), &[&x]);
-                    by_dtype!(dtype, T => {
-                        let mut out = vec![T::default(); x.len()];
-                        cumulative_sum(dtype, exclusive, reverse, lanes, &aligned(&x), raw_mut(&mut out)).unwrap();
-                        close(&out, &want, 0.0);
-                    });
+                    for product in [false, true] {
+                        let run = if product { cumulative_product } else { cumulative_sum };
+                        let op = Cumulative { product, axis, exclusive, reverse };
+                        let want = result(Op::Reduce(Reduce::Cumulative(op)), &[&x]);
+                        by_dtype!(dtype, T => {
+                            let mut out = vec![T::default(); x.len()];
+                            run(dtype, exclusive, reverse, lanes, &aligned(&x), raw_mut(&mut out)).unwrap();
+                            close(&out, &want, 0.0);
+                        });
+                    }
                 }
             }
         }

@@ -52,6 +52,10 @@ impl Lowering<'_> {
                 let x = self.view(x)?;
                 self.alias(out, x.transposed(perm));
             }
+            Movement::Bits(dtype) => {
+                let x = self.view(x)?;
+                self.alias(out, View { dtype: *dtype, ..x });
+            }
             Movement::Expand { .. } => {
                 let x = self.view(x)?;
                 self.alias(out, x.broadcast(&shape));

@@ -101,9 +101,10 @@ impl Lowering<'_> {
                 let x = self.contiguous(x)?;
                 let (x, back) = self.number(node, &x, Same::Wide)?;
                 let (lanes, exclusive, reverse) = (self.lanes(node, &x.shape, c.axis)?, c.exclusive, c.reverse);
-                let dtype = x.dtype;
+                let (dtype, run) =
+                    (x.dtype, if c.product { reduce::cumulative_product } else { reduce::cumulative_sum });
                 self.run_number(node, "cumulative", &[x], (dtype, back), move |r, w| {
-                    reduce::cumulative_sum(dtype, exclusive, reverse, lanes, r.bytes(0), w.bytes(0))
+                    run(dtype, exclusive, reverse, lanes, r.bytes(0), w.bytes(0))
                 })
             }
             Reduce::TopK(t) => {

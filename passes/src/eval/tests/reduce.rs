@@ -54,16 +54,20 @@ fn the_index_of_an_extreme() {
 }
 
 #[test]
-fn running_sums() {
+fn running_sums_and_products() {
     let x = f(&[3], &[1.0, 2.0, 3.0]);
-    let sum = |exclusive, reverse| {
-        eval(Op::Reduce(Reduce::Cumulative(Cumulative { axis: 0, exclusive, reverse })), std::slice::from_ref(&x))
-            .to_f64s()
+    let of = |product, exclusive, reverse| {
+        let op = Cumulative { product, axis: 0, exclusive, reverse };
+        eval(Op::Reduce(Reduce::Cumulative(op)), std::slice::from_ref(&x)).to_f64s()
     };
-    assert_eq!(sum(false, false), [1.0, 3.0, 6.0]);
-    assert_eq!(sum(true, false), [0.0, 1.0, 3.0]);
-    assert_eq!(sum(false, true), [6.0, 5.0, 3.0]);
-    assert_eq!(sum(true, true), [5.0, 3.0, 0.0]);
+    assert_eq!(of(false, false, false), [1.0, 3.0, 6.0]);
+    assert_eq!(of(false, true, false), [0.0, 1.0, 3.0]);
+    assert_eq!(of(false, false, true), [6.0, 5.0, 3.0]);
+    assert_eq!(of(false, true, true), [5.0, 3.0, 0.0]);
+    assert_eq!(of(true, false, false), [1.0, 2.0, 6.0]);
+    assert_eq!(of(true, true, false), [1.0, 1.0, 2.0]);
+    assert_eq!(of(true, false, true), [6.0, 6.0, 3.0]);
+    assert_eq!(of(true, true, true), [6.0, 3.0, 1.0]);
 }
 
 #[test]

@@ -57,9 +57,11 @@ pub struct ArgReduce {
     pub last: bool,
 }
 
-/// A running sum along an axis.
+/// A running sum or product along an axis.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cumulative {
+    /// True for the product.
+    pub product: bool,
     /// The axis.
     pub axis: usize,
     /// True if an entry leaves itself out.
@@ -103,7 +105,8 @@ impl Family for Reduce {
         let others = [
             arg(true),
             arg(false),
-            Reduce::Cumulative(Cumulative { axis, exclusive: false, reverse: false }),
+            Reduce::Cumulative(Cumulative { product: false, axis, exclusive: false, reverse: false }),
+            Reduce::Cumulative(Cumulative { product: true, axis, exclusive: false, reverse: false }),
             Reduce::TopK(TopK { axis, largest: true, k: IntArg::Operand }),
         ];
         FoldKind::ALL.into_iter().map(fold).chain(others).collect()
@@ -114,6 +117,7 @@ impl Family for Reduce {
             Reduce::Fold(r) => return format!("reduce_{}", r.kind.name()).into(),
             Reduce::Arg(a) if a.max => "arg_max",
             Reduce::Arg(_) => "arg_min",
+            Reduce::Cumulative(c) if c.product => "cum_prod",
             Reduce::Cumulative(_) => "cum_sum",
             Reduce::TopK(_) => "top_k",
         }
@@ -352,22 +356,25 @@ fn cumulative(c: &Cumulative, x: &Tensor) -> Evaluated<Tensor> {
     let lanes = Lanes::new(x.shape(), c.axis);
     let shape = x.shape().to_vec();
     match (x.floats(), x.ints()) {
-        (Some(data), _) => Tensor::rounded(x.dtype(), shape, running(c, &lanes, data, |a, b| a + b)),
+        (Some(data), _) if c.product => Tensor::rounded(x.dtype(), shape, running(c, &lanes, data, 1.0, |a, b| a * b)),
+        (Some(data), _) => Tensor::rounded(x.dtype(), shape, running(c, &lanes, data, 0.0, |a, b| a + b)),
         (_, Some(data)) if x.dtype() != DType::Bool => {
-            Tensor::wrapped(x.dtype(), shape, running(c, &lanes, data, i64::wrapping_add))
+            let (none, with): (i64, fn(i64, i64) -> i64) =
+                if c.product { (1, i64::wrapping_mul) } else { (0, i64::wrapping_add) };
+            Tensor::wrapped(x.dtype(), shape, running(c, &lanes, data, none, with))
         }
         _ => Err(format!("not defined for {}", x.dtype())),
     }
 }
 
-fn running<T: Copy + Default>(c: &Cumulative, lanes: &Lanes, data: &[T], add: impl Fn(T, T) -> T) -> Vec<T> {
+fn running<T: Copy>(c: &Cumulative, lanes: &Lanes, data: &[T], none: T, add: impl Fn(T, T) -> T) -> Vec<T> {
     let mut out = data.to_vec();
     for start in lanes.starts() {
-        let mut sum = T::default();
+        let mut all = none;
         let mut step = |at: usize| {
-            let with = add(sum, data[at]);
-            out[at] = if c.exclusive { sum } else { with };
-            sum = with;
+            let with = add(all, data[at]);
+            out[at] = if c.exclusive { all } else { with };
+            all = with;
         };
         if c.reverse {
             lanes.lane(start).rev().for_each(&mut step);

@@ -10,7 +10,7 @@ use super::{Evaluated, Family, Fields, Fresh, Inferred, IntArg};
 use crate::ir::broadcast::{Offsets, broadcast_shape, checked_len, strides};
 use crate::ir::infer::{Operand, broadcast, check_axis, fail, need_one};
 use crate::ir::tensor::Tensor;
-use crate::ir::{Dim, Scalar, Type};
+use crate::ir::{Constant, DType, Dim, Scalar, Type};
 use extents::{joined, reshaped, slice_ints, slice_shape};
 use std::borrow::Cow;
 
@@ -53,6 +53,8 @@ pub enum Movement {
         /// Upper instead of lower.
         upper: bool,
     },
+    /// `x`: the same bytes as elements of another dtype of as many bits.
+    Bits(DType),
 }
 
 /// A strided cut along some axes, with Python's rules for negative and overlong bounds.
@@ -100,6 +102,7 @@ impl Family for Movement {
             Movement::Pad(Pad { pads: arg(), mode: PadMode::Constant }),
             Movement::Tile { repeats: arg() },
             Movement::Trilu { upper: true },
+            Movement::Bits(DType::I32),
         ]
     }
 
@@ -113,6 +116,7 @@ impl Family for Movement {
             Movement::Pad(_) => "pad",
             Movement::Tile { .. } => "tile",
             Movement::Trilu { .. } => "trilu",
+            Movement::Bits(_) => "bits",
         }
         .into()
     }
@@ -139,13 +143,14 @@ impl Family for Movement {
             }
             Movement::Tile { repeats } => fields.arg("repeats", repeats),
             Movement::Trilu { upper } => fields.flag("upper", upper),
+            Movement::Bits(dtype) => fields.result_dtype(dtype),
         }
     }
 
     fn arity(&self) -> (usize, usize) {
         let exactly = |n| (n, n);
         match self {
-            Movement::Transpose { .. } => exactly(1),
+            Movement::Transpose { .. } | Movement::Bits(_) => exactly(1),
             Movement::Reshape { shape, .. } | Movement::Expand { shape } => exactly(1 + IntArg::operands(&[shape])),
             Movement::Slice(s) => exactly(1 + IntArg::operands(&[&s.starts, &s.ends, &s.steps])),
             Movement::Concat { .. } => (1, usize::MAX),
@@ -202,6 +207,14 @@ impl Family for Movement {
                 }
                 ty.shape.clone()
             }
+            Movement::Bits(dtype) => {
+                // Those of fewer bits lie in a byte each, or share one, and not every byte is a bool.
+                let whole = |d: DType| d.bits() >= 8 && d != DType::Bool;
+                if !whole(ty.dtype) || !whole(*dtype) || ty.dtype.bits() != dtype.bits() {
+                    fail!("the bits of {} as {dtype}", ty.dtype);
+                }
+                return Ok(vec![Type { dtype: *dtype, shape: ty.shape.clone() }]);
+            }
         };
         Ok(vec![Type { dtype: ty.dtype, shape }])
     }
@@ -215,7 +228,7 @@ impl Family for Movement {
             }
             Movement::Slice(s) => slice_ints(s, x),
             Movement::Expand { .. } | Movement::Tile { .. } => repeated_ints(x[0].ints?, ty),
-            Movement::Pad(_) | Movement::Trilu { .. } => None,
+            Movement::Pad(_) | Movement::Trilu { .. } | Movement::Bits(_) => None,
         }
     }
 
@@ -225,7 +238,7 @@ impl Family for Movement {
             Movement::Slice(s) => &[&s.starts, &s.ends, &s.steps],
             Movement::Pad(p) => &[&p.pads],
             Movement::Tile { repeats } => &[repeats],
-            Movement::Transpose { .. } | Movement::Concat { .. } | Movement::Trilu { .. } => &[],
+            Movement::Transpose { .. } | Movement::Concat { .. } | Movement::Trilu { .. } | Movement::Bits(_) => &[],
         };
         (1..=IntArg::operands(args)).collect()
     }
@@ -241,9 +254,16 @@ impl Family for Movement {
             Movement::Pad(p) => pad(p, first, rest),
             Movement::Tile { repeats } => tile(first, repeats, rest),
             Movement::Trilu { upper } => trilu(first, rest.first(), *upper),
+            Movement::Bits(dtype) => bits(first, *dtype),
         };
         Ok(vec![result?])
     }
+}
+
+fn bits(x: &Tensor, dtype: DType) -> Evaluated<Tensor> {
+    let bytes = x.to_constant().elements().map_err(|e| e.to_string())?;
+    let of = Constant::from_elements(dtype, x.shape().to_vec(), bytes);
+    of.as_ref().and_then(Tensor::from_constant).ok_or_else(|| format!("the bits of {} as {dtype}", x.dtype()))
 }
 
 fn reshape(x: &Tensor, shape: &IntArg, zero_copies: bool, rest: &[Tensor]) -> Evaluated<Tensor> {

@@ -163,7 +163,12 @@ fn op(rng: &mut Rng, x: &Type) -> Op {
         11 => Op::Norm(Norm::RmsNorm { eps: Float(float(rng)) }),
         12 => Op::Reduce(Reduce::Fold(Fold { kind: pick(rng, &FoldKind::ALL), axes, keep_dims: coin })),
         13 => Op::Reduce(Reduce::Arg(ArgReduce { max: coin, axis, keep_dims: chance(rng, 50), last: chance(rng, 50) })),
-        14 => Op::Reduce(Reduce::Cumulative(Cumulative { axis, exclusive: coin, reverse: chance(rng, 50) })),
+        14 => Op::Reduce(Reduce::Cumulative(Cumulative {
+            product: chance(rng, 50),
+            axis,
+            exclusive: coin,
+            reverse: chance(rng, 50),
+        })),
         15 => Op::Reduce(Reduce::TopK(TopK {
             axis,
             largest: coin,
@@ -204,7 +209,7 @@ fn op(rng: &mut Rng, x: &Type) -> Op {
         29 => Op::Generate(Generate::Full { shape: shape(rng) }),
         30 => pick(rng, &[Op::Generate(Generate::Range), Op::Index(Index::NonZero)]),
         31 => Op::Generate(Generate::OneHot { axis }),
-        32 => Op::Movement(Movement::Trilu { upper: coin }),
+        32 => pick(rng, &[Op::Movement(Movement::Trilu { upper: coin }), Op::Movement(Movement::Bits(DType::I32))]),
         _ => {
             let n = rng.below(4);
             Op::Opaque(Opaque { name: name(rng), attrs: (0..n).map(|_| (name(rng), attr(rng))).collect::<Attrs>() })
@@ -337,6 +342,7 @@ fn every_op_is_tried() {
         "arg_max",
         "arg_min",
         "cum_sum",
+        "cum_prod",
         "top_k",
         "reshape",
         "transpose",
@@ -356,6 +362,7 @@ fn every_op_is_tried() {
         "range",
         "one_hot",
         "trilu",
+        "bits",
         "non_zero",
         "if",
         "opaque",
