@@ -538,3 +538,165 @@ fn many_results_and_many_operands() {
     });
     assert_eq!(ty(&product, "y"), "f32[n, 2]");
 }
+
+// ---- sequences and optionals ----
+
+/// An input that is no tensor: a field of TypeProto (onnx.proto) of this number.
+fn input_of_kind(b: &mut Build, name: &str, kind: u8) {
+    use onnx_ir::Message;
+    b.input(name, F32, &[]);
+    let info = b.graph.input.last_mut().expect("just pushed");
+    let ty = info.type_.mut_or_insert_default();
+    ty.clear();
+    ty.merge_from_bytes(&[kind << 3 | 2, 0]).expect("a field");
+}
+
+#[test]
+fn sequences_and_optionals_as_inputs() {
+    let message = |kind| {
+        refused(17, |b| {
+            input_of_kind(b, "s", kind);
+            b.node("SequenceLength", "s", "n", vec![]);
+            b.output("n");
+        })
+    };
+    let sequence = "input s: it is a sequence, of which the file does not say how long it is: export the model with an input \
+                    for each of its tensors";
+    assert_eq!(message(4), sequence);
+    let optional = "input s: it is an optional, of which the file does not say whether it has a value: export the model with \
+                    a tensor in its place, or without it";
+    assert_eq!(message(9), optional);
+    assert_eq!(message(5), "input s: only tensors are supported");
+}
+
+/// The error of a node of a sequence `s` of tensors `x` of extent 2 and `y` of 3; `p` is an integer that is an input.
+fn of_a_pair(op: &str, operands: &str, attrs: Vec<onnx_ir::AttributeProto>) -> String {
+    refused(17, |b| {
+        b.input("x", F32, &["2"]);
+        b.input("y", F32, &["3"]);
+        b.input("z", I64, &["2"]);
+        b.input("p", I64, &[]);
+        b.i64s("two", &[2]);
+        b.i64s("three", &[3]);
+        b.i64s("below", &[-3]);
+        b.i64s("pair", &[0, 1]);
+        b.node("SequenceConstruct", "x y", "s", vec![]);
+        b.node("SequenceEmpty", "", "none", vec![]);
+        b.node("Optional", "", "nothing", vec![]);
+        b.node(op, operands, "r", attrs).name = "n".into();
+        b.output("r");
+    })
+}
+
+#[test]
+fn positions_in_sequences() {
+    let of = |op: &str, operands| of_a_pair(op, operands, vec![]);
+    assert_eq!(of("SequenceAt", "s two"), "node n (SequenceAt): position 2 of a sequence of 2 tensors");
+    assert_eq!(of("SequenceAt", "s below"), "node n (SequenceAt): position -3 of a sequence of 2 tensors");
+    assert_eq!(of("SequenceAt", "s pair"), "node n (SequenceAt): a position of 2 numbers");
+    let differ =
+        "node n (SequenceAt): the position is not known, and the tensors of the sequence differ: f32[2] and f32[3]";
+    assert_eq!(of("SequenceAt", "s p"), differ);
+    assert_eq!(of("SequenceErase", "s two"), "node n (SequenceErase): position 2 of a sequence of 2 tensors");
+    assert_eq!(of("SequenceErase", "s p"), "node n (SequenceErase): the position of what it erases must be constant");
+    assert_eq!(of("SequenceErase", "none"), "node n (SequenceErase): it erases a tensor of an empty sequence");
+    assert_eq!(of("SequenceInsert", "s x three"), "node n (SequenceInsert): position 3 of a sequence of 2 tensors");
+    let unknown = "node n (SequenceInsert): the position of what it inserts must be constant";
+    assert_eq!(of("SequenceInsert", "s x p"), unknown);
+    assert_eq!(of("SequenceInsert", "s z"), "node n (SequenceInsert): tensors of f32 and i64 in one sequence");
+}
+
+#[test]
+fn what_is_no_sequence_and_no_tensor() {
+    let of = |op: &str, operands| of_a_pair(op, operands, vec![]);
+    assert_eq!(of("SequenceLength", "x"), "node n (SequenceLength): operand 0 is a tensor, not a sequence");
+    assert_eq!(of("Neg", "s"), "node n (Neg): operand s is a sequence of 2 tensors, not a tensor");
+    assert_eq!(of("Neg", "nothing"), "node n (Neg): operand nothing is an optional without a value, not a tensor");
+    let none = "node n (OptionalGetElement): operand 0 is an optional without a value";
+    assert_eq!(of("OptionalGetElement", "nothing"), none);
+    let joined = |operands, attrs| of_a_pair("ConcatFromSequence", operands, attrs);
+    let axis = || vec![int("axis", 0)];
+    assert_eq!(joined("s", vec![]), "node n (ConcatFromSequence): attribute axis is missing");
+    assert_eq!(joined("none", axis()), "node n (ConcatFromSequence): there is no tensor in an empty sequence");
+    assert_eq!(joined("s", vec![int("axis", 1)]), "node n (ConcatFromSequence): axis 1 of a tensor of rank 1");
+}
+
+#[test]
+fn splits_into_sequences() {
+    let of = |operands: &str| {
+        refused(17, |b| {
+            b.input("x", F32, &["n", "3"]);
+            b.input("p", I64, &[]);
+            b.input("v", I64, &["k"]);
+            b.i64s("sizes", &[1, 1]);
+            for (name, size) in [("two", 2), ("none", 0)] {
+                b.node("Constant", "", name, vec![int("value_int", size)]);
+            }
+            let mut operands = operands.split(',');
+            let attrs = operands.next_back().map(|a| int("axis", a.parse().expect("a number")));
+            b.node("SplitToSequence", operands.next().expect("operands"), "r", attrs.into_iter().collect()).name =
+                "n".into();
+            b.output("r");
+        })
+    };
+    let node = |message: &str| format!("node n (SplitToSequence): {message}");
+    assert_eq!(of("x two,0"), node("it is not known how many parts of 2 the extent n has"));
+    assert_eq!(of("x p,1"), node("the size of its parts must be constant"));
+    assert_eq!(of("x none,1"), node("parts of 0"));
+    assert_eq!(of("x sizes,1"), node("its sizes add up to 2, the extent is 3"));
+    assert_eq!(of("x v,1"), node("its sizes are i64[k]: how many there are must be known"));
+    assert_eq!(of("x,2"), node("axis 2 of a tensor of rank 2"));
+    let output = "output r: it is a sequence of a length that is not known before the model runs: join its tensors to one \
+                  with ConcatFromSequence";
+    assert_eq!(of("x,0"), output);
+}
+
+#[test]
+fn branches_with_sequences_of_different_lengths() {
+    let message = refused(17, |b| {
+        b.input("c", BOOL, &[]);
+        b.input("x", F32, &["2"]);
+        let list = |operands: &'static str| {
+            graph_attr("then_branch", move |b: &mut Build| {
+                b.node("SequenceConstruct", operands, "s", vec![]);
+                b.output("s");
+            })
+        };
+        let mut other = list("x x");
+        other.name = "else_branch".into();
+        b.node("If", "c", "r", vec![list("x"), other]);
+        b.output("r");
+    });
+    let want =
+        "node r (If): its result r is a sequence of one tensor in one branch and a sequence of 2 tensors in the other";
+    assert_eq!(message, want);
+}
+
+#[test]
+fn loops_with_sequences() {
+    let of = |operands: &str, inserted: &str| {
+        refused(17, |b| {
+            b.input("x", F32, &["2"]);
+            b.input("n", I64, &[]);
+            b.i64s("first", &[0]);
+            b.node("SequenceConstruct", "x", "one", vec![]);
+            b.node("SequenceEmpty", "", "none", vec![]);
+            let body = |b: &mut Build| {
+                ["i", "going", "s"].iter().for_each(|n| b.input(n, I64, &[]));
+                b.node("SequenceInsert", inserted, "t", vec![]).name = "inner".into();
+                ["going", "t"].iter().for_each(|o| b.output(o));
+            };
+            b.node("Loop", operands, "r", vec![graph_attr("body", body)]);
+            b.output("r");
+        })
+    };
+    let longer = of("n _ one", "s x");
+    let want = "node r (Loop): it carries a sequence of one tensor, and its body gives a sequence of 2 tensors (t): a sequence \
+                must keep its length, or be empty at first and get one tensor at its end in each iteration, unless the loop \
+                has a constant number of at most 64 iterations";
+    assert_eq!(longer, want);
+    let front = of("n _ none", "s x first");
+    let want = "node inner (SequenceInsert): its sequence grows in a loop, where only SequenceInsert at the end is supported, \
+                unless the loop has a constant number of at most 64 iterations";
+    assert_eq!(front, want);
+}

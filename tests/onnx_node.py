@@ -160,6 +160,19 @@ def named(declared, values):
     return out
 
 
+def tensors(outputs):
+    """The outputs as `bgz run` writes them: those of a sequence one by one, and none of an optional without a value."""
+    import numpy as np
+
+    out = {}
+    for name, value in outputs.items():
+        if isinstance(value, (list, tuple)):
+            out |= {f"{name}.{i}": np.asarray(v, order="C") for i, v in enumerate(value)}
+        elif value is not None:
+            out[name] = value
+    return out
+
+
 def unsaid(value):
     """Why a value cannot be an array of an npz file, or nothing."""
     if value is None:
@@ -239,7 +252,7 @@ def run_set(bgz, model, inputs, right, path, test):
     import numpy as np
 
     cannot = [f"input: {why}" for v in inputs.values() if (why := unsaid(v))]
-    cannot += [f"output: {why}" for v in right.values() if (why := unsaid(v))]
+    right = tensors(right)
     write(f"{path}.in.npz", {n: v for n, v in inputs.items() if not unsaid(v)})
     files = [model, "--inputs", f"{path}.in.npz", "--output", f"{path}.out.npz"]
     command = [bgz[0], "run", *files, "--repeat", "1", *bgz[1:]]
@@ -258,6 +271,8 @@ def run_set(bgz, model, inputs, right, path, test):
     if cannot:
         return Outcome("refused", cannot[0])
     with np.load(f"{path}.out.npz") as got:
+        if more := sorted(set(got.files) - right.keys()):
+            return Outcome("wrong", f"an output {more[0]}")
         for name, value in right.items():
             if name not in got.files:
                 return Outcome("wrong", f"no output {name}")

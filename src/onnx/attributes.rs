@@ -27,6 +27,9 @@ const HARMLESS: &[(&str, &str)] = &[
     ("TopK", "sorted"),
     // Of the indices, which are refused where asked for.
     ("MaxPool", "storage_order"),
+    // Types of what is not there.
+    ("Optional", "type"),
+    ("SequenceEmpty", "dtype"),
     // The precision of the softmax; it is at least that of its operand.
     ("Attention", "softmax_precision"),
 ];

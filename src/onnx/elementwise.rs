@@ -25,7 +25,6 @@ pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
         ("", "Clip") => clip,
         ("", "Cast" | "CastLike") => cast,
         ("", "Where") => choose,
-        ("", "Identity") => identity,
         ("", "Dropout") => dropout,
         _ => return None,
     };
@@ -472,11 +471,6 @@ fn in_range(n: &mut Node, x: ValueId, to: DType) -> Res<ValueId> {
 fn choose(n: &mut Node) -> Res<Outs> {
     let (c, a, b) = (n.input(0)?, n.input(1)?, n.input(2)?);
     n.emit(Op::Where(Where), &[c, a, b])
-}
-
-fn identity(n: &mut Node) -> Res<Outs> {
-    let x = n.input(0)?;
-    alias(x)
 }
 
 /// Inference: the operand, and a mask that keeps everything.

@@ -59,6 +59,14 @@ pub enum ImportError {
         /// The fault.
         message: String,
     },
+    /// An output is not one that a graph can have.
+    #[error("output {output}: {message}")]
+    Output {
+        /// Its name.
+        output: String,
+        /// The fault.
+        message: String,
+    },
     /// A value that is used is not made by anything.
     #[error("{user} uses the value {value}, which nothing makes")]
     Missing {

@@ -33,6 +33,7 @@ mod normalise;
 mod proto;
 mod recurrent;
 mod reduce;
+mod sequence;
 mod skeleton;
 mod tensor;
 

@@ -3,6 +3,7 @@
 use super::attributes::Attributes;
 use super::error::{Res, fail};
 use super::normalise::{Context, Step};
+use super::sequence::Sequence;
 use bgz_passes::eval::{self, Tensor};
 use bgz_passes::ir::{
     Cast, Constant, DType, Dim, Generate, Graph, IntArg, MAX_NESTING, Op, Operand, Scalar, Type, ValueId, infer,
@@ -15,17 +16,24 @@ pub(super) type Outs = Vec<Option<ValueId>>;
 /// Makes graph ops of a node.
 pub(super) type Convert = fn(&mut Node) -> Res<Outs>;
 
+/// As [`Convert`], of a node that takes or gives what is no tensor.
+pub(super) type ConvertValues = fn(&mut Node) -> Res<Vec<Option<Value>>>;
+
 /// Elements of the largest tensors that are folded on import.
 const MAX_FOLDED: usize = 64;
 
 /// Entries of the longest operand with one or two numbers for each axis.
 const MAX_ENTRIES: usize = 128;
 
-/// The meaning of a name of the file.
+/// The meaning of a name of the file. The graph has nothing but tensors: what else a file computes with is resolved here.
+#[derive(Clone)]
 pub(super) enum Value {
     Made(ValueId),
     /// Not in the graph before an op uses it: many constants only say how an op works.
     Constant(Constant),
+    Sequence(Sequence),
+    /// An optional without a value; one that has a value is that value.
+    Nothing,
 }
 
 /// A graph that is being made.
@@ -33,8 +41,8 @@ pub(super) struct Frame {
     pub graph: Graph,
     /// Names of the file by graph whose nodes go into this one, innermost last.
     scopes: Vec<HashMap<String, Value>>,
-    /// Values of the graph around that are inputs of this one, in the order of those.
-    pub captured: Vec<ValueId>,
+    /// Values of the graph around, each once, and the inputs that they are in this one, in the order of those.
+    pub captured: Vec<(ValueId, ValueId)>,
 }
 
 impl Frame {
@@ -46,42 +54,56 @@ impl Frame {
         self.scopes.iter().rev().find_map(|s| s.get(name))
     }
 
-    /// The value of a name, added to the graph if it is a constant that was not.
-    fn value(&mut self, name: &str) -> Option<ValueId> {
+    /// The meaning of a name, added to the graph if it is a constant that was not.
+    fn value(&mut self, name: &str) -> Option<Value> {
         let entry = self.scopes.iter_mut().rev().find_map(|s| s.get_mut(name))?;
-        Some(match entry {
-            Value::Made(v) => *v,
-            Value::Constant(c) => {
-                let v = self.graph.add_const(name, c.clone());
-                *entry = Value::Made(v);
-                v
-            }
-        })
+        if let Value::Constant(c) = entry {
+            *entry = Value::Made(self.graph.add_const(name, c.clone()));
+        }
+        Some(entry.clone())
     }
 
     /// Lets a name stand for what it is in the graph around.
-    fn capture(&mut self, name: &str, around: &mut Frame) -> Option<()> {
-        let constant = match around.lookup(name)? {
-            Value::Constant(c) => Some(c.clone()),
-            Value::Made(v) => around.graph.constant(*v).cloned().or_else(|| numbers(&around.graph, *v)),
-        };
-        let value = match constant {
-            Some(c) => Value::Constant(c),
-            None => {
-                let v = around.value(name)?;
-                let data = around.graph.value(v);
-                match following(&data.ty, data.ints.as_deref()) {
-                    Some(op) => Value::Made(self.graph.add(name, op, &[]).ok()?),
-                    None => {
-                        let free = self.graph.free_name(name);
-                        self.captured.push(v);
-                        Value::Made(self.graph.add_input(&free, data.ty.clone()).ok()?)
-                    }
+    fn capture(&mut self, name: &str, around: &Frame) -> Option<()> {
+        let value = match around.lookup(name)?.clone() {
+            Value::Made(v) => self.captured_tensor(name, v, &around.graph)?,
+            Value::Sequence(mut s) => {
+                for v in s.tensors_mut() {
+                    let name = around.graph.name(*v);
+                    *v = match self.captured_tensor(name, *v, &around.graph)? {
+                        Value::Made(v) => v,
+                        Value::Constant(c) => self.graph.add_const(name, c),
+                        Value::Sequence(_) | Value::Nothing => return None,
+                    };
                 }
+                Value::Sequence(s)
             }
+            constant @ Value::Constant(_) => constant,
+            Value::Nothing => Value::Nothing,
         };
         self.scopes.first_mut()?.insert(name.into(), value);
         Some(())
+    }
+
+    /// What a tensor of the graph around is in this one.
+    fn captured_tensor(&mut self, name: &str, v: ValueId, around: &Graph) -> Option<Value> {
+        if let Some(c) = around.constant(v).cloned().or_else(|| numbers(around, v)) {
+            return Some(Value::Constant(c));
+        }
+        let data = around.value(v);
+        Some(Value::Made(match following(&data.ty, data.ints.as_deref()) {
+            Some(op) => self.graph.add(name, op, &[]).ok()?,
+            // Names and elements of sequences may be the same tensor.
+            None => match self.captured.iter().find(|(outside, _)| *outside == v) {
+                Some(&(_, input)) => input,
+                None => {
+                    let free = self.graph.free_name(name);
+                    let input = self.graph.add_input(&free, data.ty.clone()).ok()?;
+                    self.captured.push((v, input));
+                    input
+                }
+            },
+        }))
     }
 }
 
@@ -111,6 +133,8 @@ pub(super) struct Cx {
     pub left: usize,
     /// Dims that were made up.
     pub dims: usize,
+    /// Sequences that grow in loops, which are told apart by number.
+    pub loops: usize,
     pub context: Context,
 }
 
@@ -127,6 +151,15 @@ impl Cx {
         frames.into_iter().find_map(|f| Some((f.lookup(name)?, &f.graph)))
     }
 
+    /// The constant that a name stands for.
+    pub fn constant(&self, name: &str) -> Option<Constant> {
+        match self.lookup(name)? {
+            (Value::Constant(c), _) => Some(c.clone()),
+            (Value::Made(v), graph) => graph.constant(*v).cloned(),
+            (Value::Sequence(_) | Value::Nothing, _) => None,
+        }
+    }
+
     /// A dim that is like no other, with a name that begins so.
     pub fn any(&mut self, prefix: &str) -> Dim {
         self.dims += 1;
@@ -137,15 +170,15 @@ impl Cx {
         self.lookup(name).is_some()
     }
 
-    /// The value of a name, added to the graph if it is a constant that was not, or an input if it is of a graph around.
-    pub fn value(&mut self, name: &str) -> Option<ValueId> {
+    /// The meaning of a name, added to the graph if it is a constant that was not, or an input if it is of a graph around.
+    pub fn value(&mut self, name: &str) -> Option<Value> {
         if self.here.lookup(name).is_none() {
             let from = self.around.iter().rposition(|f| f.lookup(name).is_some())?;
             for inner in from + 1..self.around.len() {
                 let (before, after) = self.around.split_at_mut(inner);
-                after.first_mut()?.capture(name, before.last_mut()?)?;
+                after.first_mut()?.capture(name, before.last()?)?;
             }
-            self.here.capture(name, self.around.last_mut()?)?;
+            self.here.capture(name, self.around.last()?)?;
         }
         self.here.value(name)
     }
@@ -169,13 +202,13 @@ impl Cx {
     }
 
     /// As [`Cx::within`], as a graph of its own.
-    pub fn apart(&mut self, name: &str, convert: impl FnOnce(&mut Self) -> Res<()>) -> Res<Frame> {
+    pub fn apart<R>(&mut self, name: &str, convert: impl FnOnce(&mut Self) -> Res<R>) -> Res<(Frame, R)> {
         self.deeper()?;
         self.around.push(std::mem::replace(&mut self.here, Frame::new(name.into())));
         let made = convert(self);
         let around = self.around.pop().unwrap_or_else(|| Frame::new(String::new()));
         let frame = std::mem::replace(&mut self.here, around);
-        made.map(|()| frame)
+        made.map(|made| (frame, made))
     }
 }
 
@@ -226,10 +259,27 @@ impl<'a> Node<'a> {
     }
 
     pub fn maybe(&mut self, i: usize) -> Res<Option<ValueId>> {
+        match (self.maybe_any(i)?, self.name(i)) {
+            (None, _) => Ok(None),
+            (Some(Value::Made(v)), _) => Ok(Some(v)),
+            (Some(other), name) => fail!("operand {} is {}, not a tensor", name.unwrap_or_default(), other.form()),
+        }
+    }
+
+    /// An operand that need not be a tensor, nor be there; no constant but one that is in the graph.
+    pub fn maybe_any(&mut self, i: usize) -> Res<Option<Value>> {
         let Some(name) = self.name(i) else { return Ok(None) };
         match self.cx.value(name) {
             Some(v) => Ok(Some(v)),
             None => fail!("operand {name} is not made"),
+        }
+    }
+
+    /// As [`Node::maybe_any`], of an operand that must be there.
+    pub fn any(&mut self, i: usize) -> Res<Value> {
+        match self.maybe_any(i)? {
+            Some(v) => Ok(v),
+            None => fail!("operand {i} is missing"),
         }
     }
 
@@ -251,17 +301,14 @@ impl<'a> Node<'a> {
 
     /// The constant that an operand is.
     pub fn constant(&self, i: usize) -> Option<Constant> {
-        match self.cx.lookup(self.name(i)?)? {
-            (Value::Constant(c), _) => Some(c.clone()),
-            (Value::Made(v), graph) => graph.constant(*v).cloned(),
-        }
+        self.cx.constant(self.name(i)?)
     }
 
     /// The integers of an operand (a vector, or a scalar), perhaps symbolic, if they are known.
     pub fn ints(&self, i: usize) -> Option<Vec<Dim>> {
         match self.cx.lookup(self.name(i)?)? {
             (Value::Constant(c), _) if c.shape().len() <= 1 => Some(c.to_i64s()?.into_iter().map(Dim::int).collect()),
-            (Value::Constant(_), _) => None,
+            (Value::Constant(_) | Value::Sequence(_) | Value::Nothing, _) => None,
             (Value::Made(v), graph) => {
                 let data = graph.value(*v);
                 // Dims that the graph around invented mean nothing in here.
@@ -326,6 +373,7 @@ impl<'a> Node<'a> {
         match self.cx.lookup(self.name(i)?)? {
             (Value::Constant(c), _) => Some(c.ty()),
             (Value::Made(v), graph) => Some(graph.ty(*v).clone()),
+            (Value::Sequence(_) | Value::Nothing, _) => None,
         }
     }
 
@@ -354,7 +402,7 @@ impl<'a> Node<'a> {
     }
 
     /// A name for something a result is made of, which no value of the file has.
-    fn part_name(&self, part: &str) -> String {
+    pub fn part_name(&self, part: &str) -> String {
         let mut name = format!("{}.{part}", self.base());
         while self.cx.reserved.contains(&name) {
             name.push('_');

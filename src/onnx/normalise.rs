@@ -5,7 +5,7 @@
 use super::attributes::Attributes;
 use super::error::{Fail, ImportError, Res, UnsupportedNode, fail};
 use super::external::External;
-use super::proto::{AttributeProto, Extent, GraphProto, ModelProto, NodeProto, ValueInfoProto};
+use super::proto::{AttributeProto, Extent, GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto};
 use super::tensor;
 use bgz_passes::ir::{Constant, DType, Dim, Scalar, Type};
 use std::cmp::Reverse;
@@ -216,8 +216,19 @@ fn input_type(info: &ValueInfoProto, names: &mut DimNames) -> Result<Type, Strin
     if info.name.is_empty() {
         return Err("it has no name".into());
     }
-    let Some(t) = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()) else {
-        return Err("only tensors are supported".into());
+    let ty = info.r#type.as_ref();
+    let Some(t) = ty.and_then(|t| t.tensor_type.as_ref()) else {
+        let is = |kind: fn(&TypeProto) -> bool| ty.is_some_and(kind);
+        return Err(if is(|t| t.sequence_type.is_some()) {
+            "it is a sequence, of which the file does not say how long it is: export the model with an input for each of \
+             its tensors"
+        } else if is(|t| t.optional_type.is_some()) {
+            "it is an optional, of which the file does not say whether it has a value: export the model with a tensor in \
+             its place, or without it"
+        } else {
+            "only tensors are supported"
+        }
+        .into());
     };
     let dtype = tensor::dtype(t.elem_type).map_err(|n| format!("its element type is not supported: {n}"))?;
     let Some(shape) = t.shape.as_ref() else {

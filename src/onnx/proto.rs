@@ -223,12 +223,20 @@ pub(super) struct ValueInfoProto {
     pub r#type: Option<TypeProto>,
 }
 
-/// A type; of the kinds there are only tensors are read.
+/// A type; of kinds other than tensors is read no more than that it is one.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct TypeProto {
     #[prost(message, optional, tag = "1")]
     pub tensor_type: Option<TensorType>,
+    #[prost(message, optional, tag = "4")]
+    pub sequence_type: Option<Unread>,
+    #[prost(message, optional, tag = "9")]
+    pub optional_type: Option<Unread>,
 }
+
+/// A message whose fields are of no use here.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Unread {}
 
 /// The type of a tensor.
 #[derive(Clone, PartialEq, Message)]

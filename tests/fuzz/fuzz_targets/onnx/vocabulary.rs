@@ -146,6 +146,8 @@ pub fn attributes(op: &str) -> &'static [&'static str] {
         }
         "Constant" => &["value_int", "value_ints", "value_float", "value_floats"],
         "DequantizeLinear" | "QuantizeLinear" => &["axis", "block_size"],
+        "SplitToSequence" => &["axis", "keepdims"],
+        "ConcatFromSequence" => &["axis", "new_axis"],
         op if op.starts_with("Reduce") => &["axes", "keepdims", "noop_with_empty_axes"],
         _ => &["axis", "axes", "alpha", "scale", "epsilon", "mode", "to"],
     }
@@ -233,6 +235,15 @@ pub const OPS: [&[&str]; 4] = [
         "Split",
         "Trilu",
         "DynamicQuantizeLinear",
+        "SplitToSequence",
+        "ConcatFromSequence",
+        "SequenceConstruct",
+        "SequenceEmpty",
+        "SequenceErase",
+        "SequenceLength",
+        "Optional",
+        "OptionalHasElement",
+        "OptionalGetElement",
     ],
     &[
         "Add",
@@ -274,6 +285,11 @@ pub const OPS: [&[&str]; 4] = [
         "Pad",
         "CumSum",
         "CumProd",
+        "SplitToSequence",
+        "SequenceConstruct",
+        "SequenceInsert",
+        "SequenceErase",
+        "SequenceAt",
         "TopK",
         "RMSNormalization",
         "Einsum",
@@ -305,5 +321,5 @@ pub const OPS: [&[&str]; 4] = [
         "ConvInteger",
         "Pad",
     ],
-    &["BatchNormalization", "Slice", "Resize", "Attention", "MatMulInteger", "Loop", "If", "Scan"],
+    &["BatchNormalization", "Slice", "Resize", "Attention", "MatMulInteger", "Loop", "If", "Scan", "SequenceMap"],
 ];
