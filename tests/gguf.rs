@@ -327,3 +327,25 @@ fn an_unknown_name_suggests_the_near_ones() {
         assert_eq!(file.tensor(name).expect("it is there").name(), name);
     }
 }
+
+#[test]
+fn constants_share_the_bytes_of_the_file() {
+    let bytes = bytes::Bytes::from_static(TYPES);
+    let file = Gguf::from_bytes(bytes.clone()).expect("the fixture is read");
+    for &ty in GgmlType::ALL {
+        let Ok(tensor) = file.tensor(ty.name()) else { continue };
+        if !ty.is_dequantised() {
+            let error = file.constant(ty.name()).expect_err("it is not dequantised");
+            assert!(matches!(error, GgufError::NotDequantised { .. }), "{error}");
+            continue;
+        }
+        let c = file.constant(ty.name()).expect("it is there");
+        assert_eq!((c.shape(), c.block_format()), (&SHAPE[..], ty.blocks()));
+        assert_eq!(bits(&c.to_f32s().expect("it has values")), bits(&tensor.to_f32().expect("it is read")), "{ty}");
+        if c.blocks().is_none() {
+            assert_eq!(c.bytes().expect("it has some").as_ptr(), tensor.bytes().as_ptr());
+        }
+    }
+    let error = file.constant("nobody").expect_err("there is none");
+    assert!(matches!(error, GgufError::NoTensor { .. }), "{error}");
+}

@@ -3,7 +3,10 @@
 #[path = "support/gguf.rs"]
 mod support;
 
+use bgz_fusion::exec::{PackedWeights, Plan};
 use bgz_fusion::gguf::{GgmlType, Gguf};
+use bgz_fusion::{DType, Graph, Tensor, Type};
+use bgz_passes::ir::{Op, Precision, Product};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -51,6 +54,13 @@ fn peak(f: impl FnOnce()) -> usize {
     MOST.load(Ordering::Relaxed) - before
 }
 
+/// Bytes of memory that no file stands behind.
+fn anonymous() -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("RssAnon:"))?;
+    Some(line.trim().strip_suffix(" kB")?.trim().parse::<usize>().ok()? << 10)
+}
+
 // One test, so that nothing else allocates meanwhile.
 #[test]
 fn one_tensor_at_a_time() {
@@ -91,4 +101,38 @@ fn one_tensor_at_a_time() {
     });
     // A queue of the thread pool grows now and then.
     assert!(by_rows < 4096, "{by_rows} bytes for rows in a buffer of the caller's");
+
+    // Products with weights that stay in their blocks, one after the other: `[1, 1024] -> [1, 512]` and the sum of all.
+    let mut graph = Graph::new("products");
+    let x = graph.add_input("x", Type::new(DType::F32, [1, ROW])).expect("a new name");
+    for name in &names {
+        let weight = graph.add_const(name, file.constant(name).expect("it is there"));
+        let linear = Op::Product(Product::Linear { trans_w: true, precision: Precision::Exact });
+        let y = graph.add(&format!("{name}.y"), linear, &[x, weight]).expect("it fits");
+        graph.add_output(name, y).expect("a new name");
+    }
+    let whole = TENSORS * tensor_bytes;
+    let input = Tensor::new(&[1, ROW], &vec![1.0f32; ROW]).expect("it fits");
+    let (packed, before) = (PackedWeights::default(), anonymous());
+    let mut after = None;
+    let planned = peak(|| {
+        let plan = Plan::new(&graph, &[input.ty()], &packed, None).expect("it is planned");
+        assert!(
+            plan.steps().all(|s| s.kernel == "gemm blocks"),
+            "{:?}",
+            plan.steps().map(|s| s.kernel).collect::<Vec<_>>()
+        );
+        let outputs = plan.run(std::slice::from_ref(&input)).expect("it runs");
+        assert_eq!(outputs.len(), TENSORS);
+        after = anonymous();
+    });
+    // Of 12 MB: each thread has a panel of 132 KB and an arena's part.
+    assert!(planned < whole / 8, "{planned} bytes on the heap for weights that are {whole} as f32");
+    match before.zip(after) {
+        Some((before, after)) => {
+            let more = after.saturating_sub(before);
+            assert!(more < whole / 4, "{more} bytes for weights that are {whole} as f32");
+        }
+        None => println!("SKIPPED memory without a file: the system does not say"),
+    }
 }

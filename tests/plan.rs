@@ -5,7 +5,9 @@ use bgz_fusion::exec::{ExecError, PackedWeights, Plan};
 use bgz_fusion::{DType, Error, Graph, Model, Pipeline, Tensor, Type};
 use bgz_passes::eval;
 use bgz_passes::eval::testing::Check;
-use bgz_passes::ir::{Cast, Constant, Conv, Fold, Index, Movement, Norm, Op, Precision, Product, parse};
+use bgz_passes::ir::{
+    BlockFormat, Blocks, Cast, Constant, Conv, Fold, Index, Movement, Nbits, Norm, Op, Precision, Product, parse,
+};
 
 fn host(t: &eval::Tensor) -> Tensor {
     Tensor::from_constant(&t.to_constant()).expect("an evaluated tensor has its data")
@@ -240,6 +242,63 @@ fn packed_weights_either_way_round() {
     // A packed product is what a constant weight is lowered to.
     let plan = Plan::new(&graph, &[Type::new(DType::F32, [2usize, 3])], &PackedWeights::default(), None).unwrap();
     assert_eq!(plan.steps().map(|s| s.kernel).collect::<Vec<_>>(), ["gemm packed"; 3]);
+}
+
+#[test]
+fn weights_in_blocks_are_multiplied_where_they_are() {
+    // Without their second highest bit scales are small, be they f16 or f32.
+    let bytes = |n: usize| -> Vec<u8> { (0..n).map(|i| ((i * 7919 + i / 256 * 31) % 251) as u8 & 0xbf).collect() };
+    let nbits = BlockFormat::Nbits(Nbits::new(4, 32).unwrap());
+    for &format in BlockFormat::GGML.iter().chain([&nbits]) {
+        let depth = if format == nbits { 301 } else { 2 * format.len() };
+        // Neither is a whole number of panels; both meet the same rows, and a third that is f32.
+        let weights = |width: usize| {
+            let codes = bytes(width * depth.div_ceil(format.len()) * format.bytes());
+            let blocks = match format {
+                BlockFormat::Nbits(n) => {
+                    let codes = Constant::new(DType::U8, vec![codes.len()], codes.into()).unwrap();
+                    let scales = vec![0.25; width * depth.div_ceil(n.len())];
+                    Blocks::nbits(n, [width, depth], codes, Constant::f32s([scales.len()], &scales).unwrap(), None)
+                }
+                _ => Blocks::new(format, [width, depth], codes.into()),
+            };
+            Constant::of_blocks(vec![width, depth], blocks.unwrap()).unwrap()
+        };
+        let mut graph = Graph::new("g");
+        let shape = ["b".into(), bgz_fusion::ir::Dim::from(depth)];
+        let x = graph.add_input("x", Type::new(DType::F32, shape)).unwrap();
+        let linear = Op::Product(Product::Linear { trans_w: true, precision: Precision::Exact });
+        let plain = Constant::f32s([5, depth], &vec![0.5; 5 * depth]).unwrap();
+        let bias = graph.add_const("bias", Constant::f32s([37], &[1.0; 37]).unwrap());
+        for (name, c, bias) in [("a", weights(37), Some(bias)), ("b", weights(100), None), ("c", plain, None)] {
+            let w = graph.add_const(&format!("{name}.w"), c);
+            let operands: Vec<_> = [x, w].into_iter().chain(bias).collect();
+            let y = graph.add(name, linear.clone(), &operands).unwrap();
+            graph.add_output(name, y).unwrap();
+        }
+        // Rows of a table are what a product has for weights as well.
+        let ids = graph.add_input("ids", Type::new(DType::I64, ["b", "s"])).unwrap();
+        let table = graph.find("b.w").expect("it was added");
+        let rows = graph.add("rows", Op::Index(Index::Gather { axis: 0 }), &[table, ids]).unwrap();
+        graph.add_output("rows", rows).unwrap();
+        let mut rewritten = graph.clone();
+        Pipeline::exact().run(&mut rewritten).expect("the pipeline runs");
+        assert!(rewritten.to_string().contains(&format!(" : f32[100, {depth}] {format} ")), "{rewritten}");
+        for threads in [1, 2] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                for rows in [1, 3, 17, 200] {
+                    let check = Check::new().bind("b", rows).bind("s", 2).ints(-100..=99);
+                    check_on(&graph, &check, rows as u64);
+                    check_on(&rewritten, &check, rows as u64);
+                }
+            });
+        }
+        let types = [Type::new(DType::F32, [3, depth]), Type::new(DType::I64, [3usize, 2])];
+        let plan = Plan::new(&graph, &types, &PackedWeights::default(), None).unwrap();
+        let kernels: Vec<_> = plan.steps().map(|s| s.kernel).collect();
+        assert!(kernels.contains(&"gemm blocks") && kernels.contains(&"gather blocks"), "{kernels:?}");
+    }
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! A plan that has run once allocates nothing when it runs again.
 
 use bgz_fusion::{Graph, Model, Pipeline, Tensor};
-use bgz_passes::ir::{Activation, Cell, Constant, DType, Direction, Function, Op, Recurrent, Type};
+use bgz_passes::ir::{
+    Activation, BlockFormat, Blocks, Cell, Constant, DType, Direction, Function, Index, Op, Precision, Product,
+    Recurrent, Type,
+};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -61,6 +64,23 @@ fn recurrent() -> (Model, Tensor) {
     (Model::from_graph(g), Tensor::zeros(DType::F32, &[48, 2, 32]).unwrap())
 }
 
+/// Products and a lookup of rows that read their numbers in blocks, by blocks of rows as well.
+fn blocks() -> (Model, Tensor) {
+    let mut g = Graph::new("blocks");
+    let ids = g.add_input("ids", Type::new(DType::I64, [200])).unwrap();
+    let constant = |format: BlockFormat, [rows, len]: [usize; 2]| {
+        let bytes = vec![0x11; rows * len / format.len() * format.bytes()];
+        Constant::of_blocks(vec![rows, len], Blocks::new(format, [rows, len], bytes.into()).unwrap()).unwrap()
+    };
+    let table = g.add_const("table", constant(BlockFormat::Q8_0, [50, 512]));
+    let weights = g.add_const("weights", constant(BlockFormat::Q4_0, [300, 512]));
+    let x = g.add("x", Op::Index(Index::Gather { axis: 0 }), &[table, ids]).unwrap();
+    let linear = Op::Product(Product::Linear { trans_w: true, precision: Precision::Exact });
+    let y = g.add("y", linear, &[x, weights]).unwrap();
+    g.add_output("y", y).unwrap();
+    (Model::from_graph(g), Tensor::new(&[200], &(0..200i64).map(|i| i % 50).collect::<Vec<_>>()).unwrap())
+}
+
 /// Allocations of ten runs of a model, after some to warm up, in which each of the `threads` has taken part.
 fn allocations((mut model, input): (Model, Tensor), threads: usize) -> usize {
     model.rewrite(&Pipeline::exact()).unwrap();
@@ -86,6 +106,7 @@ fn ten_runs_allocate_nothing() {
     for threads in [1, 2] {
         assert_eq!(allocations(default_model(), threads), 0, "{threads} threads");
         assert_eq!(allocations(recurrent(), threads), 0, "a layer on {threads} threads");
+        assert_eq!(allocations(blocks(), threads), 0, "numbers in blocks on {threads} threads");
     }
     // The counter counts.
     let before = ALLOCATIONS.load(Ordering::Relaxed);

@@ -4,7 +4,7 @@
 //! - [`chain`]: expressions of any length over broadcast inputs, as one kernel;
 //! - [`rows`]: softmax, norms, reductions over a contiguous last axis;
 //! - [`attention`]: exact attention;
-//! - [`linear`]: rows times packed weights;
+//! - [`linear`]: rows times packed weights; [`blocks`]: numbers of a few bits in blocks;
 //! - [`overlap`]: sums of windows that overlap;
 //! - [`conv`]: convolutions in groups; [`pool`]: the greatest or the mean of windows; [`window`]: how those lie;
 //! - [`resize`]: resizing along an axis;
@@ -28,6 +28,7 @@
 
 pub mod attention;
 mod axes;
+pub mod blocks;
 pub mod chain;
 pub mod conv;
 pub mod copy;

@@ -113,8 +113,10 @@ pub(crate) struct Product {
     pub depth: usize,
     pub c: *mut f32,
     pub c_row: usize,
-    /// The numbers that the sums start from, as wide as the result; null for 0.
+    /// The numbers that the sums start from, as wide as the result; null for 0. From those of a row to those of the next: 0 where
+    /// all rows have the same.
     pub start: *const f32,
+    pub start_row: usize,
     /// Memory that is read soon: lines of it are fetched on the way, one every `ahead_step` floats for each step of the depth.
     pub ahead: *const f32,
     pub ahead_step: usize,
@@ -124,7 +126,7 @@ impl Product {
     /// `a . b`, of `depth` steps.
     pub fn new(a: (*const f32, usize), b: *const f32, depth: usize, c: (*mut f32, usize)) -> Self {
         let ((a, a_row), (c, c_row)) = (a, c);
-        Self { a, a_row, b, depth, c, c_row, start: std::ptr::null(), ahead: b, ahead_step: 0 }
+        Self { a, a_row, b, depth, c, c_row, start: std::ptr::null(), start_row: 0, ahead: b, ahead_step: 0 }
     }
 }
 
@@ -132,7 +134,7 @@ impl Product {
 ///
 /// # Safety
 /// `a` has M rows of `depth` times the parts of T, `b` has `depth` rows of a panel, `c` M rows of N vectors and `start`, if not
-/// null, N vectors.
+/// null, N vectors, or M rows of them if `start_row` is not 0; it may be `c`.
 #[inline(always)]
 unsafe fn tile<S: Simd, T: Format, const M: usize, const N: usize>(s: S, p: Product) {
     let (parts, steps) = (T::parts::<S>(), (steps(S::LANES) / T::parts::<S>()).max(1));
@@ -144,6 +146,14 @@ unsafe fn tile<S: Simd, T: Format, const M: usize, const N: usize>(s: S, p: Prod
         }
     }
     let mut acc = [first; M];
+    if p.start_row > 0 {
+        for (i, acc) in acc.iter_mut().enumerate() {
+            for (j, v) in acc.iter_mut().enumerate() {
+                // SAFETY: vector j of the start of row i.
+                *v = unsafe { s.load(p.start.add(i * p.start_row + j * S::LANES)) };
+            }
+        }
+    }
     // A pointer for every four rows: an address can be a pointer and once, twice or thrice a stride, so that no more
     // integer registers are needed than there are.
     let mut fours = [p.a, p.a.wrapping_add(4 * p.a_row), p.a.wrapping_add(8 * p.a_row)];
@@ -279,6 +289,7 @@ impl<T: Format, const N: usize> Kernel for Tiles<T, N> {
             by_rows!(1 2 3 4 5 6 7 8 9 10 11);
             p.a = p.a.wrapping_add(m * p.a_row);
             p.c = p.c.wrapping_add(m * p.c_row);
+            p.start = p.start.wrapping_add(m * p.start_row);
             p.ahead = p.ahead.wrapping_add(p.depth * p.ahead_step);
             rows -= m;
             left -= 1;

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Packed weights of a product.
 pub(crate) enum PackedMatrix {
-    /// For the kernel that is written for this CPU's vectors; in bf16 where the graph allows it.
+    /// For the kernel that is written for this CPU's vectors; in bf16 where the graph allows it, or in the blocks they came in.
     Kernel(linear::Packed),
     /// In i8, where the graph allows it.
     Int8(linear::PackedInt8),
@@ -26,6 +26,12 @@ pub(crate) enum PackedMatrix {
 impl PackedMatrix {
     pub fn kernel(&self) -> Option<&linear::Packed> {
         if let Self::Kernel(packed) = self { Some(packed) } else { None }
+    }
+
+    /// True if one kernel takes both as weights of the same rows.
+    pub fn goes_with(&self, other: &Self) -> bool {
+        let numbers = |packed: &Self| packed.kernel().map(linear::Packed::float);
+        std::mem::discriminant(self) == std::mem::discriminant(other) && numbers(self) == numbers(other)
     }
 
     pub fn int8(&self) -> Option<&linear::PackedInt8> {
@@ -105,6 +111,16 @@ impl PackedWeights {
             return Ok(e.packed.clone());
         }
         let absent = |reason| ExecError::AbsentConstant { name: format!("{} of %{node}", weight.ty()), reason };
+        if let Some(blocks) = weight.blocks()
+            && arrangement == Arrangement::Transposed
+            && weight.shape() == [blocks.rows(), blocks.row_len()]
+        {
+            // Fewer bits than any precision would take, and exact: nothing is packed, so the bytes stay where they are.
+            let rows = blocks.read().map_err(absent)?;
+            let packed = Arc::new(PackedMatrix::Kernel(linear::Packed::of_blocks(rows).map_err(failed)?));
+            self.lock().insert(key, Entry { _constant: weight.clone(), packed: packed.clone() });
+            return Ok(packed);
+        }
         let bytes = weight.bytes().map_err(absent)?;
         let (rows, cols) = (*rows, rest.iter().product());
         let transposed = matches!(arrangement, Arrangement::Transposed | Arrangement::Windows);
@@ -145,7 +161,8 @@ impl PackedWeights {
             return Ok(b.clone());
         }
         let bytes = constant.elements()?;
-        if constant.dtype().is_packed() {
+        // Elements that were made are kept, for they would be made again.
+        if constant.dtype().is_packed() || constant.blocks().is_some() {
             aligned.insert(key, (constant.clone(), bytes.clone()));
             return Ok(bytes);
         }

@@ -41,6 +41,7 @@ pub use tensor::{GgufTensor, Plain};
 pub use types::GgmlType;
 
 use crate::storage::{self, Storage};
+use bgz_passes::ir::{Blocks, Constant};
 use bytes::Bytes;
 use cursor::{At, Cursor};
 use index::Index;
@@ -170,6 +171,27 @@ impl Gguf {
             Some(i) => self.read_tensor(i),
             None => Err(GgufError::NoTensor { name: name.into(), near: near::names(self.tensors(), name) }),
         }
+    }
+
+    /// The tensor of this name as a constant of a graph, which shares the bytes of the file. Numbers in blocks are f32 to the graph
+    /// and stay in their blocks: a product with them as `linear`'s transposed weights reads them there.
+    ///
+    /// # Errors
+    /// If there is no such tensor, or it is of a type that is not dequantised.
+    pub fn constant(&self, name: &str) -> Result<Constant, GgufError> {
+        let tensor = self.tensor(name)?;
+        let (shape, [rows, len]) = (tensor.shape(), [tensor.rows(), tensor.row_len()]);
+        let (at, size) = (tensor.offset(), tensor.bytes().len());
+        // The directory was checked: the bytes are in the file, as many as the extents ask for. None may be said to be behind it.
+        let bytes = if size > 0 { self.bytes.slice(at..at + size) } else { Bytes::new() };
+        let found = match (tensor.ty().blocks(), tensor.ty().dtype()) {
+            (Some(format), _) => {
+                Blocks::new(format, [rows, len], bytes).ok().and_then(|blocks| Constant::of_blocks(shape, blocks))
+            }
+            (None, Some(dtype)) => Constant::new(dtype, shape, bytes),
+            (None, None) => None,
+        };
+        found.ok_or_else(|| GgufError::NotDequantised { tensor: name.into(), ty: tensor.ty() })
     }
 
     fn read_tensor(&self, i: usize) -> Result<GgufTensor<'_>, GgufError> {

@@ -1,5 +1,6 @@
 //! Element types of tensors.
 
+use bgz_passes::ir::{BlockFormat, DType};
 use std::fmt;
 
 macro_rules! types {
@@ -122,6 +123,42 @@ impl GgmlType {
     /// True if [`GgufTensor::to_f32`](super::GgufTensor::to_f32) knows it.
     pub fn is_dequantised(self) -> bool {
         super::dequant::unpacker(self).is_some()
+    }
+
+    /// The format of its blocks, if they are known: what a constant of a graph can be held in.
+    pub const fn blocks(self) -> Option<BlockFormat> {
+        Some(match self {
+            GgmlType::Q4_0 => BlockFormat::Q4_0,
+            GgmlType::Q4_1 => BlockFormat::Q4_1,
+            GgmlType::Q5_0 => BlockFormat::Q5_0,
+            GgmlType::Q5_1 => BlockFormat::Q5_1,
+            GgmlType::Q8_0 => BlockFormat::Q8_0,
+            GgmlType::Q8_1 => BlockFormat::Q8_1,
+            GgmlType::IQ4_NL => BlockFormat::IQ4_NL,
+            GgmlType::Q2_K => BlockFormat::Q2_K,
+            GgmlType::Q3_K => BlockFormat::Q3_K,
+            GgmlType::Q4_K => BlockFormat::Q4_K,
+            GgmlType::Q5_K => BlockFormat::Q5_K,
+            GgmlType::Q6_K => BlockFormat::Q6_K,
+            GgmlType::Q8_K => BlockFormat::Q8_K,
+            GgmlType::IQ4_XS => BlockFormat::IQ4_XS,
+            _ => return None,
+        })
+    }
+
+    /// The dtype of its elements in a graph, if they are plain numbers.
+    pub(super) const fn dtype(self) -> Option<DType> {
+        Some(match self {
+            GgmlType::F32 => DType::F32,
+            GgmlType::F16 => DType::F16,
+            GgmlType::BF16 => DType::BF16,
+            GgmlType::F64 => DType::F64,
+            GgmlType::I8 => DType::I8,
+            GgmlType::I16 => DType::I16,
+            GgmlType::I32 => DType::I32,
+            GgmlType::I64 => DType::I64,
+            _ => return None,
+        })
     }
 
     /// Bytes of that many elements; `None` if they are no whole blocks, or too many.

@@ -16,7 +16,8 @@ pub use mark::{non_zero, one_hot};
 pub use slices::Slices;
 
 use super::dense::{self, DenseError, Lanes};
-use super::parallel;
+use super::{Isa, blocks, parallel};
+use bgz_passes::ir::BlockRows;
 use run::{Run, by_run};
 
 /// Indices of i32 or i64.
@@ -94,6 +95,30 @@ pub fn gather(lanes: Lanes, elem_size: usize, x: &[u8], indices: Indices, out: &
             return check(v, count);
         }
         by_run!(bytes, run => along(run, (count, bytes), x, v, out))
+    })
+}
+
+/// Rows of numbers in blocks, each as f32: `out` is `[indices, row_len]`. Many are cut for the threads of the current rayon pool.
+///
+/// # Errors
+/// An index is out of range, or `out` has another length.
+pub fn gather_rows(rows: &BlockRows, indices: Indices, out: &mut [f32]) -> Result<(), DenseError> {
+    let (isa, len, extent) = (Isa::current(), rows.row_len(), rows.rows());
+    let want = indices.len().saturating_mul(len);
+    if out.len() != want {
+        return Err(DenseError::Length { name: "out", got: out.len(), want });
+    }
+    by_width!(indices, v => {
+        if out.is_empty() {
+            return check(v, extent);
+        }
+        let pieces = pieces(v.len(), size_of::<f32>() * len);
+        parallel::try_parts(out, len, pieces, &|first, part| {
+            part.chunks_exact_mut(len).zip(&v[first..]).try_for_each(|(to, &index)| {
+                blocks::unpack_row(isa, rows, place(index, extent)?, to);
+                Ok(())
+            })
+        })
     })
 }
 

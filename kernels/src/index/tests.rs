@@ -278,3 +278,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn rows_of_blocks_are_gathered_as_f32() {
+    use bgz_passes::ir::{BlockFormat, Blocks, Constant};
+    let format = BlockFormat::Q4_0;
+    let bytes: Vec<u8> = (0..5 * 2 * format.bytes()).map(|i| (i * 7919 % 251) as u8 & 0xbf).collect();
+    let blocks = Blocks::new(format, [5, 64], bytes.into()).unwrap();
+    let rows = blocks.read().unwrap();
+    let all = Constant::of_blocks(vec![5, 64], blocks).unwrap().to_f32s().unwrap();
+    // The last time enough of them to be cut for threads.
+    for n in [0, 1, 7, 20_000] {
+        let indices: Vec<i64> = (0..n).map(|i| i * 3 % 10 - 5).collect();
+        let mut out = vec![f32::NAN; indices.len() * 64];
+        gather_rows(&rows, Indices::I64(&indices), &mut out).unwrap();
+        for (row, &i) in out.chunks(64).zip(&indices) {
+            assert_eq!(row, &all[i.rem_euclid(5) as usize * 64..][..64]);
+        }
+    }
+    let beyond = |index: i32| gather_rows(&rows, Indices::I32(&[0, index]), &mut [0.0; 128]);
+    assert_eq!(beyond(5), Err(DenseError::Index { index: 5, extent: 5 }));
+    assert_eq!(beyond(-6), Err(DenseError::Index { index: -6, extent: 5 }));
+    let short = gather_rows(&rows, Indices::I32(&[0]), &mut [0.0; 63]);
+    assert_eq!(short, Err(DenseError::Length { name: "out", got: 63, want: 64 }));
+}

@@ -3,12 +3,18 @@
 //! Each result is one sum of f32, from the bias on, over the depth in order: its bits depend neither on the other rows nor
 //! on the number of threads. Of bf16 it has the bits of f32 products of the rounded numbers, but where a CPU multiplies bf16 itself,
 //! which may add the two of a lane in another order and take subnormal numbers for zero.
+//!
+//! Weights may stay in their blocks of a few bits: then a panel becomes f32 a part of its depth at a time, in memory of the thread
+//! that stays in the first-level cache, and the same kernel goes on from the sums of the part before. So results have the bits of
+//! those of the f32 that the blocks stand for.
 
 use super::{Branch, Cut, LinearError, Operands, Panels, Weights, number};
+use crate::blocks;
 use crate::memory::Memory;
 use crate::simd::{self, Kernel, Simd};
 use crate::tile::{Bf16, F32, Format, PANEL, Product, most_rows, product, tiles};
 use crate::{Isa, scratch};
+use bgz_passes::ir::BlockRows;
 use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -19,6 +25,9 @@ const LINE: usize = 16;
 /// Floats of the rows that are taken through all panels together: 512 KB, which leave a second-level cache of 1 MB room
 /// for two panels of a depth of 1536.
 const GROUP: usize = 128 << 10;
+
+/// Rows that a panel of blocks is unpacked once for, at least: that takes as long as to multiply some 30 rows.
+const BLOCK_ROWS: usize = 128;
 
 /// Bytes between rows whose multiples fall into so few sets of the first-level cache (64 sets of 64 bytes, 8 ways) that
 /// a tile of 11 rows does not fit.
@@ -43,8 +52,15 @@ pub struct Packed {
     panel: usize,
     /// Lanes of a column: numbers, or pairs of them.
     lanes: usize,
+    content: Content,
+}
+
+/// Where weights are.
+enum Content {
     /// Panel after panel, each `lanes` rows of `panel` lanes of 32 bits, those beyond `width` zero.
-    memory: Memory,
+    Panels(Memory),
+    /// A row of them for each column.
+    Blocks(BlockRows),
 }
 
 impl Panels for Packed {
@@ -106,7 +122,25 @@ impl Packed {
                 }
             });
         }
-        Ok(Self { isa, float, depth, width, panel, lanes, memory })
+        Ok(Self { isa, float, depth, width, panel, lanes, content: Content::Panels(memory) })
+    }
+
+    /// Weights that stay in their blocks, `[width, depth]`, for [`Isa::current`]: nothing is copied. Results have the bits of those
+    /// of [`Packed::new`] of the same numbers in f32.
+    ///
+    /// # Errors
+    /// There are more columns than can be padded to whole panels.
+    pub fn of_blocks(rows: BlockRows) -> Result<Self, LinearError> {
+        let (depth, width) = (rows.row_len(), rows.rows());
+        let isa = Isa::current();
+        let panel = PANEL * isa.lanes();
+        width.checked_next_multiple_of(panel).ok_or(LinearError::TooLarge { depth, width })?;
+        Ok(Self { isa, float: Float::F32, depth, width, panel, lanes: depth, content: Content::Blocks(rows) })
+    }
+
+    /// True if they stay in blocks.
+    pub fn is_blocks(&self) -> bool {
+        matches!(self.content, Content::Blocks(_))
     }
 
     /// Rows of the weights: numbers of a row of `x`.
@@ -124,14 +158,17 @@ impl Packed {
         self.float
     }
 
-    /// Bytes they take.
+    /// Bytes they take; those of blocks are where they were.
     pub fn bytes(&self) -> usize {
-        self.memory.len()
+        match &self.content {
+            Content::Panels(memory) => memory.len(),
+            Content::Blocks(rows) => rows.bytes(),
+        }
     }
 
     /// Writes `x . w + bias` to `out`: `x` is `[rows, depth]`, `bias` `[width]`, `out` `[rows, width]`. Large products are
-    /// cut for the threads of the current rayon pool. Nothing is allocated, but once a thread for rows in bf16 and where rows of `x`
-    /// lie a multiple of 2048 bytes apart.
+    /// cut for the threads of the current rayon pool. Nothing is allocated, but once a thread for rows in bf16, for weights in blocks
+    /// and where rows of `x` lie a multiple of 2048 bytes apart.
     ///
     /// # Errors
     /// A slice has another length; `out` decides the number of rows.
@@ -177,9 +214,13 @@ impl Packed {
         if branches.iter().any(|b| (b.weights.isa, b.weights.float, b.weights.depth) != (isa, float, depth)) {
             return Err(LinearError::Mixed);
         }
-        let most = (GROUP / depth.max(1)).max(most_rows(isa.lanes()));
+        let mut most = (GROUP / depth.max(1)).max(most_rows(isa.lanes()));
+        let blocks = branches.iter().any(|b| b.weights.is_blocks());
+        if blocks {
+            most = most.max(BLOCK_ROWS);
+        }
         let cut = Cut::new(operands.rows, most, operands.panels());
-        let job = Job { operands, depth, lanes, cut };
+        let job = Job { operands, depth, lanes, blocks, cut };
         cut.run(job.operands.work(), &|start, end| run(&job, start, end));
         Ok(())
     }
@@ -189,6 +230,8 @@ pub(super) struct Job<'a> {
     operands: Operands<'a, Packed>,
     depth: usize,
     lanes: usize,
+    /// True if some of the weights are in blocks.
+    blocks: bool,
     cut: Cut,
 }
 
@@ -217,15 +260,24 @@ impl<T: Format> Kernel for Piece<'_, T> {
             let x = job.operands.x[rows.start * from..].as_ptr();
             let conflict = rows.len() > 4 && from > 0 && (from * size_of::<f32>()).is_multiple_of(CONFLICT);
             let rounded = T::NUMBERS > 1;
-            if !rounded && !conflict {
-                job.rows::<S, T>(s, (x, from), rows, panels);
-                continue;
-            }
+            let room = if job.blocks { blocks::room(PANEL * S::LANES) } else { 0 };
             let elements = (lanes * T::parts::<S>()).next_multiple_of(LINE);
             // An odd number of cache lines, or of pairs of them, from row to row.
             let apart = if (elements / LINE).is_multiple_of(4) { elements + LINE } else { elements };
-            scratch::with(rows.len() * apart * size_of::<f32>(), |copy| {
-                let copy = copy.cast::<f32>();
+            let copied = rounded || conflict;
+            if !copied && room == 0 {
+                job.rows::<S, T>(s, (x, from), std::ptr::null_mut(), rows, panels);
+                continue;
+            }
+            let copies = if copied { rows.len() * apart } else { 0 };
+            scratch::with((room + copies) * size_of::<f32>(), |memory| {
+                let unpacked = memory.cast::<f32>();
+                let copy = unpacked.wrapping_add(room);
+                if !copied {
+                    // As for rounding below.
+                    s.apart(Rows::<T> { job, x: (x, from), unpacked, rows, panels, format: PhantomData });
+                    return;
+                }
                 if rounded {
                     // A closure is not compiled for the instruction set that is around it.
                     s.apart(Round { x, from, depth, elements, to: copy, apart, rows: rows.len() });
@@ -235,9 +287,27 @@ impl<T: Format> Kernel for Piece<'_, T> {
                         unsafe { std::ptr::copy_nonoverlapping(x.add(row * from), copy.add(row * apart), depth) };
                     }
                 }
-                job.rows::<S, T>(s, (copy, apart), rows, panels);
+                job.rows::<S, T>(s, (copy, apart), unpacked, rows, panels);
             });
         }
+    }
+}
+
+/// [`Job::rows`] as a function of its own.
+struct Rows<'a, 'b, T> {
+    job: &'a Job<'b>,
+    x: (*const f32, usize),
+    unpacked: *mut f32,
+    rows: Range<usize>,
+    panels: Range<usize>,
+    format: PhantomData<T>,
+}
+
+impl<T: Format> Kernel for Rows<'_, '_, T> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        self.job.rows::<S, T>(s, self.x, self.unpacked, self.rows, self.panels);
     }
 }
 
@@ -278,36 +348,54 @@ impl Kernel for Round {
 }
 
 impl Job<'_> {
-    /// The products of some rows with some panels; `x` is the first of the rows and how far they are apart.
+    /// The products of some rows with some panels; `x` is the first of the rows and how far they are apart, `unpacked` memory for
+    /// panels of blocks, if there are any.
     #[inline(always)]
-    fn rows<S: Simd, T: Format>(&self, s: S, x: (*const f32, usize), rows: Range<usize>, panels: Range<usize>) {
+    fn rows<S: Simd, T: Format>(
+        &self,
+        s: S,
+        x: (*const f32, usize),
+        unpacked: *mut f32,
+        rows: Range<usize>,
+        panels: Range<usize>,
+    ) {
         let lanes = self.lanes;
         for (branch, next, panels) in self.operands.split(panels) {
-            let Packed { width, panel, ref memory, .. } = *branch.weights;
+            let Packed { width, panel, ref content, .. } = *branch.weights;
             let step = (panel / tiles::<S, T>(rows.len()).max(1)).max(1);
             for i in panels {
                 let first = i * panel;
                 // SAFETY: panel i, and the columns of it that there are in the result and the bias.
-                unsafe {
-                    let b = memory.as_ptr().cast::<f32>().add(first * lanes);
-                    let out = branch.out.add(rows.start * width + first);
-                    let mut p = Product::new(x, b, lanes, (out, width));
-                    // Behind the last panel of all nothing is worth fetching.
-                    let ahead = if first + panel < width {
-                        Some(b.add(lanes * panel))
-                    } else {
-                        next.map(|w| w.memory.as_ptr().cast())
-                    };
-                    if let Some(ahead) = ahead {
-                        (p.ahead, p.ahead_step) = (ahead, step);
-                    }
-                    let bias = branch.bias(first);
-                    match width - first {
-                        left if left >= panel => {
-                            p.start = bias;
-                            product::<S, T, PANEL>(s, p, rows.len());
+                let (out, bias) = unsafe { (branch.out.add(rows.start * width + first), branch.bias(first)) };
+                match content {
+                    Content::Panels(memory) => {
+                        // SAFETY: panel i is there.
+                        let b = unsafe { memory.as_ptr().cast::<f32>().add(first * lanes) };
+                        let mut p = Product::new(x, b, lanes, (out, width));
+                        // Behind the last panel of all nothing is worth fetching.
+                        let ahead = match next.map(|w| &w.content) {
+                            _ if first + panel < width => Some(b.wrapping_add(lanes * panel)),
+                            Some(Content::Panels(memory)) => Some(memory.as_ptr().cast()),
+                            Some(Content::Blocks(_)) | None => None,
+                        };
+                        if let Some(ahead) = ahead {
+                            (p.ahead, p.ahead_step) = (ahead, step);
                         }
-                        left => part::<S, T>(s, p, bias, rows.len(), left),
+                        // SAFETY: panel i, and the columns of it that there are in the result and the bias.
+                        unsafe { sums::<S, T>(s, p, bias, rows.len(), width - first) };
+                    }
+                    Content::Blocks(numbers) => {
+                        // Of no depth there is the bias all the same.
+                        for start in (0..lanes.max(1)).step_by(blocks::DEPTH) {
+                            s.apart(blocks::Panel { rows: numbers, first, panel, start, to: unpacked });
+                            let depth = blocks::DEPTH.min(lanes - start);
+                            let mut p = Product::new((x.0.wrapping_add(start), x.1), unpacked, depth, (out, width));
+                            if start > 0 {
+                                p.start_row = width;
+                            }
+                            // SAFETY: as above, and as many rows of the panel as were unpacked.
+                            unsafe { sums::<S, T>(s, p, bias, rows.len(), width - first) };
+                        }
                     }
                 }
             }
@@ -315,10 +403,29 @@ impl Job<'_> {
     }
 }
 
+/// The product with a panel of which there are `left` columns, or all if that is more.
+///
+/// # Safety
+/// That of [`product`], but the result and the bias, if not null, have no more columns than that. Sums start from the result if
+/// `start_row` is not 0.
+#[inline(always)]
+unsafe fn sums<S: Simd, T: Format>(s: S, mut p: Product, bias: *const f32, rows: usize, left: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if left >= PANEL * S::LANES {
+            p.start = if p.start_row > 0 { p.c } else { bias };
+            product::<S, T, PANEL>(s, p, rows);
+        } else {
+            part::<S, T>(s, p, bias, rows, left);
+        }
+    }
+}
+
 /// The product with a panel of which only `left` columns are wanted.
 ///
 /// # Safety
-/// That of [`product`], but the result and the bias, if not null, have `left` columns only.
+/// That of [`product`], but the result and the bias, if not null, have `left` columns only. Sums start from the result if
+/// `start_row` is not 0.
 #[inline(always)]
 unsafe fn part<S: Simd, T: Format>(s: S, p: Product, bias: *const f32, rows: usize, left: usize) {
     const MOST: usize = PANEL * LINE;
@@ -335,7 +442,14 @@ unsafe fn part<S: Simd, T: Format>(s: S, p: Product, bias: *const f32, rows: usi
         // SAFETY: rows of x; a tile has room for n rows of a panel, which is at most `MOST` wide.
         unsafe {
             let x = p.a.add(first * p.a_row);
-            let own = Product { a: x, c: tile.as_mut_ptr(), c_row: panel, start: start.as_ptr(), ..p };
+            let mut own = Product { a: x, c: tile.as_mut_ptr(), c_row: panel, start: start.as_ptr(), ..p };
+            if p.start_row > 0 {
+                for row in 0..n {
+                    let from = p.c.add((first + row) * p.c_row);
+                    std::ptr::copy_nonoverlapping(from, tile.as_mut_ptr().add(row * panel), left);
+                }
+                (own.start, own.start_row) = (own.c, panel);
+            }
             if left <= S::LANES {
                 product::<S, T, 1>(s, own, n)
             } else {

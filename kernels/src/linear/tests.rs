@@ -6,6 +6,7 @@ use crate::Isa;
 use crate::isa::forced;
 use crate::simd;
 use crate::tile::Bf16;
+use bgz_passes::ir::{BlockFormat, BlockRows, Blocks, Constant, DType, Nbits};
 use half::bf16;
 use proptest::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -186,6 +187,105 @@ fn what_does_not_fit_is_refused() {
     assert_eq!(packed.apply(&[0.0; 4], Some(&[0.0; 2]), &mut out), long("bias", 2, 3));
     let huge = Packed::new(Weights::new(&[], 0, usize::MAX), Float::F32).map(|_| ());
     assert_eq!(huge, Err(LinearError::TooLarge { depth: 0, width: usize::MAX }));
+}
+
+/// Block-encoded numbers `[width, depth]` without infinities, and the same as f32.
+fn encoded(format: BlockFormat, [depth, width]: [usize; 2]) -> (BlockRows, Vec<f32>) {
+    // Without their second highest bit scales are small, be they f16 or f32.
+    let bytes = |n: usize| -> Vec<u8> { (0..n).map(|i| ((i * 7919 + i / 256 * 31) % 251) as u8 & 0xbf).collect() };
+    let blocks = depth.div_ceil(format.len());
+    let codes = bytes(width * blocks * format.bytes());
+    let blocks = match format {
+        BlockFormat::Nbits(nbits) => {
+            let u8s = |v: Vec<u8>| Constant::new(DType::U8, vec![v.len()], v.into()).unwrap();
+            let scales = Constant::f32s([width * blocks], &noise(width * blocks, 7)).unwrap();
+            // Each way that zero points come in.
+            let zeros = match nbits.bits() {
+                2 => Some(Constant::f32s([width * blocks], &noise(width * blocks, 8)).unwrap()),
+                4 => Some(u8s(bytes(width * nbits.zero_point_bytes(blocks)))),
+                _ => None,
+            };
+            Blocks::nbits(nbits, [width, depth], u8s(codes), scales, zeros).unwrap()
+        }
+        _ => Blocks::new(format, [width, depth], codes.into()).unwrap(),
+    };
+    let rows = blocks.read().unwrap();
+    (rows, Constant::of_blocks(vec![width, depth], blocks).unwrap().to_f32s().unwrap())
+}
+
+fn block_formats() -> impl Iterator<Item = BlockFormat> {
+    let nbits = [(2, 16), (4, 16), (4, 32), (4, 256), (8, 64)];
+    let nbits = nbits.map(|(bits, len)| BlockFormat::Nbits(Nbits::new(bits, len).unwrap()));
+    BlockFormat::GGML.iter().copied().chain(nbits)
+}
+
+#[test]
+fn products_with_blocks_have_the_bits_of_those_with_f32() {
+    let pool = |threads: usize| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    let pools = [pool(1), pool(2)];
+    for format in block_formats() {
+        let whole = format.len();
+        // Integers may end within a block; one part of the depth, several, and rows that lie as far apart as is copied.
+        let depths = match format {
+            BlockFormat::Nbits(_) => vec![5, whole, 256 + 37, 1024],
+            _ => vec![whole, 3 * whole, 512 + whole],
+        };
+        for depth in depths {
+            for width in [1, 31, 70] {
+                let (blocks, numbers) = encoded(format, [depth, width]);
+                let bias = noise(width, 3);
+                forced::on_each(|| {
+                    let whole = Packed::new(Weights::new(&numbers, depth, width).transposed(true), Float::F32).unwrap();
+                    let packed = Packed::of_blocks(blocks.clone()).unwrap();
+                    assert!(packed.is_blocks() && !whole.is_blocks());
+                    assert_eq!((packed.depth(), packed.width()), (depth, width));
+                    for (rows, bias) in [(0, None), (1, Some(&bias[..])), (3, None), (17, Some(&bias[..])), (140, None)]
+                    {
+                        let x = noise(rows * depth, 1);
+                        let (mut got, mut want) = (vec![f32::NAN; rows * width], vec![f32::NAN; rows * width]);
+                        whole.apply(&x, bias, &mut want).unwrap();
+                        assert!(want.iter().all(|v| v.is_finite()), "{format}");
+                        for pool in &pools {
+                            got.fill(f32::NAN);
+                            pool.install(|| packed.apply(&x, bias, &mut got)).unwrap();
+                            let bits = |v: &[f32]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                            assert_eq!(bits(&got), bits(&want), "{format} {rows}x{depth}x{width}");
+                        }
+                    }
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn blocks_of_no_depth_are_the_bias() {
+    let blocks = Blocks::new(BlockFormat::Q4_0, [40, 0], Vec::new().into()).unwrap().read().unwrap();
+    forced::on_each(|| {
+        let packed = Packed::of_blocks(blocks.clone()).unwrap();
+        let (bias, mut out) = (noise(40, 1), vec![9.0; 80]);
+        packed.apply(&[], Some(&bias), &mut out).unwrap();
+        assert_eq!(out, bias.repeat(2));
+    });
+}
+
+#[test]
+fn blocks_and_f32_are_one_product() {
+    let [rows, depth] = [19, 512];
+    let x = noise(rows * depth, 1);
+    forced::on_each(|| {
+        let all: Vec<(Packed, Vec<f32>)> = [BlockFormat::Q4_0, BlockFormat::Q6_K, BlockFormat::Q8_0]
+            .into_iter()
+            .zip([33, 64, 5])
+            .flat_map(|(format, width)| {
+                let (blocks, numbers) = encoded(format, [depth, width]);
+                let whole = Packed::new(Weights::new(&numbers, depth, width).transposed(true), Float::F32);
+                [whole, Packed::of_blocks(blocks)].map(|packed| (packed.unwrap(), noise(width, 3)))
+            })
+            .collect();
+        let alone = |w: &Packed, b: &[f32], out: &mut [f32]| w.apply(&x, Some(b), out).unwrap();
+        together(&x, rows, &all, alone, |branches| Packed::apply_all(&x, branches).unwrap());
+    });
 }
 
 /// Codes of a row or column, and what 1 stands for.

@@ -1,16 +1,6 @@
 //! f16 and bf16 of one element at a time, without instructions for them.
 
-/// f16 bits to f32, by integer steps alone so that a vector of them is easy.
-#[inline(always)]
-pub fn f16_to_f32(h: u16) -> f32 {
-    // The exponent is rebiased by a multiplication, which also normalizes
-    // subnormals (F. Giesen, "half to float, done quick", variant 4).
-    let sign = (u32::from(h) & 0x8000) << 16;
-    let shifted = (u32::from(h) & 0x7fff) << 13;
-    let scaled = f32::from_bits(shifted) * f32::from_bits((254 - 15) << 23);
-    let top = if scaled >= 65_536.0 { 0xff << 23 } else { 0 };
-    f32::from_bits(scaled.to_bits() | top | sign)
-}
+pub use bgz_passes::ir::f16_to_f32;
 
 /// f32 to f16 bits, to nearest even.
 #[inline(always)]

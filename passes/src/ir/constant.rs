@@ -1,5 +1,6 @@
 //! Constant tensors that share the bytes they were read from.
 
+use super::blocks::{BlockFormat, Blocks};
 use super::stored::{self, Stored};
 use super::{DType, Origin, Scalar, Type, Unavailable};
 use crate::memory::room;
@@ -12,6 +13,9 @@ use xxhash_rust::xxh3::xxh3_64;
 /// need not be aligned. Elements of less than a byte lie in them as in an ONNX file, from the lowest bit of each byte on
 /// without gaps, so that they share the bytes of the file like any other. The bytes of a large constant may be given up
 /// once they are packed, and are read again from where they came from should anybody ask.
+///
+/// An f32 constant may be held in [`Blocks`] of a few bits a number. Everything here gives its numbers as f32, made anew each
+/// time; who can do with the blocks asks for [`Constant::blocks`].
 #[derive(Clone)]
 pub struct Constant {
     dtype: DType,
@@ -25,8 +29,10 @@ enum Data {
     Bytes(Bytes),
     /// Bytes that can be had again.
     Stored(Arc<Stored>),
-    /// Read from graph text, which has the hash of a large constant only.
-    Absent(u32),
+    /// Numbers of f32 in blocks.
+    Blocks(Arc<Blocks>),
+    /// Read from graph text, which has the hash of a large constant only, and the format of blocks.
+    Absent(u32, Option<BlockFormat>),
 }
 
 impl Constant {
@@ -50,7 +56,25 @@ impl Constant {
 
     /// A constant of which only type and hash are known, as read from text.
     pub fn absent(dtype: DType, shape: Vec<usize>, hash: u32) -> Self {
-        Self { dtype, shape, data: Data::Absent(hash), hash: OnceLock::from(hash) }
+        Self { dtype, shape, data: Data::Absent(hash, None), hash: OnceLock::from(hash) }
+    }
+
+    /// A constant of which only shape, format of blocks and hash are known, as read from text.
+    pub fn absent_blocks(shape: Vec<usize>, format: BlockFormat, hash: u32) -> Self {
+        Self { dtype: DType::F32, shape, data: Data::Absent(hash, Some(format)), hash: OnceLock::from(hash) }
+    }
+
+    /// An f32 constant whose numbers are those of blocks in row-major order; `None` if their number does not fit the shape.
+    pub fn of_blocks(shape: Vec<usize>, blocks: Blocks) -> Option<Self> {
+        let len = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))?;
+        let data = Data::Blocks(Arc::new(blocks));
+        let all = Self { dtype: DType::F32, shape, data, hash: OnceLock::new() };
+        (all.blocks()?.rows() * all.blocks()?.row_len() == len).then_some(all)
+    }
+
+    /// A vector of bytes.
+    pub(super) fn u8s(bytes: Bytes) -> Self {
+        Self { dtype: DType::U8, shape: vec![bytes.len()], data: Data::Bytes(bytes), hash: OnceLock::new() }
     }
 
     /// One number.
@@ -114,15 +138,31 @@ impl Constant {
         self.len() == 0
     }
 
-    /// The bytes, as in a file; a clone of them shares their memory.
+    /// The bytes, as in a file of plain numbers; a clone of them shares their memory. Those of blocks are made.
     ///
     /// # Errors
-    /// If the constant was read from graph text, or its bytes were given up and cannot be read again.
+    /// If the constant was read from graph text, its bytes were given up and cannot be read again, or there is no memory for the
+    /// numbers of blocks.
     pub fn bytes(&self) -> Result<Bytes, Unavailable> {
         match &self.data {
             Data::Bytes(b) => Ok(b.clone()),
             Data::Stored(s) => s.bytes(),
-            Data::Absent(_) => Err(Unavailable::OnlyHash),
+            Data::Blocks(b) => b.read()?.to_bytes(),
+            Data::Absent(..) => Err(Unavailable::OnlyHash),
+        }
+    }
+
+    /// The blocks, if it is held in some: their rows are those of the last axis, unless it was reshaped.
+    pub fn blocks(&self) -> Option<&Blocks> {
+        if let Data::Blocks(b) = &self.data { Some(b) } else { None }
+    }
+
+    /// The format of the blocks that it is held in, if it is, which graph text has as well.
+    pub fn block_format(&self) -> Option<BlockFormat> {
+        match &self.data {
+            Data::Blocks(b) => Some(b.format()),
+            Data::Absent(_, format) => *format,
+            Data::Bytes(_) | Data::Stored(_) => None,
         }
     }
 
@@ -151,7 +191,7 @@ impl Constant {
 
     /// True if there is more of the constant than type and hash.
     pub fn has_values(&self) -> bool {
-        !matches!(self.data, Data::Absent(_))
+        !matches!(self.data, Data::Absent(..))
     }
 
     /// A number that constants share which share their bytes, and no others that exist at the same time.
@@ -159,7 +199,8 @@ impl Constant {
         match &self.data {
             Data::Bytes(b) => (b.as_ptr() as usize, b.len()),
             Data::Stored(s) => (Arc::as_ptr(s) as usize, s.len()),
-            Data::Absent(h) => (0, *h as usize),
+            Data::Blocks(b) => (Arc::as_ptr(b) as usize, b.size()),
+            Data::Absent(h, _) => (0, *h as usize),
         }
     }
 
@@ -169,7 +210,8 @@ impl Constant {
         match &self.data {
             Data::Bytes(b) => stored::sample(b),
             Data::Stored(s) => s.sample().to_vec(),
-            Data::Absent(h) => h.to_le_bytes().to_vec(),
+            Data::Blocks(b) => b.sample(),
+            Data::Absent(h, _) => h.to_le_bytes().to_vec(),
         }
     }
 
@@ -178,6 +220,7 @@ impl Constant {
         match &self.data {
             // The usual case, without touching a counter of owners.
             Data::Bytes(b) => self.element(b, i),
+            Data::Blocks(b) => b.read().ok()?.get(i).map(Scalar::f32),
             _ => self.element(&self.bytes().ok()?, i),
         }
     }
@@ -208,6 +251,10 @@ impl Constant {
     /// The one number that every element is equal to, bitwise.
     pub fn as_splat(&self) -> Option<Scalar> {
         let first = self.get(0)?;
+        // Most are not, which a look at one element tells before blocks are unpacked.
+        if self.block_format().is_some() && self.get(self.len() / 2) != Some(first) {
+            return None;
+        }
         let size = self.dtype.size();
         let bytes = self.elements().ok()?;
         bytes.chunks_exact(size).all(|c| c == &bytes[..size]).then_some(first)
@@ -229,31 +276,34 @@ impl Constant {
         (len == self.len()).then(|| {
             let hash = match self.data {
                 // The hash covers bytes only, so a reshape keeps it.
-                Data::Absent(h) => OnceLock::from(h),
-                Data::Bytes(_) | Data::Stored(_) => self.hash.clone(),
+                Data::Absent(h, _) => OnceLock::from(h),
+                Data::Bytes(_) | Data::Stored(_) | Data::Blocks(_) => self.hash.clone(),
             };
             Self { dtype: self.dtype, shape, data: self.data.clone(), hash }
         })
     }
 
-    /// Short content hash, as printed: of the bytes, not of the type.
+    /// Short content hash, as printed: of the bytes, or of what blocks are made of, not of the type.
     pub fn hash(&self) -> u32 {
         let short = |h: u64| (h >> 32) as u32 ^ h as u32;
         *self.hash.get_or_init(|| match &self.data {
-            Data::Absent(h) => *h,
+            Data::Absent(h, _) => *h,
             Data::Bytes(b) => short(xxh3_64(b)),
             Data::Stored(s) => short(s.hash()),
+            Data::Blocks(b) => short(b.hash()),
         })
     }
 
-    /// Same type and same bytes.
+    /// Same type and same bytes, in blocks of the same format if in any.
     pub fn same(&self, other: &Constant) -> bool {
         if self.dtype != other.dtype || self.shape != other.shape {
             return false;
         }
         match (&self.data, &other.data) {
-            (Data::Absent(a), Data::Absent(b)) => a == b,
-            (Data::Absent(_), _) | (_, Data::Absent(_)) => false,
+            (Data::Absent(a, f), Data::Absent(b, g)) => (a, f) == (b, g),
+            (Data::Absent(..), _) | (_, Data::Absent(..)) => false,
+            (Data::Blocks(a), Data::Blocks(b)) => Arc::ptr_eq(a, b) || a.same(b),
+            (Data::Blocks(_), _) | (_, Data::Blocks(_)) => false,
             _ => {
                 self.identity() == other.identity()
                     || self.hash() == other.hash() && self.bytes().is_ok_and(|a| other.bytes().is_ok_and(|b| a == b))
@@ -263,7 +313,7 @@ impl Constant {
 
     /// True if the text shows the elements rather than a hash.
     pub fn is_inline(&self) -> bool {
-        self.len() <= Self::INLINE_LEN && self.has_values()
+        self.len() <= Self::INLINE_LEN && self.has_values() && self.blocks().is_none()
     }
 }
 
@@ -296,7 +346,8 @@ fn unpack(dtype: DType, bytes: &[u8], i: usize) -> u8 {
 
 impl fmt::Debug for Constant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Constant({} {:08x})", self.ty(), self.hash())
+        let format = self.block_format().map(|b| format!(" {b}")).unwrap_or_default();
+        write!(f, "Constant({}{format} {:08x})", self.ty(), self.hash())
     }
 }
 

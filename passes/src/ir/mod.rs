@@ -1,6 +1,7 @@
 //! The graph: values in SSA form, a closed set of ops, types with symbolic
 //! dims, and constants that share the bytes they came from.
 
+mod blocks;
 mod broadcast;
 mod constant;
 mod dim;
@@ -17,6 +18,9 @@ mod subgraph;
 mod tensor;
 mod text;
 
+#[doc(hidden)]
+pub use blocks::{Block, Lookup, f16_to_f32};
+pub use blocks::{BlockError, BlockFormat, BlockRows, Blocks, MAX_BLOCK, Nbits};
 pub use constant::Constant;
 pub use dim::{Bindings, Dim};
 pub use dtype::DType;

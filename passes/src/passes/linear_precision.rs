@@ -51,8 +51,9 @@ impl LinearPrecision {
 /// Why a product can be computed in nothing else.
 fn unfit(graph: &Graph, operands: &[ValueId]) -> Option<String> {
     let &[x, w, ..] = operands else { return Some("it has no weights".into()) };
-    if graph.constant(w).is_none() {
-        return Some("its weights are not constant".into());
+    let Some(weights) = graph.constant(w) else { return Some("its weights are not constant".into()) };
+    if let Some(format) = weights.block_format() {
+        return Some(format!("its weights stay in blocks of {format}"));
     }
     let other = [x, w].into_iter().map(|v| graph.ty(v).dtype).find(|&dtype| dtype != DType::F32);
     other.map(|dtype| format!("it is of {dtype}, not f32"))

@@ -7,7 +7,7 @@ use super::super::view::View;
 use super::Lowering;
 use crate::kernels::Lanes;
 use crate::kernels::index::{self, Elements, Indices, Slices};
-use bgz_passes::ir::{DType, Index, Node};
+use bgz_passes::ir::{BlockRows, DType, Index, Node, ValueId};
 
 /// Operand `i` as indices.
 pub(super) fn operand<'a>(reads: &'a Reads, i: usize, dtype: DType) -> Indices<'a> {
@@ -34,8 +34,31 @@ impl Kernel for Gather {
     }
 }
 
+/// Rows of a table that stays in its blocks.
+struct GatherRows {
+    table: BlockRows,
+    indices: DType,
+}
+
+impl Kernel for GatherRows {
+    fn run(&self, reads: &Reads, writes: &mut Writes) -> Result<(), String> {
+        let indices = operand(reads, 0, self.indices);
+        index::gather_rows(&self.table, indices, writes.slice(0)).map_err(|e| e.to_string())
+    }
+
+    fn takes_fewer_rows(&self) -> bool {
+        true
+    }
+}
+
 impl Lowering<'_> {
     pub(super) fn index(&mut self, node: &Node, op: &Index) -> Result<(), ExecError> {
+        if let (Index::Gather { axis: 0 }, Some(table)) = (op, self.block_rows(node.inputs[0])?) {
+            let (indices, out) = (self.contiguous(node.inputs[1])?, self.output(node.outputs[0])?);
+            let kernel = GatherRows { table, indices: indices.dtype };
+            self.step_of(&[node], "gather blocks", Box::new(kernel), &[&indices], &[&out]);
+            return Ok(());
+        }
         let x = self.contiguous_bytes(node.inputs[0])?;
         let rest = node.inputs[1..].iter().map(|&v| self.contiguous(v)).collect::<Result<Vec<View>, _>>()?;
         let dtype = rest.first().map_or(DType::I64, |i| i.dtype);
@@ -84,5 +107,15 @@ impl Lowering<'_> {
                 self.run(node, "non zero", &[set], move |r, w| index::non_zero(&shape, r.bytes(0), w.slice(0)))
             }
         }
+    }
+
+    /// The rows of a constant matrix, if it is in blocks.
+    fn block_rows(&self, v: ValueId) -> Result<Option<BlockRows>, ExecError> {
+        let Some((constant, blocks)) = self.constant(v).and_then(|c| Some((c, c.blocks()?))) else { return Ok(None) };
+        if constant.shape() != [blocks.rows(), blocks.row_len()] {
+            return Ok(None);
+        }
+        let absent = |reason| ExecError::AbsentConstant { name: self.graph.name(v).into(), reason };
+        blocks.read().map(Some).map_err(absent)
     }
 }

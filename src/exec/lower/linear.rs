@@ -260,7 +260,7 @@ impl Lowering<'_> {
             .map(|p| self.packed.get(&p.name, p.weights, p.arrangement, p.precision))
             .collect::<Result<_, ExecError>>()?;
         let Some(first) = products.first() else { return Ok(()) };
-        if packed.iter().any(|p| std::mem::discriminant(&**p) != std::mem::discriminant(&packed[0])) {
+        if packed.iter().any(|p| !p.goes_with(&packed[0])) {
             return group.iter().try_for_each(|&id| self.packed_linear(&[id]));
         }
         let mut reads = vec![self.contiguous(first.x)?];
@@ -268,6 +268,7 @@ impl Lowering<'_> {
         let k = reads[0].shape.last().copied().unwrap_or(1);
         let name = match &*packed[0] {
             PackedMatrix::Int8(_) => "int8 packed",
+            PackedMatrix::Kernel(p) if p.is_blocks() => "gemm blocks",
             PackedMatrix::Kernel(p) if p.float() == Float::Bf16 => "bf16 packed",
             PackedMatrix::Kernel(_) | PackedMatrix::Library(_) => "gemm packed",
         };

@@ -226,7 +226,7 @@ impl<'a> Lowering<'a> {
         let slot = match self.constant_slots.get(&(v, aligned)) {
             Some(&i) => i,
             None => {
-                let aligned = aligned || constant.dtype().is_packed();
+                let aligned = aligned || constant.dtype().is_packed() || constant.blocks().is_some();
                 let bytes = if aligned { self.packed.aligned(constant) } else { constant.bytes() }.map_err(absent)?;
                 self.constants.push(bytes);
                 self.constant_slots.insert((v, aligned), self.constants.len() - 1);

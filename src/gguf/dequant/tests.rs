@@ -14,7 +14,7 @@ proptest! {
             let blocks = bytes.len() / ty.block_bytes();
             let run = |isa| {
                 let mut out = vec![0.5f32; blocks * ty.block_len()];
-                unpack(isa, &bytes, &mut out);
+                unpack.run(isa, &bytes, &mut out);
                 out.iter().map(|v| if v.is_nan() { f32::NAN.to_bits() } else { v.to_bits() }).collect::<Vec<_>>()
             };
             let scalar = run(Isa::Scalar);
@@ -31,7 +31,7 @@ fn sizes_are_those_of_the_blocks() {
         // One block and a byte too few for two: one is written.
         let bytes = vec![0xff; 2 * ty.block_bytes() - 1];
         let mut out = vec![0.5; 2 * ty.block_len()];
-        unpack(Isa::Scalar, &bytes, &mut out);
+        unpack.run(Isa::Scalar, &bytes, &mut out);
         let written = out.iter().filter(|&&v| v.to_bits() != 0.5f32.to_bits()).count();
         assert_eq!(written, ty.block_len(), "{ty}");
         assert_eq!(TASK % ty.block_len(), 0, "{ty}");
@@ -39,9 +39,19 @@ fn sizes_are_those_of_the_blocks() {
 }
 
 #[test]
+fn blocks_are_as_large_as_files_have_them() {
+    for &ty in GgmlType::ALL {
+        let Some(format) = ty.blocks() else { continue };
+        assert_eq!((format.len(), format.bytes()), (ty.block_len(), ty.block_bytes()), "{ty}");
+        assert_eq!(format.to_string(), ty.name().to_lowercase());
+    }
+    assert_eq!(GgmlType::ALL.iter().filter(|t| t.blocks().is_some()).count(), BlockFormat::GGML.len());
+}
+
+#[test]
 fn every_f16_is_that_of_half() {
     for h in 0..=u16::MAX {
-        let (got, want) = (scale(h.to_le_bytes()), half::f16::from_bits(h).to_f32());
+        let (got, want) = (crate::kernels::f16_to_f32(h), half::f16::from_bits(h).to_f32());
         assert!(got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan(), "{h:04x}: {got} for {want}");
     }
 }

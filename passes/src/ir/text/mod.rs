@@ -17,7 +17,8 @@
 //! graph is printed. Names are bare where they can be, else `%"quoted"`; a
 //! named dim that is not an identifier is `'quoted'`. Constants of up to
 //! [`Constant::INLINE_LEN`](super::Constant::INLINE_LEN) elements show them,
-//! larger ones a hash; only those in use are printed, in order of first use.
+//! larger ones a hash, and those in blocks their format before it (`f32[64, 32] q4_0 9f3c01aa`); only those in use are
+//! printed, in order of first use.
 
 mod expr;
 mod lexer;

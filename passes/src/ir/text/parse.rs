@@ -4,7 +4,8 @@ use super::expr::parse_scalar;
 use super::lexer::{Cursor, Res};
 use crate::ir::ops::OPAQUE;
 use crate::ir::{
-    Attr, Attrs, Constant, DType, Def, Float, Graph, GraphError, MAX_NESTING, Op, Scalar, Subgraph, Type, ValueId,
+    Attr, Attrs, BlockFormat, Constant, DType, Def, Float, Graph, GraphError, MAX_NESTING, Op, Scalar, Subgraph, Type,
+    ValueId,
 };
 use std::fmt;
 
@@ -322,7 +323,20 @@ impl Parser<'_> {
                 None => return Err(self.c.error_at(start, format!("@{name}: {n} elements for {ty}"))),
             }
         } else {
-            let word = self.c.word();
+            let mut word = self.c.word();
+            let format = match word.parse::<BlockFormat>() {
+                Ok(format) if ty.dtype == DType::F32 => {
+                    self.c.peek();
+                    word = self.c.word();
+                    Some(format)
+                }
+                Ok(format) => {
+                    return Err(self
+                        .c
+                        .error_at(start, format!("@{name}: blocks of {format} are f32, not {}", ty.dtype)));
+                }
+                Err(()) => None,
+            };
             let hash = match (word.len(), u32::from_str_radix(word, 16)) {
                 (8, Ok(h)) if !word.starts_with('+') => h,
                 _ => {
@@ -332,10 +346,16 @@ impl Parser<'_> {
                 }
             };
             match (self.find)(&name, hash) {
-                None => Constant::absent(ty.dtype, shape, hash),
-                Some(c) if c.dtype() == ty.dtype && c.shape() == shape => c,
+                None => match format {
+                    None => Constant::absent(ty.dtype, shape, hash),
+                    Some(format) => Constant::absent_blocks(shape, format, hash),
+                },
+                Some(c) if c.dtype() == ty.dtype && c.shape() == shape && c.block_format() == format => c,
                 Some(c) => {
-                    return Err(self.c.error_at(start, format!("@{name}: {} was supplied for {ty}", c.ty())));
+                    let of = |f: Option<BlockFormat>| f.map(|f| format!(" {f}")).unwrap_or_default();
+                    let (got, want) = (of(c.block_format()), of(format));
+                    let text = format!("@{name}: {}{got} was supplied for {ty}{want}", c.ty());
+                    return Err(self.c.error_at(start, text));
                 }
             }
         };

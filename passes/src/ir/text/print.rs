@@ -97,8 +97,11 @@ impl Display for ConstantText<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let c = self.0;
         write!(f, "{}", c.ty())?;
-        match c.scalars() {
-            Some(mut values) if c.is_inline() => {
+        if let Some(format) = c.block_format() {
+            write!(f, " {format}")?;
+        }
+        match c.is_inline().then(|| c.scalars()).flatten() {
+            Some(mut values) => {
                 f.write_str(" = ")?;
                 match (c.shape(), values.next()) {
                     ([], Some(v)) => write!(f, "{v}"),

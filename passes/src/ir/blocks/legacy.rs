@@ -3,14 +3,14 @@
 //! Layouts and formulas are those of `block_q*` and `dequantize_row_*` in ggml. Of codes of 4 bits a byte has element
 //! `j` in its low half and element `j + 16` in its high one.
 
-use super::{Block, Simd, field, iq4, scale};
+use super::{Block, Lookup, field, iq4, scale};
 
 /// `d * (code - 8)`: d f16, codes.
 pub struct Q4_0;
 
 impl Block<18, 32> for Q4_0 {
     #[inline(always)]
-    fn unpack<S: Simd>(_: S, block: &[u8; 18], out: &mut [f32; 32]) {
+    fn unpack<L: Lookup>(_: L, block: &[u8; 18], out: &mut [f32; 32]) {
         let d = scale(field(block, 0));
         let codes: [u8; 16] = field(block, 2);
         for j in 0..16 {
@@ -25,7 +25,7 @@ pub struct Q4_1;
 
 impl Block<20, 32> for Q4_1 {
     #[inline(always)]
-    fn unpack<S: Simd>(_: S, block: &[u8; 20], out: &mut [f32; 32]) {
+    fn unpack<L: Lookup>(_: L, block: &[u8; 20], out: &mut [f32; 32]) {
         let (d, m) = (scale(field(block, 0)), scale(field(block, 2)));
         let codes: [u8; 16] = field(block, 4);
         for j in 0..16 {
@@ -52,7 +52,7 @@ pub struct Q5_0;
 
 impl Block<22, 32> for Q5_0 {
     #[inline(always)]
-    fn unpack<S: Simd>(_: S, block: &[u8; 22], out: &mut [f32; 32]) {
+    fn unpack<L: Lookup>(_: L, block: &[u8; 22], out: &mut [f32; 32]) {
         let d = scale(field(block, 0));
         for (out, code) in out.iter_mut().zip(five(field(block, 2), field(block, 6))) {
             *out = d * (code - 16) as f32;
@@ -65,7 +65,7 @@ pub struct Q5_1;
 
 impl Block<24, 32> for Q5_1 {
     #[inline(always)]
-    fn unpack<S: Simd>(_: S, block: &[u8; 24], out: &mut [f32; 32]) {
+    fn unpack<L: Lookup>(_: L, block: &[u8; 24], out: &mut [f32; 32]) {
         let (d, m) = (scale(field(block, 0)), scale(field(block, 2)));
         for (out, code) in out.iter_mut().zip(five(field(block, 4), field(block, 8))) {
             *out = d * code as f32 + m;
@@ -85,7 +85,7 @@ pub struct Q8_0;
 
 impl Block<34, 32> for Q8_0 {
     #[inline(always)]
-    fn unpack<S: Simd>(_: S, block: &[u8; 34], out: &mut [f32; 32]) {
+    fn unpack<L: Lookup>(_: L, block: &[u8; 34], out: &mut [f32; 32]) {
         eight(scale(field(block, 0)), field(block, 2), out);
     }
 }
@@ -95,7 +95,7 @@ pub struct Q8_1;
 
 impl Block<36, 32> for Q8_1 {
     #[inline(always)]
-    fn unpack<S: Simd>(_: S, block: &[u8; 36], out: &mut [f32; 32]) {
+    fn unpack<L: Lookup>(_: L, block: &[u8; 36], out: &mut [f32; 32]) {
         eight(scale(field(block, 0)), field(block, 4), out);
     }
 }
@@ -105,7 +105,7 @@ pub struct Iq4Nl;
 
 impl Block<18, 32> for Iq4Nl {
     #[inline(always)]
-    fn unpack<S: Simd>(s: S, block: &[u8; 18], out: &mut [f32; 32]) {
-        iq4(s, scale(field(block, 0)), field(block, 2), out);
+    fn unpack<L: Lookup>(l: L, block: &[u8; 18], out: &mut [f32; 32]) {
+        iq4(l, scale(field(block, 0)), field(block, 2), out);
     }
 }

@@ -3,7 +3,7 @@
 //! Layouts and formulas are those of `block_q*_K` and `dequantize_row_*` in ggml. `d` is the scale of the block; a
 //! group's scale times `d` is rounded before a code is multiplied by it.
 
-use super::{Block, Simd, field, iq4, scale};
+use super::{Block, Lookup, field, iq4, scale};
 
 /// Groups of 16 with scale and minimum of 4 bits in one byte: `d s code - dmin m`. Scales, codes of 2 bits, d, dmin.
 ///
@@ -13,7 +13,7 @@ pub struct Q2K;
 
 impl Block<84, 256> for Q2K {
     #[inline(always)]
-    fn unpack<S: Simd>(_: S, block: &[u8; 84], out: &mut [f32; 256]) {
+    fn unpack<L: Lookup>(_: L, block: &[u8; 84], out: &mut [f32; 256]) {
         let scales: [u8; 16] = field(block, 0);
         let (d, dmin) = (scale(field(block, 80)), scale(field(block, 82)));
         for (g, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
@@ -35,7 +35,7 @@ pub struct Q3K;
 
 impl Block<110, 256> for Q3K {
     #[inline(always)]
-    fn unpack<S: Simd>(_: S, block: &[u8; 110], out: &mut [f32; 256]) {
+    fn unpack<L: Lookup>(_: L, block: &[u8; 110], out: &mut [f32; 256]) {
         let packed: [u8; 12] = field(block, 96);
         let d = scale(field(block, 108));
         for (g, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
@@ -74,7 +74,7 @@ pub struct Q4K;
 
 impl Block<144, 256> for Q4K {
     #[inline(always)]
-    fn unpack<S: Simd>(_: S, block: &[u8; 144], out: &mut [f32; 256]) {
+    fn unpack<L: Lookup>(_: L, block: &[u8; 144], out: &mut [f32; 256]) {
         let (d, dmin) = (scale(field(block, 0)), scale(field(block, 2)));
         let packed: [u8; 12] = field(block, 4);
         for (g, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
@@ -94,7 +94,7 @@ pub struct Q5K;
 
 impl Block<176, 256> for Q5K {
     #[inline(always)]
-    fn unpack<S: Simd>(_: S, block: &[u8; 176], out: &mut [f32; 256]) {
+    fn unpack<L: Lookup>(_: L, block: &[u8; 176], out: &mut [f32; 256]) {
         let (d, dmin) = (scale(field(block, 0)), scale(field(block, 2)));
         let packed: [u8; 12] = field(block, 4);
         let high: [u8; 32] = field(block, 16);
@@ -118,7 +118,7 @@ pub struct Q6K;
 
 impl Block<210, 256> for Q6K {
     #[inline(always)]
-    fn unpack<S: Simd>(_: S, block: &[u8; 210], out: &mut [f32; 256]) {
+    fn unpack<L: Lookup>(_: L, block: &[u8; 210], out: &mut [f32; 256]) {
         let scales: [u8; 16] = field(block, 192);
         let d = scale(field(block, 208));
         for (g, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
@@ -139,7 +139,7 @@ pub struct Q8K;
 
 impl Block<292, 256> for Q8K {
     #[inline(always)]
-    fn unpack<S: Simd>(_: S, block: &[u8; 292], out: &mut [f32; 256]) {
+    fn unpack<L: Lookup>(_: L, block: &[u8; 292], out: &mut [f32; 256]) {
         let d = f32::from_le_bytes(field(block, 0));
         let codes: [u8; 256] = field(block, 4);
         for (out, code) in out.iter_mut().zip(codes) {
@@ -153,13 +153,13 @@ pub struct Iq4Xs;
 
 impl Block<136, 256> for Iq4Xs {
     #[inline(always)]
-    fn unpack<S: Simd>(s: S, block: &[u8; 136], out: &mut [f32; 256]) {
+    fn unpack<L: Lookup>(l: L, block: &[u8; 136], out: &mut [f32; 256]) {
         let d = scale(field(block, 0));
         let high = u16::from_le_bytes(field(block, 2));
         let low: [u8; 4] = field(block, 4);
         for (g, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
             let scale = i32::from(low[g / 2] >> (g % 2 * 4) & 15) | i32::from(high >> (2 * g) & 3) << 4;
-            iq4(s, d * (scale - 32) as f32, field(block, 8 + 16 * g), out);
+            iq4(l, d * (scale - 32) as f32, field(block, 8 + 16 * g), out);
         }
     }
 }
