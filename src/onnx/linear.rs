@@ -3,7 +3,8 @@
 use super::error::{Res, fail};
 use super::node::{Convert, Node, Outs};
 use bgz_passes::ir::{
-    Attention, Binary, DType, Dim, Float, MaskKind, Movement, Op, Precision, Product, Scores, ValueId,
+    Attention, Binary, Blocks, Cast, Constant, DType, Dim, Float, MaskKind, Movement, Nbits, Op, Precision, Product,
+    Scores, ValueId,
 };
 
 pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
@@ -11,6 +12,7 @@ pub(super) fn find(domain: &str, op: &str) -> Option<Convert> {
         ("", "MatMul") => matmul,
         ("", "Gemm") => gemm,
         ("com.microsoft", "FusedMatMul") => fused_matmul,
+        ("com.microsoft", "MatMulNBits") => matmul_nbits,
         ("", "Attention") => attention,
         _ => return None,
     };
@@ -106,6 +108,65 @@ fn fused_matmul(n: &mut Node) -> Res<Outs> {
     let y = n.part("product", Op::Product(Product::MatMul), &[a, b])?;
     let alpha = n.number("alpha", y, alpha.into());
     n.emit(Op::Binary(Binary::Mul), &[y, alpha])
+}
+
+/// `A . dequantised(B)^T + bias`, in f32: `A` is `[.., K]`, `B` `[N, blocks of a row, bytes of a block]`.
+fn matmul_nbits(n: &mut Node) -> Res<Outs> {
+    let attrs = n.attrs();
+    // How far it may be from exact.
+    attrs.int("accuracy_level")?;
+    let size = |name: &str, default: Option<i64>| -> Res<usize> {
+        match attrs.int(name)?.or(default) {
+            Some(v) if v > 0 && usize::try_from(v).is_ok() => Ok(v as usize),
+            Some(v) => fail!("attribute {name} is {v}, not a size"),
+            None => fail!("attribute {name} is missing"),
+        }
+    };
+    let (depth, width) = (size("K", None)?, size("N", None)?);
+    let (bits, block) = (size("bits", Some(4))?, size("block_size", None)?);
+    let Some(format) = Nbits::new(bits, block) else {
+        fail!("{bits} bits in blocks of {block} are not supported: bits are 2, 4 or 8, blocks 16, 32, 64, 128 or 256");
+    };
+    if n.has(4) {
+        fail!("operand 4 (g_idx, an order of columns) is not supported");
+    }
+    n.at_most(6)?;
+    let constant = |i: usize, what: &str| -> Res<Constant> {
+        match n.constant(i) {
+            Some(c) => Ok(c),
+            None => fail!("operand {i} ({what}) must be constant"),
+        }
+    };
+    let (codes, scales) = (constant(1, "B")?, constant(2, "scales")?);
+    let zeros = if n.has(3) { Some(constant(3, "zero_points")?) } else { None };
+    let blocks = match Blocks::nbits(format, [width, depth], codes, scales, zeros) {
+        Ok(blocks) => blocks,
+        Err(e) => fail!("{e}"),
+    };
+    let Some(weights) = Constant::of_blocks(vec![width, depth], blocks) else {
+        fail!("weights of {width} x {depth} are too many");
+    };
+    let x = n.input(0)?;
+    let dtype = n.dtype(x);
+    if !matches!(dtype, DType::F32 | DType::F16 | DType::BF16) {
+        fail!("operand 0 is of {dtype}, not of f32, f16 or bf16");
+    }
+    if n.shape(x).last().and_then(Dim::as_usize).is_some_and(|k| k != depth) {
+        fail!("K is {depth}, but operand 0 is {}", n.ty(x));
+    }
+    let mut operands = vec![n.cast("a_f32", x, DType::F32)?, n.const_part("weights", weights)];
+    if let Some(bias) = n.maybe(5)? {
+        if n.shape(bias) != [Dim::from(width)] {
+            fail!("N is {width}, but operand 5 (bias) is {}", n.ty(bias));
+        }
+        operands.push(n.cast("bias_f32", bias, DType::F32)?);
+    }
+    let linear = Op::Product(Product::Linear { trans_w: true, precision: Precision::Exact });
+    if dtype == DType::F32 {
+        return n.emit(linear, &operands);
+    }
+    let y = n.part("product", linear, &operands)?;
+    n.emit(Op::Cast(Cast(dtype)), &[y])
 }
 
 /// ONNX Attention without a cache.
