@@ -165,6 +165,11 @@ fn reductions_of_integers() {
             check(dtype, &format!("%y = reduce_{kind}(%a) {{axes = [1], keep_dims = false}} : T[4]"));
             check(dtype, &format!("%y = reduce_{kind}(%a) {{axes = [0], keep_dims = true}} : T[1, 6]"));
         }
+        // Of no entries, the end of the range.
+        for kind in ["max", "min"] {
+            let none = "%e = slice(%a) {axes = [1], starts = [0], ends = [0]} : T[4, 0]";
+            check(dtype, &format!("{none}\n%y = reduce_{kind}(%e) {{axes = [1], keep_dims = false}} : T[4]"));
+        }
         for arg in ["arg_max", "arg_min"] {
             check(dtype, &format!("%y = {arg}(%a) {{axis = 1, keep_dims = false}} : i64[4]"));
         }

@@ -31,7 +31,7 @@ pub(crate) trait Wide: Copy + Send + Sync + PartialEq + Debug {
     const LOWEST: Self;
     /// Above or at every number.
     const HIGHEST: Self;
-    /// True if the mean, and extremes, of nothing are numbers.
+    /// True if the mean of nothing is a number, or NaN.
     const HAS_NONE: bool;
     /// The sum.
     fn plus(self, other: Self) -> Self;

@@ -69,7 +69,7 @@ impl Fold {
     /// cut for the threads of the current rayon pool.
     ///
     /// # Errors
-    /// The dtype is another; a slice has another length; there is no mean or extreme of no integers; or memory for the sums
+    /// The dtype is another; a slice has another length; there is no mean of no integers; or memory for the sums
     /// of parts of one result does not suffice.
     pub fn run(&self, dtype: DType, x: &[u8], out: &mut [u8]) -> Result<(), DenseError> {
         with_number!(dtype, [F64 = f64, I64 = i64], T => {
@@ -87,7 +87,7 @@ impl Fold {
             let value = match self.kind {
                 Reduction::Sum => T::Wide::ZERO,
                 Reduction::Prod => T::Wide::ONE,
-                _ if !T::Wide::HAS_NONE => return Err(DenseError::Empty("a mean or extreme")),
+                Reduction::Mean if !T::Wide::HAS_NONE => return Err(DenseError::Empty("a mean")),
                 Reduction::Mean => T::Wide::ZERO.over(0),
                 Reduction::Max | Reduction::Min => identity(self.kind),
             };

@@ -8,7 +8,7 @@ use super::Lowering;
 use super::number::{Back, Same, of_u64};
 use crate::kernels::reduce;
 use crate::kernels::rows::{self, Reduction};
-use bgz_passes::ir::{Binary, DType, Fold, FoldKind, Node, Reduce};
+use bgz_passes::ir::{Binary, Constant, DType, Fold, FoldKind, Node, Reduce, Scalar};
 
 /// Reductions of rows of `cols`.
 struct Rows {
@@ -72,6 +72,14 @@ impl Lowering<'_> {
                 let x = self.contiguous(x)?;
                 let count: usize = f.axes.iter().map(|&a| x.shape[a]).product();
                 let ordered = matches!(f.kind, FoldKind::Max | FoldKind::Min);
+                if count == 0 && ordered && !x.dtype.is_float() {
+                    // The end of the range of this dtype, not of the one it is computed in.
+                    let (least, greatest) = x.dtype.range();
+                    let none = if f.kind == FoldKind::Max { least } else { greatest };
+                    let none = self.own_constant(&Constant::scalar(Scalar::from_i64(x.dtype, none as i64)))?;
+                    self.alias(node.outputs[0], none.broadcast(&self.shape(node.outputs[0])?));
+                    return Ok(());
+                }
                 let (wide, mut back) = match (x.dtype, ordered) {
                     (DType::U64, true) => self.number(node, &x, Same::Order)?,
                     _ => self.number(node, &x, Same::Wide)?,

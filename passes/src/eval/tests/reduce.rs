@@ -25,7 +25,10 @@ fn reductions_of_nothing_and_of_nan() {
     close(&r(FoldKind::Prod), &[2], &[1.0, 1.0]);
     close(&r(FoldKind::Max), &[2], &[f64::NEG_INFINITY; 2]);
     close(&r(FoldKind::Mean), &[2], &[f64::NAN; 2]);
-    refused(reduce(FoldKind::Max, &[0], false), &[i(&[0], &[])], "max of no integers");
+    refused(reduce(FoldKind::Mean, &[0], false), &[i(&[0], &[])], "mean of no integers");
+    assert_eq!(eval(reduce(FoldKind::Max, &[0], false), &[i(&[0], &[])]), int(i64::MIN));
+    let bytes = of(DType::U8, &[0], &[]);
+    assert_eq!(eval(reduce(FoldKind::Min, &[0], false), &[bytes]).to_f64s(), [255.0]);
     let nan = f(&[3], &[1.0, f32::NAN, 2.0]);
     close(&eval(reduce(FoldKind::Max, &[0], false), &[nan]), &[], &[f64::NAN]);
     assert_eq!(eval(reduce(FoldKind::Mean, &[0], false), &[i(&[2], &[-3, 0])]), int(-1));

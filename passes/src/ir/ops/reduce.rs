@@ -281,8 +281,8 @@ fn fold(r: &Fold, x: &Tensor) -> Evaluated<Tensor> {
         return Tensor::rounded(x.dtype(), shape, out);
     }
     let data = x.ints().unwrap_or_default();
-    if count == 0 && len > 0 && !matches!(r.kind, FoldKind::Sum | FoldKind::Prod) {
-        return Err(format!("{} of no integers", r.kind.name()));
+    if count == 0 && len > 0 && r.kind == FoldKind::Mean {
+        return Err("mean of no integers".into());
     }
     let start = match r.kind {
         FoldKind::Sum | FoldKind::Mean => 0,
