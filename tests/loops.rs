@@ -122,6 +122,33 @@ fn scans_in_both_directions() {
     check(&g, &[of(3), of(1)]);
 }
 
+/// A scan that adds the entries of `x` and `y`, which are so long.
+fn added(b: &mut Build, x: &str, y: &str) {
+    b.input("x", F32, &[x, "2"]);
+    b.input("y", F32, &[y, "2"]);
+    let body = |b: &mut Build| {
+        ["p", "q"].iter().for_each(|n| b.input(n, F32, &["2"]));
+        b.node("Add", "p q", "t", vec![]);
+        b.output("t");
+    };
+    b.node("Scan", "x y", "all", vec![graph_attr("body", body), int("num_scan_inputs", 2)]);
+    b.output("all");
+}
+
+#[test]
+fn scans_are_of_inputs_of_one_length() {
+    let g = graph(16, |b| added(b, "n", "m"));
+    let of = |n: usize| f32t(&[n, 2], &vec![1.5; 2 * n]);
+    check(&g, &[vec![of(3), of(3)], vec![of(1), of(1)]]);
+    let model = Model::from_graph(g);
+    for (n, m) in [(3, 5), (5, 3), (0, 2)] {
+        let Err(bgz_fusion::Error::Exec(e)) = model.run(&[("x", of(n)), ("y", of(m))]) else { panic!("{n} and {m}") };
+        assert!(e.to_string().contains("y_as_long_as_x"), "{e}");
+    }
+    let e = refused(16, |b| added(b, "3", "5"));
+    assert!(e.contains("x has 3 entries to scan and y has 5: they have to be as many"), "{e}");
+}
+
 #[test]
 fn what_memory_cannot_hold_is_refused_at_once() {
     let stacks = looped("n", "_", "", "last all", |b| {

@@ -383,8 +383,27 @@ fn scan(n: &mut Node) -> Res<Values> {
     let (axes, backwards) = (list("scan_input_axes", sequences)?, list("scan_input_directions", sequences)?);
     let (out_axes, out_backwards) = (list("scan_output_axes", results)?, list("scan_output_directions", results)?);
     let axes = axes.iter().zip(&scanned).map(|(&a, &v)| axis(a, n.rank(v))).collect::<Res<Vec<_>>>()?;
+    let length = n.ty(scanned[0]).shape[axes[0]].clone();
+    let mut operands: Vec<String> = (carried..n.len()).filter_map(|i| n.operand_name(i)).collect();
+    for (i, (&v, &axis)) in scanned.iter().zip(&axes).enumerate().skip(1) {
+        let mut shape = n.ty(v).shape.clone();
+        let own = std::mem::replace(&mut shape[axis], length.clone());
+        match (own.as_int(), length.as_int()) {
+            (Some(a), Some(b)) if a != b => {
+                fail!("{} has {b} entries to scan and {} has {a}: they have to be as many", operands[0], operands[i]);
+            }
+            _ if own == length => {}
+            // Whether there are as many is seen once extents are numbers.
+            _ => {
+                let claim = Movement::Reshape { shape: IntArg::Known(shape), zero_copies: false };
+                let part = format!("{}_as_long_as_{}", operands[i], operands[0]);
+                let claimed = n.part(&part, Op::Movement(claim), &[v])?;
+                operands[i] = n.cx.here.graph.name(claimed).to_owned();
+                n.cx.define(operands[i].clone(), Value::Made(claimed));
+            }
+        }
+    }
     let trips = n.part("trips", Op::Generate(Generate::Shape { start: axes[0], end: axes[0] + 1 }), &[scanned[0]])?;
-    let operands: Vec<String> = (carried..n.len()).filter_map(|i| n.operand_name(i)).collect();
     let names: Vec<String> = body.input.iter().map(|i| i.name.clone()).collect();
     let step = n.step;
     let convert = move |cx: &mut Cx, types: &[Type]| {
