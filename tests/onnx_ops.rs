@@ -707,7 +707,7 @@ impl NBits {
         });
         b.graph.initializer.push(Self::numbers("b", self.code, &[1.0, -2.0, 3.0, -4.0]));
         let attrs = vec![int("K", 21), int("N", 4), int("bits", self.bits), int("block_size", self.block)];
-        let attrs = [attrs, vec![int("accuracy_level", 4)]].concat();
+        let attrs = [attrs, vec![int("accuracy_level", 4), int("weight_prepacked", 0)]].concat();
         b.node("MatMulNBits", inputs, "y", attrs).domain = "com.microsoft".into();
         b.output("y");
     }
@@ -779,6 +779,7 @@ fn integers_in_blocks_that_do_not_fit_are_refused() {
         (good().refused("x w s z b"), "operand 4 (g_idx, an order of columns) is not supported"),
         (good().refused("x x s"), "operand 1 (B) must be constant"),
         (good().refused("x w x"), "operand 2 (scales) must be constant"),
+        (good().refused("x w"), "operand 2 (scales) is missing"),
         (good().refused("x w w"), "scales are of u8, not of f32, f16 or bf16"),
         (good().refused("x w s s _ s"), "N is 4, but operand 5 (bias) is f32[8]"),
     ];

@@ -115,6 +115,9 @@ fn matmul_nbits(n: &mut Node) -> Res<Outs> {
     let attrs = n.attrs();
     // How far it may be from exact.
     attrs.int("accuracy_level")?;
+    if attrs.int_or("weight_prepacked", 0)? != 0 {
+        fail!("weights in the order of one device (weight_prepacked) are not supported: export them without");
+    }
     let size = |name: &str, default: Option<i64>| -> Res<usize> {
         match attrs.int(name)?.or(default) {
             Some(v) if v > 0 && usize::try_from(v).is_ok() => Ok(v as usize),
@@ -134,7 +137,8 @@ fn matmul_nbits(n: &mut Node) -> Res<Outs> {
     let constant = |i: usize, what: &str| -> Res<Constant> {
         match n.constant(i) {
             Some(c) => Ok(c),
-            None => fail!("operand {i} ({what}) must be constant"),
+            None if n.has(i) => fail!("operand {i} ({what}) must be constant"),
+            None => fail!("operand {i} ({what}) is missing"),
         }
     };
     let (codes, scales) = (constant(1, "B")?, constant(2, "scales")?);
