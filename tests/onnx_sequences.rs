@@ -251,7 +251,7 @@ fn an_optional_is_its_value_or_nothing() {
         b.node("If", "yes", "y", vec![graph_attr("then_branch", value), graph_attr("else_branch", nothing)]);
         ["yes", "no", "neither", "plain", "two", "y", "some", "none"].iter().for_each(|o| b.output(o));
     });
-    // What has no value is no output.
+    // An optional without a value is no output.
     assert_eq!(names(&g), ["yes", "no", "neither", "plain", "two", "y", "some"]);
     let found = outputs(&g, &[f32t(&[2], &[1.0, 2.0])]);
     assert_eq!(found[..5].concat(), [1.0, 0.0, 0.0, 1.0, 2.0]);

@@ -105,7 +105,7 @@ impl Kernel for Panel<'_> {
                 own.fill(0.0);
                 continue;
             }
-            // What comes next lies behind these, or begins a row that is as far away as the panel is wide: neither is guessed by
+            // The next numbers lie behind these, or begin a row that is as far away as the panel is wide: neither is guessed by
             // the CPU, as it sees short runs in many rows.
             let last = start + n == rows.row_len();
             let ahead = if last { rows.bytes_from(row + panel, 0) } else { rows.bytes_from(row, start + n) };

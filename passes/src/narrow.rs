@@ -79,7 +79,7 @@ pub fn widened(graph: &Graph) -> Result<Option<Graph>, WidenError> {
     }
     for (_, node) in graph.nodes() {
         let names: Vec<&str> = node.outputs.iter().map(|&v| graph.name(v)).collect();
-        // What is only moved stays as it is, a table of an embedding say, unless it is not narrow any more. What is
+        // Values that are only moved stay as they are, a table of an embedding say, unless they are not narrow any more. What is
         // constant is f32, as whoever computes with it wants a constant.
         let varies = |v: &ValueId| graph.constant(*v).is_none();
         let moves = only_moves(&node.op)

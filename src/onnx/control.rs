@@ -165,7 +165,7 @@ fn grows(name: &str, before: Form, value: &Value) -> Res<bool> {
 fn constant_trips(n: &mut Node, body: &GraphProto) -> Res<Option<usize>> {
     let trips = n.ints(0).and_then(|v| v.first()?.as_int()).and_then(|t| usize::try_from(t.max(0)).ok());
     let Some(trips) = trips.filter(|&t| t <= MAX_UNROLLED) else { return Ok(None) };
-    // What is stacked of no iteration has a type that only the op knows.
+    // The stack of no iteration has a type that only the op knows.
     if trips == 0 && body.output.len() > body.input.len() - 1 {
         return Ok(None);
     }
@@ -393,7 +393,7 @@ fn scan(n: &mut Node) -> Res<Values> {
                 fail!("{} has {b} entries to scan and {} has {a}: they have to be as many", operands[0], operands[i]);
             }
             _ if own == length => {}
-            // Whether there are as many is seen once extents are numbers.
+            // It is seen once extents are numbers that there are as many.
             _ => {
                 let claim = Movement::Reshape { shape: IntArg::Known(shape), zero_copies: false };
                 let part = format!("{}_as_long_as_{}", operands[i], operands[0]);

@@ -85,7 +85,7 @@ impl Frame {
         Some(())
     }
 
-    /// What a tensor of the graph around is in this one.
+    /// The meaning in this graph of a tensor of the graph around.
     fn captured_tensor(&mut self, name: &str, v: ValueId, around: &Graph) -> Option<Value> {
         if let Some(c) = around.constant(v).cloned().or_else(|| numbers(around, v)) {
             return Some(Value::Constant(c));

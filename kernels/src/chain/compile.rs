@@ -329,7 +329,7 @@ impl<'a> Emitter<'a> {
                 };
                 let out = Place::Temporary(self.temporary());
                 self.emit(load, [Place::Input(i); 3], out, 2);
-                // What a byte has above the bits of its element does not count.
+                // The bits of a byte above those of its element do not count.
                 if let Some(wrap) = convert::wrap(isa, dtype).filter(|_| dtype.is_packed()) {
                     self.emit(wrap, [out; 3], out, 1);
                 }

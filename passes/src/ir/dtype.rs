@@ -119,7 +119,7 @@ impl DType {
         self.facts().2
     }
 
-    /// Whether several elements share a byte of a constant.
+    /// True if several elements share a byte of a constant.
     pub const fn is_packed(self) -> bool {
         self.bits() < 8
     }
@@ -138,7 +138,7 @@ impl DType {
         matches!(self.facts().1, Kind::Float)
     }
 
-    /// Whether this is a floating point type of less than 32 bits, which is stored so but computed with as f32.
+    /// True if this is a floating point type of less than 32 bits, which is stored so but computed with as f32.
     pub const fn is_narrow_float(self) -> bool {
         self.is_float() && self.bits() < 32
     }
@@ -163,7 +163,7 @@ impl DType {
         matches!(self.facts().1, Kind::Signed | Kind::Unsigned)
     }
 
-    /// Whether this is an integer type without negative numbers.
+    /// True if this is an integer type without negative numbers.
     pub const fn is_unsigned(self) -> bool {
         matches!(self.facts().1, Kind::Unsigned)
     }
@@ -191,7 +191,7 @@ impl DType {
         }
     }
 
-    /// Whether every number of another dtype is one of this and of its kind, so that a cast to this before another cast is
+    /// True if every number of another dtype is one of this and of its kind, so that a cast to this before another cast is
     /// not seen: an integer wraps where a float saturates.
     pub const fn holds(self, other: DType) -> bool {
         match (self.facts().1, other.facts().1) {

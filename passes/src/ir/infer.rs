@@ -83,7 +83,7 @@ fn ints(op: &Op, operands: &[Operand], ty: &Type) -> Option<Vec<Dim>> {
         return None;
     }
     let v = op.ints(operands, ty)?;
-    // What is not known yet is followed where it will not wrap: extents are far from the ends of these.
+    // Numbers that are not known yet are followed where they will not wrap: extents are far from the ends of these.
     let in_range = |d: Dim| match (d.as_int(), ty.dtype) {
         (_, DType::I64) | (None, DType::I32) => Some(d),
         (Some(i), _) => i64::try_from(Scalar::from_i64(ty.dtype, i).to_i128()).ok().map(Dim::int),

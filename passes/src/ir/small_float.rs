@@ -153,7 +153,7 @@ mod tests {
         bias: i32,
         infinity: &'static [u8],
         nan: &'static [u8],
-        /// Whether the code of -0 is NaN.
+        /// True if the code of -0 is NaN.
         unsigned_zero: bool,
     }
 

@@ -19,7 +19,7 @@ pub(super) enum Same {
     Products,
 }
 
-/// What makes a result of its own dtype of a kernel's: the dtype that its bits are read as, and a function of those elements.
+/// The way from a kernel's result to one of its own dtype: the dtype that its bits are read as, and a function of those elements.
 pub(super) struct Back {
     pub read_as: DType,
     pub then: Option<Expr>,

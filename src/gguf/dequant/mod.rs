@@ -20,7 +20,7 @@ trait Number<const BYTES: usize> {
     fn read(bytes: [u8; BYTES]) -> f32;
 }
 
-/// What unpacks a type on one thread: as many elements as the bytes have, into as many as `out` has.
+/// The function that unpacks a type on one thread: as many elements as the bytes have, into as many as `out` has.
 #[derive(Clone, Copy)]
 pub(super) enum Unpacker {
     Plain(fn(Isa, &[u8], &mut [f32])),
