@@ -2,10 +2,11 @@
 
 use super::super::Isa;
 use super::super::dense::{self, DenseError, Lanes};
-use super::super::number::{Number, Wide, with_number};
+use super::super::number::{Number, with_number};
 use super::super::parallel::{self, Cells};
 use super::super::simd::{Kernel, Simd, run};
 use super::STRIP;
+use super::fold::{Combine, Prod, Sum};
 use bgz_passes::ir::DType;
 use std::marker::PhantomData;
 
@@ -40,46 +41,11 @@ pub fn cumulative_product(
     out: &mut [u8],
 ) -> Result<(), DenseError> {
     with_number!(dtype, [F32 = f32, F64 = f64, I64 = i64], T => {
-        of::<T, Product>(exclusive, reverse, lanes, dense::cast("x", x)?, dense::cast_mut("out", out)?)
+        of::<T, Prod>(exclusive, reverse, lanes, dense::cast("x", x)?, dense::cast_mut("out", out)?)
     })
 }
 
-/// An operation whose results run along an axis.
-trait Running: Send + Sync {
-    /// The result before the first entry.
-    fn none<W: Wide>() -> W;
-    /// The result with one entry more.
-    fn with<W: Wide>(all: W, v: W) -> W;
-}
-
-struct Sum;
-struct Product;
-
-impl Running for Sum {
-    #[inline(always)]
-    fn none<W: Wide>() -> W {
-        W::ZERO
-    }
-
-    #[inline(always)]
-    fn with<W: Wide>(all: W, v: W) -> W {
-        all.plus(v)
-    }
-}
-
-impl Running for Product {
-    #[inline(always)]
-    fn none<W: Wide>() -> W {
-        W::ONE
-    }
-
-    #[inline(always)]
-    fn with<W: Wide>(all: W, v: W) -> W {
-        all.times(v)
-    }
-}
-
-fn of<T: Number, R: Running>(
+fn of<T: Number, R: Combine>(
     exclusive: bool,
     reverse: bool,
     lanes: Lanes,
@@ -100,7 +66,7 @@ fn of<T: Number, R: Running>(
     Ok(())
 }
 
-fn along_axis<T: Number, R: Running, const EXCLUSIVE: bool, const REVERSE: bool>(lanes: Lanes, x: &[T], out: &mut [T]) {
+fn along_axis<T: Number, R: Combine, const EXCLUSIVE: bool, const REVERSE: bool>(lanes: Lanes, x: &[T], out: &mut [T]) {
     let isa = Isa::current();
     let pieces = parallel::pieces(x.len() / 16 * 16);
     if lanes.inner == 1 {
@@ -126,10 +92,10 @@ fn along_axis<T: Number, R: Running, const EXCLUSIVE: bool, const REVERSE: bool>
 }
 
 #[inline(always)]
-fn along<'a, T: Number, R: Running, const EXCLUSIVE: bool>(entries: impl Iterator<Item = (&'a T, &'a mut T)>) {
-    let mut all = R::none::<T::Wide>();
+fn along<'a, T: Number, R: Combine, const EXCLUSIVE: bool>(entries: impl Iterator<Item = (&'a T, &'a mut T)>) {
+    let mut all = R::start::<T::Wide>();
     for (&v, out) in entries {
-        let with = R::with(all, v.wide());
+        let with = R::combine(all, v.wide());
         *out = T::narrow(if EXCLUSIVE { all } else { with });
         all = with;
     }
@@ -145,21 +111,21 @@ struct Strip<'a, T, R, const EXCLUSIVE: bool, const REVERSE: bool> {
     of: PhantomData<R>,
 }
 
-impl<T: Number, R: Running, const EXCLUSIVE: bool, const REVERSE: bool> Kernel for Strip<'_, T, R, EXCLUSIVE, REVERSE> {
+impl<T: Number, R: Combine, const EXCLUSIVE: bool, const REVERSE: bool> Kernel for Strip<'_, T, R, EXCLUSIVE, REVERSE> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let Lanes { count, inner, .. } = self.lanes;
         let (outer, column) = self.strip;
         let n = STRIP.min(inner - column);
-        let mut all = [R::none::<T::Wide>(); STRIP];
+        let mut all = [R::start::<T::Wide>(); STRIP];
         for i in 0..count {
             let entry = if REVERSE { count - 1 - i } else { i };
             let at = (outer * count + entry) * inner + column;
             // SAFETY: lanes of a strip within the tensor, which belong to one strip only.
             let out = unsafe { self.out.part(at, n) };
             for ((&v, out), all) in self.x[at..at + n].iter().zip(out).zip(&mut all) {
-                let with = R::with(*all, v.wide());
+                let with = R::combine(*all, v.wide());
                 *out = T::narrow(if EXCLUSIVE { *all } else { with });
                 *all = with;
             }

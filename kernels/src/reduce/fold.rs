@@ -143,7 +143,7 @@ fn identity<W: Wide>(kind: Reduction) -> W {
 }
 
 /// How two numbers become one.
-trait Combine: Copy + Sync {
+pub(super) trait Combine: Copy + Send + Sync {
     fn start<W: Wide>() -> W;
     fn combine<W: Wide>(a: W, b: W) -> W;
 }
@@ -151,7 +151,7 @@ trait Combine: Copy + Sync {
 macro_rules! combine {
     ($($name:ident $start:ident $f:ident),*) => { $(
         #[derive(Clone, Copy)]
-        struct $name;
+        pub(super) struct $name;
 
         impl Combine for $name {
             #[inline(always)]
