@@ -22,7 +22,7 @@ use bgz_fusion::kernels::trial::{Kind, MULTIPLE, Trial};
 use bgz_fusion::kernels::{ByteIsa, Isa, rows};
 use bgz_fusion::table::calibrate;
 use bgz_fusion::table::{AttentionTable, BuildOptions, Method, ProductOptions, Samples, Window};
-use bgz_fusion::{Model, Pipeline, Tensor};
+use bgz_fusion::{Model, Tensor};
 use interleaved::{Args, Section, Way};
 use rten_gemm::{GemmExecutor, GemmInputA, GemmInputB, GemmOptions, GemmUninitOptions};
 use rten_tensor::NdTensorView;
@@ -146,8 +146,7 @@ fn samples(model: &str, inputs: &[&str]) -> Option<Samples> {
         println!("LEFT OUT: {model} or its calibration inputs are not in models/fetched");
         return None;
     }
-    let mut model = Model::load(&onnx).expect("it is read in every test run");
-    model.rewrite(&Pipeline::exact()).expect("it is rewritten in every test run");
+    let model = Model::load(&onnx).expect("it is read in every test run");
     let file = BufReader::new(File::open(&npz).expect("it is there"));
     let mut archive = zip::ZipArchive::new(file).expect("an npz file");
     let mut given = Vec::new();

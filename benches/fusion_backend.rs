@@ -11,7 +11,7 @@
 //! the default model as its ONNX file (`onnx`) and as a Burn module with the same weights. `minilm/<how>/<seq>`: the same
 //! for MiniLM, a vector for each token and for the sentence, if `models/fetch.sh` has got it.
 
-use bgz_fusion::{BgzFusion, Flex, Model, NdArray, Pipeline};
+use bgz_fusion::{BgzFusion, Flex, Model, NdArray};
 use bgz_models::decoder::{CharLmConfig, token_tensor};
 use bgz_models::encoder::mean_over_tokens;
 use burn::nn::transformer::{TransformerEncoderConfig, TransformerEncoderInput};
@@ -81,8 +81,7 @@ fn language_model<B: Backend>(group: &mut Group<'_>, backend: &str) {
 }
 
 fn language_model_file(group: &mut Group<'_>) {
-    let mut model = Model::load(bgz_models::default_model()).expect("the default model is ONNX");
-    model.rewrite(&Pipeline::exact()).expect("it is rewritten in every test run");
+    let model = Model::load(bgz_models::default_model()).expect("the default model is ONNX");
     let name = model.graph().name(model.graph().inputs()[0]).to_owned();
     for seq in SEQUENCES {
         let tokens: Vec<i64> = tokens(seq).into_iter().map(i64::from).collect();
@@ -112,8 +111,7 @@ fn minilm<B: Backend>(group: &mut Group<'_>, backend: &str, file: &[u8]) {
 }
 
 fn minilm_file(group: &mut Group<'_>, file: &[u8]) {
-    let mut model = Model::from_bytes("minilm", file.to_vec()).expect("the file is ONNX");
-    model.rewrite(&Pipeline::exact()).expect("it is rewritten in every test run");
+    let model = Model::from_bytes("minilm", file.to_vec()).expect("the file is ONNX");
     for seq in ENCODER_SEQUENCES {
         let tensor = |values: Vec<i64>| bgz_fusion::Tensor::new(&[1, seq], &values).expect("as many as the shape says");
         let (ids, mask) = (tensor(ids(seq)), tensor(vec![1; seq]));

@@ -7,7 +7,7 @@
 //! Lengths 20 to 119 of MiniLM in an order that jumps, weights packed before, each run twice. Then every
 //! length from 1 to 500 two times over, and the memory of the process before and after the second.
 
-use bgz_fusion::{Model, Pipeline, Tensor};
+use bgz_fusion::{Model, Tensor};
 use bgz_models::fetched;
 use std::time::{Duration, Instant};
 
@@ -34,8 +34,7 @@ fn main() {
         return;
     }
     let Some(path) = fetched("minilm") else { return };
-    let mut model = Model::load(path).expect("the file is ONNX");
-    model.rewrite(&Pipeline::exact()).expect("the pipeline runs");
+    let model = Model::load(path).expect("the file is ONNX");
     let names: Vec<String> = model.graph().inputs().iter().map(|&v| model.graph().name(v).to_string()).collect();
     let given =
         |n: usize| inputs(n).into_iter().filter(|(name, _)| names.iter().any(|n| n == name)).collect::<Vec<_>>();

@@ -16,6 +16,14 @@ pub enum Error {
         /// Why.
         source: ImportError,
     },
+    /// A dim was given a number that no input of the model has.
+    #[error("no input of the model has a dim {name:?}; they have {}", if names.is_empty() { "none with a name" } else { names })]
+    UnknownDim {
+        /// The dim.
+        name: String,
+        /// The named dims of the inputs.
+        names: String,
+    },
     /// Rewriting failed.
     #[error("cannot rewrite the graph")]
     Rewrite(#[from] PassError),

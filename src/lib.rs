@@ -19,6 +19,8 @@ pub mod files;
 pub mod gguf;
 mod model;
 pub mod onnx;
+mod options;
+mod outputs;
 mod session;
 pub mod snapshot;
 mod storage;
@@ -31,9 +33,11 @@ pub use bgz_passes::ir::{self, DType, Graph, Type};
 pub use bgz_passes::pipeline::{Pipeline, Report};
 pub use bgz_passes::{memory, passes, random, rewrite, scores};
 pub use error::Error;
-pub use model::Model;
+pub use model::{Model, ValueInfo};
+pub use options::ModelOptions;
+pub use outputs::Outputs;
 pub use session::Session;
-pub use tensor::{Element, Tensor};
+pub use tensor::{Element, Tensor, TensorError};
 
 #[cfg(feature = "burn")]
 pub use self::burn::{backend, trace};

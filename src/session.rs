@@ -3,6 +3,7 @@
 use crate::Error;
 use crate::exec::{Appended, ExecError, Plan, Ports, StepInfo, bind_inputs, output};
 use crate::model::Model;
+use crate::outputs::Outputs;
 use crate::tensor::Tensor;
 use bgz_kernels::Memory;
 use bgz_passes::ir::{Bindings, Dim, Type};
@@ -28,7 +29,7 @@ const FIRST_ROOM: usize = 64;
 /// let model = Model::load("decoder.onnx")?;
 /// let mut session = model.session(&[("present.0.key", "past_key_values.0.key"), ("present.0.value", "past_key_values.0.value")])?;
 /// for token in [1i64, 15, 7] {
-///     let logits = session.run(&[("input_ids", Tensor::new(&[1, 1], &[token]).ok_or("one id")?)])?;
+///     let logits = session.run(&[("input_ids", Tensor::new(&[1, 1], &[token])?)])?;
 ///     println!("{}: {:?}", logits[0].0, logits[0].1.shape());
 /// }
 /// # Ok(())
@@ -198,8 +199,13 @@ impl Session<'_> {
     /// # Errors
     /// As [`Model::run`]; a state that does not grow has not been set. State is as it was then, unless a step failed on the
     /// way.
-    pub fn run(&mut self, inputs: &[(&str, Tensor)]) -> Result<Vec<(String, Tensor)>, Error> {
+    pub fn run(&mut self, inputs: &[(&str, Tensor)]) -> Result<Outputs, Error> {
         let given = self.given(inputs)?;
+        self.model.threads().on(|| self.run_given(given))
+    }
+
+    /// Runs on the inputs in the graph's order, on this thread and those of its pool.
+    fn run_given(&mut self, given: Vec<Option<Tensor>>) -> Result<Outputs, Error> {
         let graph = self.model.graph();
         let types: Vec<Type> = self.types(&given)?;
         let bindings = bind_inputs(graph, &types)?;
@@ -222,7 +228,7 @@ impl Session<'_> {
             Err(e) => return Err(e),
         };
         let named = graph.outputs().iter().map(|o| o.name.to_string()).zip(outputs);
-        Ok(named.filter_map(|(name, tensor)| Some((name, tensor?))).collect())
+        Ok(Outputs::new(named.filter_map(|(name, tensor)| Some((name, tensor?)))))
     }
 
     /// The steps of the last run's plan, in order; none before the first.

@@ -2,10 +2,9 @@
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use bgz_fusion::{Model, Pipeline, snapshot};
+//! use bgz_fusion::{Model, snapshot};
 //!
-//! let mut model = Model::load("model.onnx")?;
-//! model.rewrite(&Pipeline::exact())?;
+//! let model = Model::load("model.onnx")?;
 //! // The text is the same on every machine: with insta, a change in what is
 //! // recognised in your model becomes a change in a file you review.
 //! insta::assert_snapshot!(snapshot::text(model.graph()));

@@ -1,11 +1,49 @@
 //! A tensor in host memory: what goes into a run and what comes out.
 
-use bgz_passes::ir::{Constant, DType, Scalar, Type};
+use bgz_passes::ir::{Constant, DType, Scalar, Type, Unavailable};
 use bgz_passes::memory::{collected, room};
 use bytemuck::{Pod, Zeroable};
 use half::{bf16, f16};
 use std::fmt;
 use std::sync::Arc;
+use thiserror::Error;
+
+/// Why there is no such tensor, or no such elements in it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum TensorError {
+    /// The number of elements is not that of the shape.
+    #[error("a tensor of shape {shape:?} has {needed} {}, not {given}", if *bytes { "bytes" } else { "elements" })]
+    Length {
+        /// The shape.
+        shape: Vec<usize>,
+        /// As many as it needs.
+        needed: usize,
+        /// As many as were given.
+        given: usize,
+        /// True if bytes are counted.
+        bytes: bool,
+    },
+    /// Memory does not suffice.
+    #[error("memory does not suffice for a tensor {dtype}{shape:?}")]
+    Memory {
+        /// Element type.
+        dtype: DType,
+        /// The shape.
+        shape: Vec<usize>,
+    },
+    /// The elements are not of the type asked for.
+    #[error("the tensor is {held}, not {asked}")]
+    DType {
+        /// Its element type.
+        held: DType,
+        /// The one asked for.
+        asked: DType,
+    },
+    /// The elements of a constant cannot be had.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
 
 /// A dense tensor in row-major order, aligned to a cache line. Every element has bytes of its own: those that share bytes in
 /// a file ([`DType::is_packed`]) take one each here, and floats of a byte or less are their codes. A clone shares its
@@ -38,43 +76,89 @@ elements! {
     u8 = U8, u16 = U16, u32 = U32, u64 = U64,
 }
 
+/// The number of elements of a shape, if so many can be addressed.
+fn count(dtype: DType, shape: &[usize]) -> Result<usize, TensorError> {
+    let len = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+    let fits = |n: &usize| n.checked_mul(dtype.size()).is_some_and(|b| b <= isize::MAX as usize - 64);
+    len.filter(fits).ok_or_else(|| TensorError::Memory { dtype, shape: shape.to_vec() })
+}
+
 impl Tensor {
-    /// Zeros (false, for bools); `None` if memory does not suffice.
-    pub fn zeros(dtype: DType, shape: &[usize]) -> Option<Self> {
-        let len = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))?;
-        let bytes = len.checked_mul(dtype.size())?;
-        if bytes > isize::MAX as usize - 64 {
-            return None;
-        }
-        let lines = collected(bytes.div_ceil(64), std::iter::repeat(Line([0; 64]))).ok()?;
-        Some(Self { dtype, shape: shape.to_vec(), len, lines: Arc::new(lines) })
+    /// Zeros (false, for bools).
+    ///
+    /// # Errors
+    /// Memory does not suffice.
+    pub fn zeros(dtype: DType, shape: &[usize]) -> Result<Self, TensorError> {
+        let len = count(dtype, shape)?;
+        let lines = collected((len * dtype.size()).div_ceil(64), std::iter::repeat(Line([0; 64])));
+        let lines = lines.map_err(|_| TensorError::Memory { dtype, shape: shape.to_vec() })?;
+        Ok(Self { dtype, shape: shape.to_vec(), len, lines: Arc::new(lines) })
     }
 
-    /// From elements in row-major order; `None` if their number does not fit the shape.
-    pub fn new<T: Element>(shape: &[usize], values: &[T]) -> Option<Self> {
-        Self::from_bytes(T::DTYPE, shape, bytemuck::cast_slice(values))
+    /// From elements in row-major order.
+    ///
+    /// ```
+    /// use bgz_fusion::Tensor;
+    ///
+    /// let ids = Tensor::new(&[1, 4], &[101i64, 7592, 2088, 102])?;
+    /// let mask = Tensor::new(&[1, 4], &vec![1i64; 4])?;
+    /// assert_eq!(ids.as_slice::<i64>()?[1], 7592);
+    /// assert_eq!(Tensor::new(&[3], &[1.0f32]).unwrap_err().to_string(), "a tensor of shape [3] has 3 elements, not 1");
+    /// # Ok::<(), bgz_fusion::TensorError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Their number does not fit the shape, or memory does not suffice.
+    pub fn new<T: Element>(shape: &[usize], values: &[T]) -> Result<Self, TensorError> {
+        Self::of(T::DTYPE, shape, values.len(), bytemuck::cast_slice(values))
     }
 
-    /// From bools; `None` if their number does not fit the shape.
-    pub fn from_bools(shape: &[usize], values: &[bool]) -> Option<Self> {
+    /// From one element, without axes.
+    ///
+    /// # Errors
+    /// Memory does not suffice.
+    pub fn scalar<T: Element>(value: T) -> Result<Self, TensorError> {
+        Self::new(&[], &[value])
+    }
+
+    /// From bools in row-major order.
+    ///
+    /// # Errors
+    /// As of [`Tensor::new`].
+    pub fn from_bools(shape: &[usize], values: &[bool]) -> Result<Self, TensorError> {
         let bytes: Vec<u8> = values.iter().map(|&b| b.into()).collect();
-        Self::from_bytes(DType::Bool, shape, &bytes)
+        Self::of(DType::Bool, shape, values.len(), &bytes)
     }
 
-    /// From the bytes of the elements in native order; `None` if their number does not fit.
-    pub fn from_bytes(dtype: DType, shape: &[usize], bytes: &[u8]) -> Option<Self> {
-        let len = shape.iter().try_fold(dtype.size(), |n, &d| n.checked_mul(d))?;
-        if bytes.len() != len {
-            return None;
+    /// From the bytes of the elements in native order.
+    ///
+    /// # Errors
+    /// As of [`Tensor::new`].
+    pub fn from_bytes(dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<Self, TensorError> {
+        let needed = count(dtype, shape)? * dtype.size();
+        if bytes.len() != needed {
+            return Err(TensorError::Length { shape: shape.to_vec(), needed, given: bytes.len(), bytes: true });
+        }
+        Self::of(dtype, shape, needed / dtype.size(), bytes)
+    }
+
+    /// From so many elements.
+    fn of(dtype: DType, shape: &[usize], given: usize, bytes: &[u8]) -> Result<Self, TensorError> {
+        let needed = count(dtype, shape)?;
+        if given != needed {
+            return Err(TensorError::Length { shape: shape.to_vec(), needed, given, bytes: false });
         }
         let mut out = Self::zeros(dtype, shape)?;
         out.bytes_mut().copy_from_slice(bytes);
-        Some(out)
+        Ok(out)
     }
 
-    /// The elements of a constant; `None` if they cannot be had ([`Constant::bytes`]), or held.
-    pub fn from_constant(constant: &Constant) -> Option<Self> {
-        Self::from_bytes(constant.dtype(), constant.shape(), &constant.elements().ok()?)
+    /// The elements of a constant.
+    ///
+    /// # Errors
+    /// They cannot be had ([`Constant::bytes`]), or memory does not suffice.
+    pub fn from_constant(constant: &Constant) -> Result<Self, TensorError> {
+        Self::from_bytes(constant.dtype(), constant.shape(), &constant.elements()?)
     }
 
     /// Element type.
@@ -112,14 +196,27 @@ impl Tensor {
         &mut bytemuck::cast_slice_mut(Arc::make_mut(&mut self.lines).as_mut_slice())[..self.len * self.dtype.size()]
     }
 
-    /// The elements, if they are `T`.
-    pub fn as_slice<T: Element>(&self) -> Option<&[T]> {
-        (T::DTYPE == self.dtype).then(|| bytemuck::cast_slice(self.bytes()))
+    /// The elements in row-major order.
+    ///
+    /// # Errors
+    /// They are not `T`.
+    pub fn as_slice<T: Element>(&self) -> Result<&[T], TensorError> {
+        self.check::<T>()?;
+        Ok(bytemuck::cast_slice(self.bytes()))
     }
 
-    /// The elements, if they are `T`.
-    pub fn as_mut_slice<T: Element>(&mut self) -> Option<&mut [T]> {
-        (T::DTYPE == self.dtype).then(|| bytemuck::cast_slice_mut(self.bytes_mut()))
+    /// The elements in row-major order, to be written.
+    ///
+    /// # Errors
+    /// They are not `T`.
+    pub fn as_mut_slice<T: Element>(&mut self) -> Result<&mut [T], TensorError> {
+        self.check::<T>()?;
+        Ok(bytemuck::cast_slice_mut(self.bytes_mut()))
+    }
+
+    fn check<T: Element>(&self) -> Result<(), TensorError> {
+        let (held, asked) = (self.dtype, T::DTYPE);
+        if held == asked { Ok(()) } else { Err(TensorError::DType { held, asked }) }
     }
 
     /// Every element in row-major order.
@@ -132,13 +229,47 @@ impl Tensor {
         self.scalars().map(Scalar::to_f64).collect()
     }
 
-    /// The same elements as another dtype; `None` if the size cannot be held.
-    pub fn cast(&self, dtype: DType) -> Option<Self> {
-        let mut bytes = room(self.len.checked_mul(dtype.size())?).ok()?;
+    /// The same elements as another dtype.
+    ///
+    /// # Errors
+    /// Memory does not suffice.
+    pub fn cast(&self, dtype: DType) -> Result<Self, TensorError> {
+        let no_memory = |_| TensorError::Memory { dtype, shape: self.shape.clone() };
+        let mut bytes = room(count(dtype, &self.shape)? * dtype.size()).map_err(no_memory)?;
         for s in self.scalars() {
             s.cast(dtype).write_le_bytes(&mut bytes);
         }
         Self::from_bytes(dtype, &self.shape, &bytes)
+    }
+}
+
+#[cfg(feature = "arrays")]
+mod arrays {
+    use super::{Element, Tensor, TensorError};
+    use ndarray::{ArrayBase, ArrayViewD, Data, Dimension, IxDyn};
+
+    /// The elements of an array or a view, copied in row-major order.
+    impl<T: Element, S: Data<Elem = T>, D: Dimension> TryFrom<&ArrayBase<S, D>> for Tensor {
+        type Error = TensorError;
+
+        fn try_from(array: &ArrayBase<S, D>) -> Result<Self, TensorError> {
+            match array.as_slice() {
+                Some(values) => Self::new(array.shape(), values),
+                None => Self::new(array.shape(), &array.iter().copied().collect::<Vec<T>>()),
+            }
+        }
+    }
+
+    impl Tensor {
+        /// The elements as a view of an `ndarray` array.
+        ///
+        /// # Errors
+        /// They are not `T`.
+        pub fn view<T: Element>(&self) -> Result<ArrayViewD<'_, T>, TensorError> {
+            let values = self.as_slice::<T>()?;
+            let wrong = |_| TensorError::Memory { dtype: self.dtype(), shape: self.shape().to_vec() };
+            ArrayViewD::from_shape(IxDyn(self.shape()), values).map_err(wrong)
+        }
     }
 }
 

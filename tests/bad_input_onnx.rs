@@ -164,9 +164,19 @@ fn unknown_ops_are_listed_together() {
         b.node("Add", "y y", "z", vec![]);
         let n = b.node("Grommet", "z", "w", vec![]);
         n.domain = "com.example".into();
-        b.output("w");
+        b.node("Frobnicate", "w", "u", vec![]);
+        b.node("QAttention", "u", "v", vec![]).domain = "com.microsoft".into();
+        b.output("v");
     });
-    assert_eq!(message, "2 nodes cannot be run:\n  Frobnicate (node first)\n  Grommet of domain com.example (node w)");
+    let lines = [
+        "4 nodes cannot be run:",
+        "  Frobnicate x2, first (node first, opset 17)",
+        "  Grommet of domain com.example (node w)",
+        "  QAttention of domain com.microsoft (node v)",
+        "ONNX Runtime's optimiser makes nodes of com.microsoft: save the model without it, or with its level \"basic\"",
+        "docs/onnx-support.md lists the ops that run",
+    ];
+    assert_eq!(message, lines.join("\n"));
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod onnx_build;
 
 use bgz_fusion::gguf::Gguf;
 use bgz_fusion::ir::Precision;
-use bgz_fusion::{Model, Pipeline, Tensor};
+use bgz_fusion::{Model, ModelOptions, Pipeline, Tensor};
 use onnx_build::{bytes, close, f32s, model};
 use std::fs::{self, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
@@ -85,7 +85,7 @@ fn a_model_is_what_it_was_when_it_was_loaded() {
         for rewritten in [true, false] {
             let path = folder.join("large.onnx");
             fs::write(&path, large(None)).expect("a file");
-            let mut model = Model::load(&path).expect("it is a good model");
+            let mut model = ModelOptions::new().as_imported().load(&path).expect("it is a good model");
             change(how, &path);
             if rewritten {
                 model.rewrite(&Pipeline::exact()).expect("it is rewritten");
@@ -105,7 +105,7 @@ fn external_data_is_what_it_was_when_it_was_loaded() {
         let (path, data) = (folder.join("large.onnx"), folder.join("v.bin"));
         fs::write(&path, large(Some("v.bin"))).expect("a file");
         fs::write(&data, raw(&weight(2))).expect("a file");
-        let mut model = Model::load(&path).expect("it is a good model");
+        let mut model = ModelOptions::new().as_imported().load(&path).expect("it is a good model");
         change(how, &data);
         model.rewrite(&Pipeline::exact()).expect("it is rewritten");
         close(&run(&model).unwrap_or_else(|e| panic!("{how}: {e}")), &want);
@@ -119,8 +119,7 @@ fn a_weight_is_read_again_only_from_the_same_file() {
     let path = folder.join("large.onnx");
     let loaded = || {
         fs::write(&path, large(None)).expect("a file");
-        let mut model = Model::load(&path).expect("it is a good model");
-        model.rewrite(&Pipeline::exact()).expect("it is rewritten");
+        let model = Model::load(&path).expect("it is a good model");
         close(&run(&model).expect("it runs"), &want);
         model
     };
@@ -151,7 +150,6 @@ fn a_mapped_model_gives_the_same_results() {
         fs::write(&path, large(external)).expect("a file");
         // SAFETY: nobody changes the files while the model is alive.
         let mut model: Model = unsafe { Model::load_mapped(&path) }.expect("it is a good model");
-        model.rewrite(&Pipeline::exact()).expect("it is rewritten");
         for _ in 0..2 {
             close(&run(&model).expect("it runs"), &want);
         }

@@ -302,7 +302,8 @@ def reason(said, model):
     for pattern, by in OF_THIS_TEST:
         first = re.sub(pattern, by, first)
     if re.fullmatch(r"\d+ nodes? cannot be run:", first):
-        ops = sorted({line.strip().rsplit(" (node ", 1)[0] for line in lines[1:]})
+        listed = [line for line in lines[1:] if line.startswith("  ")]
+        ops = sorted({re.sub(r"( x\d+, first)? \(node .*\)$", "", line.strip()) for line in listed})
         return f"not there: {', '.join(ops)}"
     if m := re.fullmatch(r"node .* \(([\w.]+)\): (.*)", first):
         return f"{m[1]}: {m[2]}"

@@ -222,7 +222,7 @@ fn bits_are_those_of_another_type() {
         let planned = bgz_fusion::Model::from_graph(g.clone());
         let values: Vec<u8> = x.to_constant().elements().expect("its bytes").to_vec();
         let input = bgz_fusion::Tensor::from_bytes(x.dtype(), x.shape(), &values).expect("the length fits");
-        let made = planned.run(&[("x", input)]).expect("it runs").remove(0).1;
+        let made = planned.run(&[("x", input)]).expect("it runs")[0].1.clone();
         let found = run(&g, &[x]).remove(0);
         close(&made.scalars().map(|s| s.to_f64()).collect::<Vec<_>>(), &found);
         found

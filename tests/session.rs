@@ -112,7 +112,7 @@ fn a_state_that_does_not_grow_is_handed_over() {
     session.set("count", Tensor::zeros(DType::I64, &[1]).unwrap()).unwrap();
     let mut h = [0f32; 2];
     for _ in 0..3 {
-        let y = session.run(&[("x", x())]).unwrap().remove(0).1;
+        let y = session.run(&[("x", x())]).unwrap()[0].1.clone();
         let want = [h[0] + 0.5, h[1] - 1.0];
         assert_eq!(y.as_slice::<f32>().unwrap(), want);
         h = want.map(f32::tanh);

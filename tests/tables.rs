@@ -207,7 +207,7 @@ fn calibration_collects_what_attention_sees() {
     // The queries of the second are what the first made.
     let model = Model::from_graph(graph(&TWO.replace("out %second", "out %first")));
     let first = model.run(&[("q", given[1][0].clone()), ("k", given[1][1].clone()), ("v", given[1][2].clone())]);
-    let first = first.expect("it runs").remove(0).1;
+    let first = first.expect("it runs")[0].1.clone();
     let rows: Vec<f32> = first.as_slice::<f32>().expect("f32").chunks(64).step_by(2).flatten().copied().collect();
     let got = &sites[1].samples.windows[4].q;
     assert!(got.iter().zip(&rows).all(|(a, b)| (a - b).abs() < 1e-6), "{got:?} {rows:?}");

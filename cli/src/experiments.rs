@@ -191,7 +191,7 @@ fn synthetic(seeds: u16) -> Result<Vec<Data>, Failure> {
 
 fn pixels(path: &Path, seeds: u16) -> Result<Data, Failure> {
     let tensor = Archive::open(path)?.read("pixels")?;
-    let (Some(values), &[n, width]) = (tensor.as_slice::<f32>(), tensor.shape()) else {
+    let (Ok(values), &[n, width]) = (tensor.as_slice::<f32>(), tensor.shape()) else {
         let ty = format!("{}[{}]", tensor.dtype(), super::shape::sizes(tensor.shape()));
         return Err(format!("array \"pixels\" is {ty}; f32 of rows x values is needed").into());
     };

@@ -124,7 +124,7 @@ fn list(graph: &Graph) -> String {
 fn fill(graph: &Graph, input: ValueId, shape: &[usize], bindings: &Bindings) -> Option<Tensor> {
     let name = graph.name(input);
     let dtype = graph.ty(input).dtype;
-    let mut out = Tensor::zeros(dtype, shape)?;
+    let mut out = Tensor::zeros(dtype, shape).ok()?;
     let mut random = SplitMix64::for_name(0, name);
     let most = index_bound(graph, input, bindings, 8).map_or(100, |n| (n - 1).clamp(0, 100));
     let ones = dtype == DType::Bool || name.to_ascii_lowercase().contains("mask");

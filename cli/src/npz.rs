@@ -185,7 +185,7 @@ fn array(file: &mut impl Read, nameless: Option<DType>) -> Result<Tensor, Failur
         let in_range = |b: u8| if dtype.is_int() { dtype.wrap(b.into()) as u8 } else { b & low_bits(dtype) };
         bytes.iter_mut().for_each(|b| *b = in_range(*b));
     }
-    Tensor::from_bytes(dtype, &shape, &bytes).ok_or_else(|| no_memory(len))
+    Tensor::from_bytes(dtype, &shape, &bytes).map_err(|_| no_memory(len))
 }
 
 /// So many bytes are more than there is memory for.
@@ -354,7 +354,7 @@ mod tests {
     #[test]
     fn byte_order_and_axis_order_are_undone() {
         let big = npy("{'descr': '>i2', 'fortran_order': False, 'shape': (2,), }", &[1, 2, 3, 4]);
-        assert_eq!(array(&mut big.as_slice(), None).expect("an array").as_slice::<i16>(), Some(&[0x102, 0x304][..]));
+        assert_eq!(array(&mut big.as_slice(), None).expect("an array").as_slice::<i16>(), Ok(&[0x102, 0x304][..]));
         let fortran = npy("{'descr': '|u1', 'fortran_order': True, 'shape': (2, 3), }", &[1, 4, 2, 5, 3, 6]);
         assert_eq!(array(&mut fortran.as_slice(), None).expect("an array").bytes(), [1, 2, 3, 4, 5, 6]);
     }

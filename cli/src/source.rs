@@ -4,7 +4,7 @@ use super::failure::{Failure, because};
 use super::{ApproximateArgs, PassArgs};
 use bgz_fusion::ir::{Graph, Op};
 use bgz_fusion::table::{TableRegistry, Tables};
-use bgz_fusion::{Model, Pipeline, ir};
+use bgz_fusion::{Model, ModelOptions, Pipeline, ir};
 use std::path::Path;
 
 /// The built-in model.
@@ -16,10 +16,10 @@ pub const DEFAULT_NAME: &str = "@default";
 /// Reads an ONNX file, a graph text file, or the built-in model.
 pub fn load(model: &Path) -> Result<Model, Failure> {
     if model == Path::new(DEFAULT_NAME) {
-        return Ok(Model::from_bytes("char_lm", DEFAULT)?);
+        return Ok(ModelOptions::new().as_imported().from_bytes("char_lm", DEFAULT)?);
     }
     if !is_text(model) {
-        return Ok(Model::load(model)?);
+        return Ok(ModelOptions::new().as_imported().load(model)?);
     }
     let fail = |e: Failure| because(format!("cannot read {}", model.display()), e);
     let text = std::fs::read_to_string(model).map_err(|e| fail(e.into()))?;

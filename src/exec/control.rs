@@ -65,12 +65,12 @@ impl Looped {
             operands.push(match graph.constant(v) {
                 // The body has it.
                 Some(_) if input.is_some() => {
-                    Operand::Constant(Tensor::zeros(DType::Bool, &[0]).ok_or(ExecError::TooLarge)?)
+                    Operand::Constant(Tensor::zeros(DType::Bool, &[0]).map_err(|_| ExecError::TooLarge)?)
                 }
                 Some(c) => {
                     let reason = |reason| ExecError::AbsentConstant { name: graph.name(v).into(), reason };
                     c.bytes().map_err(reason)?;
-                    Operand::Constant(Tensor::from_constant(c).ok_or(ExecError::TooLarge)?)
+                    Operand::Constant(Tensor::from_constant(c).map_err(|_| ExecError::TooLarge)?)
                 }
                 None => {
                     let at = graph.inputs().iter().position(|&i| i == v);
@@ -108,10 +108,10 @@ impl Looped {
         let mut values: Vec<Tensor> = (first..first + carried).map(|i| operand(i).clone()).collect();
         let mut stacks: Vec<Option<Stack>> = Vec::new();
         stacks.resize_with(self.parts.body.graph().outputs().len().saturating_sub(1 + carried), || None);
-        let yes = Tensor::from_bools(&[], &[true]).ok_or(ExecError::TooLarge)?;
+        let yes = Tensor::from_bools(&[], &[true]).map_err(|_| ExecError::TooLarge)?;
         let mut done = 0i64;
         while going && trips.is_none_or(|n| done < n) {
-            let mut given = vec![Tensor::new(&[], &[done]).ok_or(ExecError::TooLarge)?, yes.clone()];
+            let mut given = vec![Tensor::new(&[], &[done]).map_err(|_| ExecError::TooLarge)?, yes.clone()];
             given.append(&mut values);
             given.extend(self.captured.iter().map(|&i| operand(i).clone()));
             let mut made = self.body.run(&given)?.into_iter();
@@ -140,7 +140,7 @@ impl Looped {
         for (stack, (dtype, shape)) in stacks.into_iter().zip(none) {
             let Stack { dtype, shape, bytes } = stack.unwrap_or(Stack { dtype, shape, bytes: Vec::new() });
             let made = Tensor::from_bytes(dtype, &shape, &bytes);
-            values.push(made.ok_or_else(|| self.memory(bytes.len()))?);
+            values.push(made.map_err(|_| self.memory(bytes.len()))?);
         }
         Ok(values)
     }

@@ -32,6 +32,7 @@ pub use stages::Stages;
 pub use step::StepInfo;
 pub(crate) use step::{Appended, Work};
 pub(crate) use structure::Structure;
+pub(crate) use threads::Threads;
 pub(crate) use view::Slot;
 
 use bgz_passes::ir::{GraphError, Unavailable};

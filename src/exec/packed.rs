@@ -169,7 +169,7 @@ impl PackedWeights {
         if (bytes.as_ptr() as usize).is_multiple_of(constant.dtype().size()) {
             return Ok(bytes);
         }
-        let Some(copy) = Tensor::from_bytes(constant.dtype(), constant.shape(), &bytes).map(Bytes::from_owner) else {
+        let Ok(copy) = Tensor::from_bytes(constant.dtype(), constant.shape(), &bytes).map(Bytes::from_owner) else {
             return Err(Unavailable::Unreadable("there is no memory for an aligned copy".into()));
         };
         aligned.insert(key, (constant.clone(), copy.clone()));

@@ -258,7 +258,7 @@ fn largest<'a>(graph: &'a Graph, steps: &[Step], layout: &Layout) -> Option<(&'a
 /// A tensor for a result.
 pub(crate) fn output(name: &str, dtype: DType, shape: &[usize]) -> Result<Tensor, ExecError> {
     let bytes = || shape.iter().fold(dtype.size(), |n, &d| n.saturating_mul(d));
-    Tensor::zeros(dtype, shape).ok_or_else(|| ExecError::Memory { what: format!("output {name:?}"), bytes: bytes() })
+    Tensor::zeros(dtype, shape).map_err(|_| ExecError::Memory { what: format!("output {name:?}"), bytes: bytes() })
 }
 
 /// Where buffers live: one that is an output as a whole is written where the output is wanted.

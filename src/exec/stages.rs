@@ -275,7 +275,7 @@ fn count(graph: &Graph, node: &Node, place: &impl Fn(ValueId) -> Option<usize>) 
         Op::Index(Index::NonZero) => Some(Count::NonZero(place(node.inputs[0])?, extent(1)?)),
         Op::Generate(Generate::Range) if graph.ty(node.inputs[0]).dtype.is_float() => {
             let number = |&v: &ValueId| match graph.constant(v) {
-                Some(c) => Tensor::from_constant(c).map(Number::Constant),
+                Some(c) => Tensor::from_constant(c).ok().map(Number::Constant),
                 None => place(v).map(Number::Input),
             };
             let numbers: Vec<Number> = node.inputs.iter().map(number).collect::<Option<_>>()?;

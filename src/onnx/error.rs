@@ -1,7 +1,6 @@
 //! The faults of an ONNX file.
 
 use bgz_passes::ir::GraphError;
-use std::fmt;
 use std::path::PathBuf;
 use thiserror::Error;
 
@@ -88,29 +87,47 @@ pub enum ImportError {
 
 /// A node that cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UnsupportedNode {
     /// Its op type.
     pub op: String,
     /// Its domain, empty for the standard one.
     pub domain: String,
+    /// The version of the domain's opset that the file asks for, if it says.
+    pub opset: Option<i64>,
     /// Its name in the file, or its first result if it has none.
     pub node: String,
 }
 
-impl fmt::Display for UnsupportedNode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.domain.is_empty() {
-            write!(f, "{} (node {})", self.op, self.node)
-        } else {
-            write!(f, "{} of domain {} (node {})", self.op, self.domain, self.node)
+/// One line for each op, those of most nodes first, and what can be done.
+fn list(nodes: &[UnsupportedNode]) -> String {
+    let mut ops: Vec<(&UnsupportedNode, usize)> = Vec::new();
+    for n in nodes {
+        match ops.iter_mut().find(|(first, _)| (&first.op, &first.domain) == (&n.op, &n.domain)) {
+            Some((_, count)) => *count += 1,
+            None => ops.push((n, 1)),
         }
     }
-}
-
-fn list(nodes: &[UnsupportedNode]) -> String {
-    let mut out = format!("{} node{} cannot be run:", nodes.len(), if nodes.len() == 1 { "" } else { "s" });
-    for n in nodes {
-        out.push_str(&format!("\n  {n}"));
+    ops.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+    let mut out = match nodes.len() {
+        1 => "1 node cannot be run:".to_string(),
+        n => format!("{n} nodes cannot be run:"),
+    };
+    for (first, count) in &ops {
+        let UnsupportedNode { op, domain, node, opset } = first;
+        let times = if *count > 1 { format!(" x{count}, first") } else { String::new() };
+        let of = if domain.is_empty() { String::new() } else { format!(" of domain {domain}") };
+        let opset = opset.map(|v| format!(", opset {v}")).unwrap_or_default();
+        out.push_str(&format!("\n  {op}{of}{times} (node {node}{opset})"));
+    }
+    if ops.iter().any(|(n, _)| n.domain == "com.microsoft") {
+        out.push_str(
+            "\nONNX Runtime's optimiser makes nodes of com.microsoft: \
+             save the model without it, or with its level \"basic\"",
+        );
+    }
+    if ops.iter().any(|(n, _)| n.domain.is_empty()) {
+        out.push_str("\ndocs/onnx-support.md lists the ops that run");
     }
     out
 }

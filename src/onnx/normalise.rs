@@ -391,7 +391,12 @@ impl Context {
         let all: Vec<_> = steps
             .iter()
             .filter(|s| !(self.can_run)(&s.domain, &s.op))
-            .map(|s| UnsupportedNode { op: s.op.clone(), domain: s.domain.clone(), node: s.label.clone() })
+            .map(|s| UnsupportedNode {
+                op: s.op.clone(),
+                domain: s.domain.clone(),
+                opset: s.opsets.get(&s.domain).copied(),
+                node: s.label.clone(),
+            })
             .collect();
         if all.is_empty() { Ok(()) } else { Err(ImportError::Unsupported(all)) }
     }

@@ -110,7 +110,7 @@ impl SampleFile<'_> {
         let mut read = |kind: &str| -> Result<(Tensor, [usize; 3]), Failure> {
             let name = format!("layer{layer}.{kind}");
             let tensor = self.archive.read(&name)?;
-            let (Some(_), &[a, b, c]) = (tensor.as_slice::<f32>(), tensor.shape()) else {
+            let (Ok(_), &[a, b, c]) = (tensor.as_slice::<f32>(), tensor.shape()) else {
                 let ty = format!("{}[{}]", tensor.dtype(), shape::sizes(tensor.shape()));
                 return Err(format!("array {name:?} is {ty}; f32 of tokens x heads x dims is needed").into());
             };

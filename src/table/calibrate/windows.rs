@@ -28,9 +28,9 @@ struct Heads {
 impl Heads {
     fn new(tensor: &Tensor, heads: usize) -> Option<Self> {
         let values = match tensor.as_slice::<f32>() {
-            Some(values) => values.to_vec(),
-            None if tensor.dtype().is_float() => tensor.scalars().map(|s| s.to_f64() as f32).collect(),
-            None => return None,
+            Ok(values) => values.to_vec(),
+            Err(_) if tensor.dtype().is_float() => tensor.scalars().map(|s| s.to_f64() as f32).collect(),
+            Err(_) => return None,
         };
         Some(match *tensor.shape() {
             [batch, seq, merged] => {
