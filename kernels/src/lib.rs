@@ -15,8 +15,6 @@
 //! - [`MatMul`]: stacks of matrices of f64 or integers that broadcast;
 //! - [`double`]: softmax, norms and attention of f64;
 //! - [`range()`]: evenly spaced numbers;
-//! - [`MatMul`]: stacks of matrices of f64 or integers that broadcast;
-//! - [`double`]: softmax, norms and attention of f64;
 //! - [`Isa`]: what they run on; `BGZ_ISA` chooses; [`ByteIsa`]: the same for kernels on bytes;
 //! - [`peak`]: what the machine can do at the most;
 //! - [`sweep`]: all 2^32 inputs against a reference; [`list()`]: what there is.
