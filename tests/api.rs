@@ -8,7 +8,7 @@ use bgz_fusion::{
 };
 use std::error::Error as _;
 
-const CHAR_LM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/default/char_lm.onnx");
+const CHAR_LM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/cli/model/char_lm.onnx");
 
 fn ids(batch: usize, seq: usize) -> Tensor {
     let ids: Vec<i64> = (0..batch * seq).map(|i| (i * 7 % 96) as i64).collect();

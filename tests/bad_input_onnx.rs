@@ -125,7 +125,7 @@ fn flipped_bits() {
 
 #[test]
 fn a_damaged_real_model() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/default/char_lm.onnx");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("cli/model/char_lm.onnx");
     let Ok(all) = fs::read(&path) else {
         println!("SKIPPED: {} does not exist", path.display());
         return;

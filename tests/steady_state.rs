@@ -37,7 +37,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 fn default_model() -> (Model, Tensor) {
-    let model = Model::from_bytes("char_lm", &include_bytes!("../models/default/char_lm.onnx")[..]).unwrap();
+    let model = Model::from_bytes("char_lm", &include_bytes!("../cli/model/char_lm.onnx")[..]).unwrap();
     let ids: Vec<i64> = (0..2 * 48).map(|i| i % 96).collect();
     (model, Tensor::new(&[2, 48], &ids).unwrap())
 }

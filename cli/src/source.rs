@@ -8,7 +8,7 @@ use bgz_fusion::{Model, ModelOptions, Pipeline, ir};
 use std::path::Path;
 
 /// The built-in model.
-pub const DEFAULT: &[u8] = include_bytes!("../../models/default/char_lm.onnx");
+pub const DEFAULT: &[u8] = include_bytes!("../model/char_lm.onnx");
 
 /// The word for the built-in model.
 pub const DEFAULT_NAME: &str = "@default";

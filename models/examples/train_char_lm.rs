@@ -36,7 +36,7 @@ struct Args {
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 
-    /// The file to write [default: models/default/char_lm.onnx of this repository]
+    /// The file to write [default: cli/model/char_lm.onnx of this repository]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }

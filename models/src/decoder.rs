@@ -36,7 +36,7 @@ pub struct CharLmConfig {
 }
 
 impl Default for CharLmConfig {
-    /// The sizes of `models/default/char_lm.onnx`.
+    /// The sizes of `cli/model/char_lm.onnx`.
     fn default() -> Self {
         Self { vocab: VOCAB, context: 256, heads: 4, d_head: 32, layers: 3, d_ff: 512 }
     }

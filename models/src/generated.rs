@@ -1,4 +1,4 @@
-//! The default model as the Rust code that burn-import writes of `models/default/char_lm.onnx`.
+//! The default model as the Rust code that burn-import writes of `cli/model/char_lm.onnx`.
 //!
 //! The code is kept in `models/generated/`, so that it is there without a build of burn-import. With the feature
 //! `generated` burn-import writes it anew while this crate is built (`fresh`), and a test compares the two.

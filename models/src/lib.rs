@@ -3,7 +3,7 @@
 //! - [`decoder`] is a character language model and [`encoder`] a sentence encoder, Burn modules generic over the
 //!   backend. [`training`] trains the former on [`text`], [`export`] writes it as ONNX and
 //!   [`import`] reads that back.
-//! - The default model, `models/default/char_lm.onnx`, is such a language model, trained and written by
+//! - The default model, `cli/model/char_lm.onnx`, is such a language model, trained and written by
 //!   `examples/train_char_lm.rs`, kept in the repository and embedded in the `bgz` binary.
 //! - [`generated`] is the default model as the code that burn-import makes of it.
 //! - [`gemma`] is a Gemma 3 language model with its tokenizer, filled from a GGUF file; `examples/gemma` runs it.
@@ -81,7 +81,7 @@ pub fn fetched_gemma() -> Option<PathBuf> {
 
 /// The committed file of the default model.
 pub fn default_model() -> PathBuf {
-    root().join("models/default/char_lm.onnx")
+    root().join("cli/model/char_lm.onnx")
 }
 
 /// The file of a fetched model, or `None`, with a SKIPPED line on stderr, where it has not been fetched.

@@ -14,13 +14,13 @@ fn untrained(seed: u64) -> ModelProto {
 }
 
 fn committed() -> ModelProto {
-    let bytes = std::fs::read(bgz_models::default_model()).expect("models/default/char_lm.onnx");
+    let bytes = std::fs::read(bgz_models::default_model()).expect("cli/model/char_lm.onnx");
     ModelProto::parse_from_bytes(&bytes).expect("a protobuf")
 }
 
 #[test]
 fn the_committed_file_is_what_the_exporter_writes_of_its_weights() {
-    let kept = std::fs::read(bgz_models::default_model()).expect("models/default/char_lm.onnx");
+    let kept = std::fs::read(bgz_models::default_model()).expect("cli/model/char_lm.onnx");
     let model = import::from_bytes::<Flex>(&CharLmConfig::default(), &kept, &FlexDevice).expect("its weights");
     let made = export::to_bytes(&model).expect("the model is written");
     let first = made.iter().zip(&kept).position(|(a, b)| a != b);

@@ -9,7 +9,7 @@ use burn_flex::{Flex, FlexDevice};
 use onnx_ir::{Message, ModelProto};
 
 fn file() -> Vec<u8> {
-    std::fs::read(default_model()).expect("models/default/char_lm.onnx")
+    std::fs::read(default_model()).expect("cli/model/char_lm.onnx")
 }
 
 /// Calls `f` with tokens and what the module makes of them.

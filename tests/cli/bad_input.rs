@@ -7,7 +7,7 @@ mod bgz;
 use bgz::{Folder, bgz, fails};
 use onnx_ir::{GraphProto, Message, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
-const DEFAULT: &[u8] = include_bytes!("../../models/default/char_lm.onnx");
+const DEFAULT: &[u8] = include_bytes!("../../cli/model/char_lm.onnx");
 
 /// TensorProto.DataType of f32.
 const F32: i32 = 1;
