@@ -314,7 +314,7 @@ fn real_rows(args: &Args) {
     for (d, side, (model, inputs)) in [(32, 1, MINILM), (64, 1, VIT), (128, 2, VIT)] {
         let wanted = LENGTHS.iter().any(|&seq| args.want(&name("attention", d, seq)));
         let decoded = d == 64 && CACHED.iter().any(|&seq| args.want(&name("decoding", d, seq)));
-        // What is learned before is not measured: all CPUs may do it.
+        // Learning, before, is not measured: all CPUs may do it.
         let pool = rayon::ThreadPoolBuilder::new().num_threads(0).build().expect("threads");
         let rows = (wanted || decoded)
             .then(|| pool.install(|| samples(model, inputs).map(|s| Rows::new(&s, side, CACHED[2]))))

@@ -138,7 +138,7 @@ fn row_functions(c: &mut Criterion) {
     }
     group.finish();
 
-    // What ends the first linear layer of a feed-forward block.
+    // The end of the first linear layer of a feed-forward block.
     let mut group = c.benchmark_group("gelu(x + bias) over 1536");
     let shape = [128, 1536];
     let e = unary(Unary::GeluErf, Expr::Binary(Binary::Add, Expr::Input(0).into(), Expr::Input(1).into()));

@@ -32,7 +32,7 @@ PROMPT = "The library of Alexandria was one of the largest and most significant 
 STRIDE = 131
 TOP = 64
 
-# What tokenizers get wrong: case, runs of spaces, line feeds, other scripts, bytes without a token, special tokens.
+# Texts that tokenizers get wrong: case, runs of spaces, line feeds, other scripts, bytes without a token, special tokens.
 TEXTS = [
     "Hello, world!",
     " leading and trailing ",

@@ -80,7 +80,7 @@ class Test:
     atol: float
     # The node that is tested, if it is a single one.
     op: tuple | None = None
-    # Whether that node is replaced by simpler ones.
+    # True if that node is replaced by simpler ones.
     expanded: bool = False
 
 
@@ -90,7 +90,7 @@ class Outcome:
 
     how: str
     why: str = ""
-    # Whether a wrong value is one unit in the last place of f16 or bf16 off at most.
+    # True if a wrong value is one unit in the last place of f16 or bf16 off at most.
     near: bool = False
 
 
@@ -284,7 +284,7 @@ def run_set(bgz, model, inputs, right, path, test):
     return Outcome("passes")
 
 
-# What of a refusal is of this test only: names of open extents, and extents.
+# Parts of a refusal that are of this test only: names of open extents, and extents.
 OF_THIS_TEST = [
     (r"\bextent _\d+", "an extent"),
     (r"\bthe an extent", "an extent"),

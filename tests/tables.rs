@@ -139,7 +139,7 @@ fn a_plan_goes_by_real_extents() {
     assert!(text.contains("cycles a score by table"), "{text}");
     let want = exact.plan(&types).expect("a plan").run(&given).expect("it runs");
     assert_eq!(plan.run(&given).expect("it runs")[0].bytes(), want[0].bytes());
-    // What is kept is the choice for any extents.
+    // The choice for any extents is kept.
     assert_eq!(scores(model.graph()), ["table(\"d64\")", "table(\"d64\")"]);
 }
 

@@ -48,14 +48,14 @@ ROOT = HERE.parent.parent
 try:
     import numpy as np
 
-    # What makes the inputs of tests makes those of the bench.
+    # The inputs of tests and of the bench have one maker.
     sys.dont_write_bytecode = True
     sys.path.insert(0, str(ROOT / "tests" / "fixtures"))
     from make_fixtures import MODELS as FIXTURES
 except ImportError as e:
     sys.exit(f"error: {e}; python3 -m pip install -r benches/peers/requirements.txt gets what is needed")
 
-# What a model is run at, by the arguments of its function in make_fixtures.py. khmersm's batch is fixed at 1.
+# The shapes of a model, as arguments of its function in make_fixtures.py. khmersm's batch is fixed at 1.
 SHAPES = {
     "minilm": [(1, 16), (1, 128), (8, 128), (1, 512)],
     "vit_s_focus": [(1, 3, 224, 224), (4, 3, 224, 224)],

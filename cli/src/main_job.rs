@@ -108,7 +108,7 @@ fn kinds(before: &Graph, after: &Graph) -> String {
         });
     }
     let mut sorted: Vec<_> = counts.into_iter().collect();
-    // What was there most often first; what is new, at the end of the table, in order of number.
+    // The most frequent op of the imported graph comes first; new ops come at the end, by their number.
     sorted.sort_by_key(|(_, n)| std::cmp::Reverse(n[0] + n[1]));
     let rest = sorted.split_off(sorted.len().min(KINDS));
     sorted.sort_by_key(|(_, n)| (n[0] == 0, std::cmp::Reverse(*n)));

@@ -159,7 +159,7 @@ pub fn prepare(
     let start = Instant::now();
     let runner = if how.no_rewrite { by_ops(&model, &ordered)? } else { by_plan(&model, &ordered)? };
     let plan = start.elapsed();
-    // What was chosen when the extents were known comes last, and counts.
+    // The choice made when the extents were known comes last, and counts.
     scores.extend(runner.plan().map(|p| score_lines(p.report())).unwrap_or_default());
     let outputs = model.graph().outputs().iter().map(|o| o.name.to_string()).collect();
     let ops = model.graph().len();

@@ -103,7 +103,7 @@ pub unsafe fn pack_queries<S: ByteSimd>(s: S, rows: Rows, n: usize, to: *mut i8,
             let (row, to) = (rows.from(i), to.add(i * width));
             let (scale, unit) = scale(s, row);
             *scales.add(i) = scale;
-            // What fills the last group.
+            // Filling of the last group.
             if width > 0 {
                 to.add(width - 4).cast::<u32>().write_unaligned(0);
             }

@@ -46,7 +46,7 @@ fn borrow<T>(
     let grow = |b: &mut Vec<Line>| {
         let more = lines.saturating_sub(b.len());
         if more > 0 {
-            // What was there is not needed: it makes room first.
+            // The old contents are not needed: they make room first.
             b.clear();
             b.shrink_to_fit();
             if !obtainable(bytes) || b.try_reserve_exact(lines).is_err() {

@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for n in [16, 64, 256] {
         let tokens: Vec<u8> = (0..n).map(|i| (i * 31 % 90) as u8).collect();
         let want = logits(&plain, &tokens)?;
-        // What is met for the first time and has little to do runs as recorded.
+        // A trace that is met for the first time and has little to do runs as recorded.
         logits(&fused, &tokens)?;
         let (got, seen) = trace::capture(|| logits(&fused, &tokens));
         let difference = want.iter().zip(&got?).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);

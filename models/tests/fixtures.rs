@@ -7,7 +7,7 @@ use bgz_models::{FETCHED, GEMMA_FIXTURES, fixture, fixture_file, fixture_shapes}
 #[test]
 fn the_fetched_models_are_those_of_the_manifest() {
     let manifest = include_str!("../MANIFEST.toml");
-    // What is fetched only if named is none of them.
+    // Models that are fetched only if named are none of them.
     let entries = manifest.split("[[model]]").skip(1).filter(|entry| !entry.lines().any(|l| l == "optional = true"));
     let name = |entry: &'static str| entry.lines().find_map(|line| line.strip_prefix("name = "));
     let names: Vec<&str> = entries.filter_map(name).map(|name| name.trim_matches('"')).collect();

@@ -201,7 +201,7 @@ fn list(scores: Option<Box<dyn Pass>>) -> Vec<Box<dyn Pass>> {
         linear::pass(),
         // Behind softmax, and linear, whose results are the heads before their split.
         attention::pass(),
-        // What the recognisers left over; heads need not look like heads any more.
+        // Ops that the recognisers left over; heads need not look like heads any more.
         canonicalise::clean_up(),
         // Two parts of a graph may have become the same.
         common_subexpressions::pass(),
@@ -210,7 +210,7 @@ fn list(scores: Option<Box<dyn Pass>>) -> Vec<Box<dyn Pass>> {
     passes.extend(scores);
     // Last, as it hides what the recognisers look for.
     passes.push(fuse_elementwise::pass());
-    // What no rewrite had a reason to take away.
+    // Nodes that no rewrite had a reason to take away.
     passes.push(dead_code::pass());
     passes
 }

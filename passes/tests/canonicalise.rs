@@ -205,7 +205,7 @@ fn implied_expansions() {
          out %scaled
          out %count",
     );
-    // What gives %lone its shape, %both, and %count; and what is summed, along the axis of the sum only.
+    // The values that give %lone its shape, %both, and %count; and the summand, along the axis of the sum only.
     assert_eq!(case.ops().iter().filter(|o| *o == "expand").count(), 4);
 }
 

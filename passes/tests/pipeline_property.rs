@@ -533,7 +533,7 @@ proptest! {
         for seed in 0..2 {
             same(&g, &after, seed)?;
         }
-        // What was rewritten is text that reads back the same.
+        // The rewritten graph is text that reads back the same.
         let text = after.to_string();
         let read = parse(&text).map_err(|e| TestCaseError::fail(format!("{e}\n{text}")))?;
         prop_assert_eq!(read.to_string(), text);

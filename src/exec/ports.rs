@@ -1,4 +1,4 @@
-//! What a run of a plan is connected to: memory for inputs and outputs, and
+//! The outside of a run of a plan: memory for inputs and outputs, and
 //! somebody who does the ops that are not the plan's to do.
 
 use crate::tensor::Tensor;

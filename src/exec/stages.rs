@@ -137,7 +137,7 @@ impl Stage {
                 node.inputs.get(at).into_iter().for_each(|&v| trace_ints(&graph, v, &mut says));
             }
             counts.extend(count(&graph, node, &place));
-            // What is taken for a number that a stage has made is part of the next one.
+            // An extent taken from a number that a stage has made is part of the next one.
             if let (Op::Control(_), Some(&v)) = (&node.op, node.inputs.first())
                 && matches!(graph.value(v).def, Def::Input)
             {

@@ -34,7 +34,7 @@ impl Default for Kept {
 
 impl States {
     fn lock(&self) -> MutexGuard<'_, Kept> {
-        // What is kept is changed in whole, so a panic elsewhere leaves it sound.
+        // The list is changed in whole, so a panic elsewhere leaves it sound.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,4 +1,4 @@
-//! What a node has to do at the least: what the time of a step is measured against.
+//! Lower bound on FLOPs and bytes of a node, which the time of a step is measured against.
 
 use bgz_passes::ir::{Graph, Node, Type, ValueId};
 

@@ -42,7 +42,7 @@ fn reshape(n: &mut Node) -> Res<Outs> {
     {
         return n.emit(Op::reshape(shape), &[x]);
     }
-    // What does not work out is an error of the op itself.
+    // Extents that do not work out are an error of the op itself.
     let shape = n.vector(1)?;
     n.emit(Op::Movement(Movement::Reshape { shape: IntArg::Operand, zero_copies }), &[x, shape])
 }

@@ -45,7 +45,7 @@ struct Normed {
 
 /// `x` with zero mean (if `centre`) and unit variance over `axes`.
 fn normed(n: &mut Node, x: ValueId, axes: &[usize], eps: f32, centre: bool) -> Res<Normed> {
-    // What the standard calls stash_type: statistics of halves are f32, whose squares do not overflow.
+    // The stash_type of the standard: statistics of halves are f32, whose squares do not overflow.
     let dtype = n.dtype(x);
     let x = if matches!(dtype, DType::F16 | DType::BF16) { n.cast("wide", x, DType::F32)? } else { x };
     let (mean, d) = if centre {

@@ -548,7 +548,7 @@ fn sort(
     let mut waits = vec![0usize; steps.len()];
     let mut users: Vec<Vec<usize>> = vec![Vec::new(); steps.len()];
     for (i, s) in steps.iter().enumerate() {
-        // What a subgraph defines itself is not among the makers and not waited for.
+        // Values that a subgraph defines itself are not among the makers and not waited for.
         let mut reads = Vec::new();
         s.reads(&mut reads);
         for (n, name) in reads.into_iter().enumerate() {

@@ -70,7 +70,7 @@ fn judge((id, flag): Of, scratch: &Folder) -> Outcome {
     };
     // A list of nodes begins on the second line.
     let said = run.err.trim().lines().take(2).collect::<Vec<_>>().join(" ");
-    // Whether it ends the process or is caught, a panic is a fault.
+    // A panic is a fault, be it caught or not.
     let panics = run.err.contains("panicked");
     let code = match run.code {
         Some(code @ (0 | 1)) if !panics => code,

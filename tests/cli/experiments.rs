@@ -36,7 +36,7 @@ fn synthetic_rows_need_no_file() {
     for (what, how) in [("real pixels", "models/pixels.py"), ("real weights", "models/fetch.sh gemma")] {
         assert!(page.contains(&format!("Left out: {what}.")) && page.contains(how), "{page}");
     }
-    // What the tests of the original print, and what they would print for rows that are Gaussian.
+    // The output of the tests of the original, and their output for rows that are Gaussian.
     assert_eq!(rho(&page, "sine rows", "golden step"), 0.9244);
     assert_eq!(rho(&page, "sine rows", "sine projection"), 0.9169);
     assert!(rho(&page, "Gaussian rows", "golden step") < 0.5);

@@ -252,7 +252,7 @@ impl Attention {
         if heads == 0 || self.seq_q == 0 || self.d_v == 0 {
             return Ok(());
         }
-        // What a task has not got, of any that has not; 0 is none.
+        // The bytes that a task could not get, of any that could not; 0 is none.
         let missing = AtomicUsize::new(0);
         let miss = |NoMemory { bytes }: NoMemory| missing.store(bytes, Ordering::Relaxed);
         let work = (heads * self.seq_q / 16).saturating_mul(self.seq_k).saturating_mul(self.d + self.d_v + 16);
@@ -270,7 +270,7 @@ impl Attention {
             Some(bytes) if cuts > 1 && bytes > 0 => scratch::shared(bytes, |memory| {
                 let shared = Shared { memory, head: prepared };
                 for (stage, n) in [(Stage::Prepare, 2 * kv_heads), (Stage::Prepared, heads * cuts)] {
-                    // What was not prepared must not be read.
+                    // Keys and values that were not prepared must not be read.
                     if missing.load(Ordering::Relaxed) == 0 {
                         parallel::split(0, n, pieces, &|start, end| {
                             scratch::try_with(own, |memory| run(tasks(stage, shared, memory, (start, end))))

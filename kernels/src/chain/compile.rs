@@ -265,7 +265,7 @@ impl<'a> Emitter<'a> {
 
     fn finish(mut self, inputs: &[DType]) -> Result<Program, Unsupported> {
         let output = self.nodes[self.root].1;
-        // What leaves as it is held can be written by the last function itself.
+        // A result that leaves as it is held can be written by the last function itself.
         let store = convert::store(self.isa, output);
         for id in 0..self.nodes.len() {
             if self.last_use[id].is_some() {

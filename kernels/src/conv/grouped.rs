@@ -71,7 +71,7 @@ impl Grouped {
         let isa = Isa::current();
         let (lanes, fast_lookup) = simd::run(isa, Ask);
         let memory = |bytes| WindowError::Memory { bytes };
-        // Whether the lanes of a vector are neighbours across groups.
+        // True if the lanes of a vector are neighbours across groups.
         let across = (depth, to) == (1, 1)
             || fast_lookup && to <= lanes / 2 && {
                 let spans = (0..channels.output).step_by(lanes).map(|at| span(at, lanes, channels.output, [depth, to]));

@@ -33,7 +33,7 @@ fn known(case: &Case, [groups, from, to]: [usize; 3], bias: bool, transposed: bo
     let w = round(noise(first[0] * first[1] * g.taps().unwrap(), 2));
     let bias = bias.then(|| round(noise(output, 3)));
     let op = if transposed {
-        // What the definition would make without it, the case may have more of: what no window reaches.
+        // The case may have more than the definition would make without it: entries that no window reaches.
         let made = |i: usize| {
             let Axis { windows, stride, kernel, dilation, before, after, .. } = g.axes()[i];
             ((windows - 1) * stride + (kernel - 1) * dilation + 1).wrapping_sub(before + after)

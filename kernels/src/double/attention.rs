@@ -144,7 +144,7 @@ impl Attention {
         let query = self.q.row(q, b, h, i);
         let [mb, mh, mi, mj] = self.mask.0;
         let at = b * mb + h * mh + i * mi;
-        // Whether some score, and some key whatever its score, is not hidden.
+        // True if some score, and some key whatever its score, is not hidden.
         let (mut seen, mut open) = (false, false);
         for (j, score) in scores.iter_mut().enumerate() {
             let mut bias = 0.0;

@@ -66,7 +66,7 @@ pub fn log<S: Simd>(s: S, x: S::F) -> S::F {
 pub fn log1p<S: Simd>(s: S, x: S::F) -> S::F {
     let one = s.splat(1.0);
     let u = s.add(one, x);
-    // What rounding 1 + x lost, in the scale of the significand.
+    // The part that rounding 1 + x lost, in the scale of the significand.
     let big = s.lt(one, x);
     let (hi, lo) = (s.select(big, x, one), s.select(big, one, x));
     let lost = s.sub(lo, s.sub(u, hi));

@@ -105,7 +105,7 @@ impl<B: Backend> GemmaCache<B> {
         self.capacity = self.capacity.max((self.len + seq).next_multiple_of(BLOCK));
         let rooms = |capacity| match (self.len, seq) {
             (0, _) => Rooms::Own,
-            // What one token takes the place of, it does not see.
+            // A token does not see the entry that it takes the place of.
             (_, 1) => Rooms::Kept { capacity },
             _ => Rooms::Both { capacity },
         };

@@ -54,7 +54,7 @@ impl Stored {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // What is in it is replaced whole, so a panic elsewhere leaves it sound.
+        // The contents are replaced whole, so a panic elsewhere leaves it sound.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -76,7 +76,7 @@ fn site<'a>(graph: &'a Graph, root: ValueId, attention: &'a Attention) -> Option
     let keys = &graph.ty(*node.inputs.get(1)?).shape;
     let values = &graph.ty(*node.inputs.get(2)?).shape;
     let out = &graph.ty(root).shape;
-    // Whether heads are split or merged, positions come last but one.
+    // Positions come last but one, be heads split or merged.
     let seq = |shape: &[Dim]| shape.len().checked_sub(2).map(|i| shape[i].clone());
     let d_v = match values.as_slice() {
         [_, _, _, d_v] => d_v.clone(),

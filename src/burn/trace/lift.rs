@@ -65,7 +65,7 @@ impl Analysis {
                 }
             }
             for t in op.outputs() {
-                // What is made from data has its handle before the op that says so is run.
+                // A tensor made from data has its handle before the op that says so is run.
                 if matches!(op, OperationIr::Init(_)) {
                     if met.insert(t.id) {
                         out.inputs.push(t.clone());

@@ -67,7 +67,7 @@ impl Lowering<'_> {
         let shape = self.shape(node.outputs[0])?;
         let views: Vec<View> =
             node.inputs.iter().map(|&v| Ok(self.view(v)?.broadcast(&shape))).collect::<Result<_, ExecError>>()?;
-        // What a convolution leaves stays as it lies, for the next one wants it so.
+        // The result of a convolution stays as it lies, for the next one wants it so.
         let channels_last = shape.len() == 4 && keeps_channels_last(&views, &shape);
         let (shape, views) = match channels_last {
             true => (

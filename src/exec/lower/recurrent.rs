@@ -279,7 +279,7 @@ impl Layer {
                 }
                 return Err(format!("the length {length} of a sequence of {}", self.seq));
             }
-            // What lies behind the end of a sequence.
+            // Entries behind the end of a sequence.
             all.fill(T::default());
         }
         for (d, way) in self.ways.iter().enumerate() {

@@ -207,7 +207,7 @@ fn building_is_deterministic_and_keeps_held_out_windows_out() {
     assert_eq!((table.d_head(), table.bytes_per_key(), table.site()), (8, 4, None));
     let split = s.split(0.25).unwrap();
     assert_eq!((split.train.len(), split.held_out.len()), (8, 4));
-    // What is held out changes the record, not the table.
+    // Samples that are held out change the record, not the table.
     let mut other = s.clone();
     let last = other.windows.last_mut().unwrap();
     last.k.iter_mut().for_each(|x| *x *= -1.5);
@@ -283,7 +283,7 @@ fn refinement_keeps_the_error_within_the_bound() {
     let wider = build(Some(RefineSearch { max_error: 0.1, ..search })).record().refined.clone().expect("another");
     assert!(wider.refine.dropped_mass > refined.refine.dropped_mass, "{wider:?} {refined:?}");
     assert!(wider.chosen.mean < refined.chosen.mean, "{wider:?} {refined:?}");
-    // What nothing can keep is not recorded.
+    // An error that nothing can keep is not recorded.
     let none = build(Some(RefineSearch { max_error: 1e-9, ..search }));
     assert_eq!(none.record().refined, None);
 }

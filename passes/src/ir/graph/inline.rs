@@ -24,7 +24,7 @@ impl Graph {
         let mut out = Inlining { graph: Graph::new(self.name.clone()), base: Arc::from("") };
         out.graph.fresh = self.fresh;
         let mut values: HashMap<ValueId, ValueId> = HashMap::new();
-        // What dims that inference had invented turned out to be.
+        // Extents that dims invented by inference turned out to be.
         let mut found: BTreeMap<Arc<str>, Dim> = BTreeMap::new();
         for &v in &self.inputs {
             values.insert(v, out.graph.add_input(self.name(v), self.ty(v).clone())?);

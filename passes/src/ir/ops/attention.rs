@@ -263,7 +263,7 @@ fn attention(a: &Attention, q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Te
     let mut out = vec![0.0; checked_len(&shape)?];
     let group = a.heads / a.kv_heads;
     let mut scores = vec![0.0; k.seq];
-    // What is added to the score of each key, -inf where it is not seen.
+    // The summand of the score of each key, -inf where it is not seen.
     let mut bias = vec![0.0; k.seq];
     for b in 0..batch {
         for h in 0..a.heads {

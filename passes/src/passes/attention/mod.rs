@@ -136,7 +136,7 @@ fn attention(
         merged: out.merged,
         mask: masking.kind,
         causal: masking.causal,
-        // What was recognised has a softmax, and that is NaN there.
+        // The recognised ops have a softmax, and that is NaN there.
         zero_hidden: false,
         scores: Scores::Exact,
     };

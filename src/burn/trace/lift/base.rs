@@ -75,7 +75,7 @@ impl Lifting<'_> {
                 self.lifted(&o.out, Op::Binary(Binary::Eq), &[a, b])
             }
             B::Cast(o) => self.cast(&o.input, &o.out),
-            // What an empty tensor holds is not said: zeros will do.
+            // The contents of an empty tensor are not said: zeros will do.
             B::Zeros(o) | B::Empty(o) => self.filled(&o.out, 0),
             B::Ones(o) => self.filled(&o.out, 1),
             B::Flip(_)

@@ -94,7 +94,7 @@ impl<'a> Comparison<'a> {
             if sample.iter().zip(&self.results).any(|(a, b)| a.ty() != b.ty()) {
                 return None;
             }
-            // What is no float changed by a jump.
+            // A value that is no float changed by a jump.
             if sample.iter().zip(&self.results).any(|(a, b)| !a.dtype().is_float() && a != b) {
                 return None;
             }

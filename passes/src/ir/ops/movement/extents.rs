@@ -159,7 +159,7 @@ fn slice_extent(extent: &Dim, start: &Dim, end: &Dim, step: &Dim) -> Inferred<Op
     if step != 1 {
         return Ok(None);
     }
-    // Whether a bound that is a number leaves at most one entry of an axis out: that there is one is taken for granted.
+    // True if a bound that is a number leaves at most one entry of an axis out: that there is one is taken for granted.
     let from_end = |v: i64| if v < 0 && v > -i64::from(i32::MAX) { v.saturating_neg() } else { 0 };
     if extent.as_int().is_none() {
         let left_out = match (start.as_int(), end.as_int()) {
