@@ -13,7 +13,7 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum TensorError {
     /// The number of elements is not that of the shape.
-    #[error("a tensor of shape {shape:?} has {needed} {}, not {given}", if *bytes { "bytes" } else { "elements" })]
+    #[error("a tensor of shape {shape:?} has {needed} {}{}, not {given}", if *bytes { "byte" } else { "element" }, if *needed == 1 { "" } else { "s" })]
     Length {
         /// The shape.
         shape: Vec<usize>,
