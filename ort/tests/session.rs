@@ -1,6 +1,6 @@
 //! The engine as a program sees it that was written for `ort`.
 
-use bgz_fusion::Model;
+use bgz_fusion::{Model, ModelOptions};
 use ndarray::{Array2, Array3, ArrayD, Axis, array};
 use ort::environment::{Environment, GlobalThreadPoolOptions};
 use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
@@ -39,7 +39,10 @@ fn ids(batch: usize, seq: usize) -> Array2<i64> {
 /// The result of the same input when the engine is asked directly.
 fn expected(ids: &Array2<i64>) -> Vec<f32> {
     static MODEL: OnceLock<Model> = OnceLock::new();
-    let model = MODEL.get_or_init(|| Model::load(CHAR_LM).expect("it is a good model"));
+    logits(MODEL.get_or_init(|| Model::load(CHAR_LM).expect("it is a good model")), ids)
+}
+
+fn logits(model: &Model, ids: &Array2<i64>) -> Vec<f32> {
     let ids = bgz_fusion::Tensor::new(ids.shape(), ids.as_slice().expect("rows")).expect("as many as it says");
     let outputs = model.run(&[("ids", ids)]).expect("it runs");
     outputs["logits"].as_slice::<f32>().expect("f32").to_vec()
@@ -121,6 +124,34 @@ fn options_are_taken() -> Result {
         }
     }
     Ok(())
+}
+
+/// Both are exact; they differ in the last bits, as sums have another order.
+#[test]
+fn without_optimisation_the_graph_is_that_of_the_file() -> Result {
+    let ids = ids(2, 17);
+    let imported = ModelOptions::new().as_imported().load(CHAR_LM).expect("it is a good model");
+    let (imported, rewritten) = (logits(&imported, &ids), expected(&ids));
+    assert_ne!(imported, rewritten);
+    for (level, expected) in [(GraphOptimizationLevel::Disable, imported), (GraphOptimizationLevel::All, rewritten)] {
+        let mut session = Session::builder(environment())?.with_optimization_level(level)?.commit_from_file(CHAR_LM)?;
+        let outputs = session.run(inputs![TensorRef::from_array_view(&ids)?])?;
+        assert_eq!(outputs[0].try_extract_tensor::<f32>()?.1, expected, "{level:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn ops_that_cannot_be_run_are_not_implemented() {
+    let mut bytes = std::fs::read(CHAR_LM).expect("the file is there");
+    let name = b"Softmax";
+    let found: Vec<usize> = (0..bytes.len() - name.len()).filter(|&i| bytes[i..].starts_with(name)).collect();
+    assert!(!found.is_empty());
+    found.into_iter().for_each(|i| bytes[i..i + name.len()].copy_from_slice(b"Hardmox"));
+    let builder = Session::builder(environment()).expect("options");
+    let (code, message) = failed({ builder }.commit_from_memory(&bytes));
+    assert_eq!(code, ErrorCode::NotImplemented);
+    assert!(message.contains("Hardmox x3, first (node "), "{message}");
 }
 
 #[test]
